@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the BPF part and user space share. bindgen parses this header, so it
+ * stands alone; every quantity carries its unit.
+ */
+#ifndef VMLAND_INTF_H
+#define VMLAND_INTF_H
+
+enum vmland_limits {
+	/* VMs known at a time; a further VM's vCPUs run as ordinary tasks. */
+	VMLAND_MAX_VMS = 4096,
+	/* vCPU threads known at a time, over all VMs. */
+	VMLAND_MAX_VCPUS = 65536,
+};
+
+/* vm_slot of a task that is no vCPU. */
+#define VMLAND_NO_VM 0xffffffffU
+
+/*
+ * Counters, one per-CPU array slot each. They only grow; user space sums them
+ * over the CPUs. src/bin/scx_vmland/metrics.rs gives each a name.
+ */
+enum vmland_counter {
+	/* Who is there. */
+	VMLAND_VCPUS_SEEN,	/* a thread was recognised as a vCPU */
+	VMLAND_VCPUS_GONE,	/* a vCPU's thread or its VM went away */
+
+	/* yield_to(): asked = honoured + in turn + refused. */
+	VMLAND_YIELD_ASKED,
+	VMLAND_YIELD_HONOURED,	/* a hand-off was noted */
+	VMLAND_YIELD_IN_TURN,	/* accepted, but the target is far ahead of its
+				   share: it comes before the yielder, in turn */
+	VMLAND_YIELD_NOT_VCPU,	/* refused: one of the two is no vCPU */
+	VMLAND_YIELD_OTHER_VM,	/* refused: two VMs */
+	VMLAND_YIELD_PLAIN,	/* sched_yield(), no target */
+
+	/* Where a hand-off found its target. */
+	VMLAND_HANDOFF_LINE,	/* in the shared line */
+	VMLAND_HANDOFF_PARKED,	/* waiting for the policy's word */
+	VMLAND_HANDOFF_PINNED,	/* in a per-CPU line */
+	VMLAND_HANDOFF_REMOTE,	/* not allowed here: put first on its own CPU */
+	VMLAND_HANDOFF_SERVED,	/* already running, or about to, elsewhere */
+	VMLAND_HANDOFF_LOST,	/* gone to sleep, or moved under our hands */
+	VMLAND_HANDOFF_NEXT,	/* the target really was next on that CPU */
+
+	/* Who put a task on a CPU. */
+	VMLAND_DISPATCH_IDLE,	/* straight to an idle CPU */
+	VMLAND_DISPATCH_LINE,	/* from the shared line */
+	VMLAND_DISPATCH_PINNED,	/* from a per-CPU line */
+	VMLAND_DISPATCH_PARKED,	/* before the policy's word came */
+	VMLAND_DISPATCH_KEPT,	/* went on: nobody deserved the CPU more */
+
+	/* The policy's words. */
+	VMLAND_POLICY_ASKED,	/* events sent to user space */
+	VMLAND_POLICY_PLACED,	/* decisions applied */
+	VMLAND_POLICY_LATE,	/* the task had run or left before the decision */
+	VMLAND_POLICY_RING_FULL,/* not asked: the ring was full */
+
+	VMLAND_PREEMPT,		/* a waking task preempted a running one */
+
+	VMLAND_NR_COUNTERS,
+};
+
+/*
+ * An entry of the framework's ring of queued tasks may instead tell that a
+ * thread became a vCPU or ceased to be one: its flags are then one of these,
+ * its vtime the VM's vm_id. No enqueue flag of the kernel's uses these bits.
+ * Being in the same ring, it comes before the first decision that needs it.
+ */
+#define VMLAND_EVENT_VCPU_SEEN 0x8000000000000000ULL
+#define VMLAND_EVENT_VCPU_GONE 0x4000000000000000ULL
+
+/* One vCPU thread, by pid, for listings. */
+struct vmland_vcpu {
+	unsigned int vm_slot;
+	unsigned int vm_id;
+	int vcpu_id;		/* KVM's, which is its APIC id on x86 */
+	int tgid;
+};
+
+/* One VM. A slot whose kvm is 0 is free. */
+struct vmland_vm {
+	unsigned long long kvm;	/* address of its struct kvm: an identity only */
+	unsigned long long cpu_ns;		/* CPU time of its vCPU threads */
+	unsigned long long pause_exits;		/* calls of kvm_vcpu_on_spin() */
+	unsigned long long yields_asked;
+	unsigned long long yields_honoured;
+	unsigned int vm_id;	/* from 1 up, never reused */
+	int tgid;		/* the process that runs it */
+	unsigned int nr_vcpus;	/* vCPU threads known */
+	unsigned int pad;
+};
+
+/*
+ * Where KVM keeps what classification reads. The scheduler must load where
+ * kvm.ko is not (yet) there, so it cannot relocate against KVM's types;
+ * bpf/kvm.bpf.c does, when KVM comes, and writes this down.
+ */
+struct vmland_kvm_layout {
+	unsigned int ready;		/* 0: KVM is not there */
+	unsigned int vcpu_notifier;	/* offsetof(struct kvm_vcpu, preempt_notifier) */
+	unsigned int vcpu_kvm;		/* offsetof(struct kvm_vcpu, kvm) */
+	unsigned int vcpu_id;		/* offsetof(struct kvm_vcpu, vcpu_id) */
+};
+
+#endif /* VMLAND_INTF_H */

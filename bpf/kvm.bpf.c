@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What has to be known of KVM itself: where its structures keep their fields,
+ * how often its guests spin, and when a VM is gone.
+ *
+ * This is an object apart from the scheduler, since it relocates against KVM's
+ * own types and so loads only while KVM is there; user space loads it when KVM
+ * comes and drops it when KVM goes. The probes are kprobes, which do not hold
+ * the module in memory; neither is on a VM-entry or VM-exit, but on the
+ * directed yield and on the end of a VM. The maps are the scheduler's.
+ */
+#include <vmlinux.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+#include "intf.h"
+
+/* The fields that we need, by the names that KVM gives them. */
+struct kvm_vcpu___vmland {
+	void *kvm;
+	struct {} preempt_notifier;
+	int vcpu_id;
+} __attribute__((preserve_access_index));
+
+char _license[] SEC("license") = "GPL";
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct vmland_kvm_layout);
+} vmland_kvm_layout SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, VMLAND_MAX_VMS);
+	__type(key, u64);
+	__type(value, u32);
+} vmland_vm_slots SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, VMLAND_MAX_VMS);
+	__type(key, u32);
+	__type(value, struct vmland_vm);
+} vmland_vms SEC(".maps");
+
+static struct vmland_vm *vm_of(u64 kvm)
+{
+	u32 *slot = bpf_map_lookup_elem(&vmland_vm_slots, &kvm);
+
+	return slot ? bpf_map_lookup_elem(&vmland_vms, slot) : NULL;
+}
+
+/* Run once, by user space, right after this object is loaded. */
+SEC("syscall")
+int write_layout(void *ctx)
+{
+	u32 key = 0;
+	struct vmland_kvm_layout layout = {
+		.ready = 1,
+		.vcpu_notifier = bpf_core_field_offset(struct kvm_vcpu___vmland, preempt_notifier),
+		.vcpu_kvm = bpf_core_field_offset(struct kvm_vcpu___vmland, kvm),
+		.vcpu_id = bpf_core_field_offset(struct kvm_vcpu___vmland, vcpu_id),
+	};
+
+	return bpf_map_update_elem(&vmland_kvm_layout, &key, &layout, BPF_ANY);
+}
+
+/* A pause exit reaches this once, on Intel and AMD alike. */
+SEC("kprobe/kvm_vcpu_on_spin")
+int BPF_KPROBE(on_spin, struct kvm_vcpu___vmland *me)
+{
+	struct vmland_vm *vm = vm_of((u64)BPF_CORE_READ(me, kvm));
+
+	if (vm)
+		__sync_fetch_and_add(&vm->pause_exits, 1);
+	return 0;
+}
+
+/*
+ * The scheduler sees by the id that a slot is no longer the VM it knew; the
+ * next task event of each thread that was a vCPU of it ends that.
+ */
+SEC("kprobe/kvm_arch_destroy_vm")
+int BPF_KPROBE(on_destroy, void *kvm)
+{
+	u64 key = (u64)kvm;
+	struct vmland_vm *vm = vm_of(key);
+
+	if (!vm)
+		return 0;
+	bpf_map_delete_elem(&vmland_vm_slots, &key);
+	vm->vm_id = 0;
+	vm->kvm = 0;
+	return 0;
+}

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Asking the policy, and doing what it says.
+ *
+ * A vCPU that has used up its slice is parked and an event about it goes to
+ * user space, where the policy decides its deadline and its next slice; the
+ * decision comes back through the framework's ring and moves the vCPU to the
+ * line. A parked vCPU is not withheld: it waits in a line of its own with one
+ * slice of grace for the policy, and a CPU that finds nobody with an earlier
+ * deadline takes it without the policy's word. So nothing stalls and no CPU
+ * idles while user space is slow, stopped or gone.
+ */
+#ifndef VMLAND_POLICY_BPF_H
+#define VMLAND_POLICY_BPF_H
+
+/* Sends an event about @p. Returns false when the ring is full. */
+static bool policy_ask(struct task_struct *p, struct vmland_task *t, s32 cpu,
+		       u64 enq_flags)
+{
+	struct task_ctx *tctx = try_lookup_task_ctx(p);
+	struct queued_task_ctx *event;
+
+	if (!tctx)
+		return false;
+	event = bpf_ringbuf_reserve(&queued, sizeof(*event), 0);
+	if (!event) {
+		count(VMLAND_POLICY_RING_FULL);
+		sched_congested(p);
+		return false;
+	}
+	get_task_info(event, p, tctx, enq_flags, cpu);
+	event->vtime = t->vruntime;
+	bpf_ringbuf_submit(event, 0);
+	__sync_fetch_and_add(&nr_queued, 1);
+	count(VMLAND_POLICY_ASKED);
+	return true;
+}
+
+/* A decision: @d->vtime is the deadline, @d->slice_ns the slice. */
+static void policy_place(const struct dispatched_task_ctx *d)
+{
+	struct task_struct *p = bpf_task_from_pid(d->pid);
+	struct vmland_task *t;
+	struct task_ctx *tctx;
+	struct bpf_iter_scx_dsq it;
+	bool placed = false;
+
+	if (!p)
+		return;
+	t = task_state(p);
+	tctx = try_lookup_task_ctx(p);
+	if (t && tctx && tctx->enq_cnt == d->enq_cnt) {
+		if (!bpf_iter_scx_dsq_new(&it, PARKED_DSQ, 0)) {
+			scx_bpf_dsq_move_set_slice(&it, d->slice_ns);
+			scx_bpf_dsq_move_set_vtime(&it, d->vtime);
+			placed = scx_bpf_dsq_move_vtime(&it, p,
+					line_of(p, scx_bpf_task_cpu(p)), 0);
+		}
+		bpf_iter_scx_dsq_destroy(&it);
+	}
+	if (placed) {
+		t->vruntime = d->vtime - weighted(d->slice_ns, task_weight(p));
+		bound_lag(p, t);
+		count(VMLAND_POLICY_PLACED);
+		__sync_fetch_and_add(&nr_user_dispatches, 1);
+	} else {
+		count(VMLAND_POLICY_LATE);
+		__sync_fetch_and_add(&nr_cancel_dispatches, 1);
+	}
+	bpf_task_release(p);
+}
+
+static long policy_next(struct bpf_dynptr *dynptr, void *context)
+{
+	const struct dispatched_task_ctx *d = bpf_dynptr_data(dynptr, 0, sizeof(*d));
+
+	if (!d)
+		return 0;
+	policy_place(d);
+	return 0;
+}
+
+static __always_inline void policy_drain(void)
+{
+	bpf_user_ringbuf_drain(&dispatched, policy_next, NULL, BPF_RB_NO_WAKEUP);
+}
+
+#endif /* VMLAND_POLICY_BPF_H */

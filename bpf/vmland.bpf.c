@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * scx_vmland: the ops table, and how the parts meet.
+ *
+ *   ops.select_cpu   an idle CPU is used at once
+ *   ops.enqueue      a vCPU whose slice is over: ask the policy (policy.bpf.h);
+ *                    all else: a line (vtime.bpf.h)
+ *   ops.yield        note a directed yield (yield.bpf.h)
+ *   ops.dispatch     hand-off, user scheduler, earliest deadline
+ *   ops.running/stopping   charge (vtime.bpf.h), classify (vcpu.bpf.h)
+ */
+#include "framework.bpf.h"
+#include "intf.h"
+#include "counters.bpf.h"
+#include "state.bpf.h"
+#include "vcpu.bpf.h"
+#include "vtime.bpf.h"
+#include "yield.bpf.h"
+#include "policy.bpf.h"
+
+s32 BPF_STRUCT_OPS(vmland_select_cpu, struct task_struct *p, s32 prev_cpu,
+		   u64 wake_flags)
+{
+	s32 cpu, this_cpu = bpf_get_smp_processor_id();
+
+	if (!bpf_cpumask_test_cpu(prev_cpu, p->cpus_ptr))
+		prev_cpu = bpf_cpumask_test_cpu(this_cpu, p->cpus_ptr) ?
+			   this_cpu : (s32)bpf_cpumask_first(p->cpus_ptr);
+	if (is_usersched_task(p))
+		return prev_cpu;
+
+	cpu = pick_idle_cpu(p, prev_cpu, wake_flags);
+	if (cpu < 0)
+		return prev_cpu;
+	count(VMLAND_DISPATCH_IDLE);
+	__sync_fetch_and_add(&nr_kernel_dispatches, 1);
+	scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, slice_ns, 0);
+	return cpu;
+}
+
+/* Wakes an idle CPU that may run @p, if there is one. */
+static __always_inline bool kick_idle(struct task_struct *p)
+{
+	s32 cpu = scx_bpf_pick_idle_cpu(p->cpus_ptr, 0);
+
+	if (cpu < 0)
+		return false;
+	scx_bpf_kick_cpu(cpu, SCX_KICK_IDLE);
+	return true;
+}
+
+/* Preempts what runs on @cpu if @t deserves the CPU more by a good measure. */
+static __always_inline void preempt_if_due(const struct vmland_task *t, s32 cpu)
+{
+	struct vmland_cpu *there = cpu_state(cpu);
+	u64 weight, vruntime;
+
+	if (!there)
+		return;
+	weight = there->curr_weight;
+	if (!weight)
+		return;
+	vruntime = there->curr_vruntime +
+		   weighted(scx_bpf_now() - there->curr_start, weight);
+	if (time_before(t->vruntime + vmland_slice_min_ns, vruntime)) {
+		count(VMLAND_PREEMPT);
+		scx_bpf_kick_cpu(cpu, SCX_KICK_PREEMPT);
+	}
+}
+
+void BPF_STRUCT_OPS(vmland_enqueue, struct task_struct *p, u64 enq_flags)
+{
+	s32 cpu = scx_bpf_task_cpu(p);
+	bool wakeup = enq_flags & SCX_ENQ_WAKEUP, yielded;
+	struct vmland_task *t;
+
+	t = task_state(p);
+	if (!t) {
+		scx_bpf_error("no state for pid %d", p->pid);
+		return;
+	}
+	yielded = t->yielded;
+	t->yielded = false;
+
+	if (is_usersched_task(p)) {
+		/* It yields when it has nothing to do; else it was interrupted. */
+		if (!yielded)
+			set_usersched_needed();
+		scx_bpf_dsq_insert(p, SCHED_DSQ, slice_ns, enq_flags);
+		if (!yielded)
+			kick_idle(p);
+		return;
+	}
+	vcpu_classify(p, t);
+	bound_lag(p, t);
+
+	if (is_vcpu(t) && !is_pinned(p) && !wakeup && !yielded &&
+	    policy_ask(p, t, cpu, enq_flags))
+		scx_bpf_dsq_insert_vtime(p, PARKED_DSQ, slice_ns,
+					 deadline(p, t) + slice_vtime(p), enq_flags);
+	else
+		scx_bpf_dsq_insert_vtime(p, line_of(p, cpu), slice_ns,
+					 deadline(p, t), enq_flags);
+	__sync_fetch_and_add(&nr_kernel_dispatches, 1);
+
+	if (!kick_idle(p) && wakeup)
+		preempt_if_due(t, cpu);
+}
+
+/* May @prev go on rather than @best, the first of those that wait for @cpu? */
+static __always_inline bool keep_prev(struct task_struct *prev, struct line_head *best)
+{
+	struct vmland_task *t;
+
+	if (!prev || !is_queued(prev) || is_usersched_task(prev))
+		return false;
+	t = task_state(prev);
+	if (!t)
+		return false;
+	charge(prev, t, scx_bpf_now());
+	if (best->found && !time_before(deadline(prev, t), best->deadline))
+		return false;
+
+	vtime_advance(best->found && time_before(best->vruntime, t->vruntime) ?
+		      best->vruntime : t->vruntime);
+	scx_bpf_task_set_slice(prev, slice_ns);
+	count(VMLAND_DISPATCH_KEPT);
+	return true;
+}
+
+/* Gives @cpu, which @prev is leaving, to the most deserving task of all lines. */
+static void serve_lines(s32 cpu, struct task_struct *prev)
+{
+	struct line_head best = {};
+
+	line_peek(SHARED_DSQ, cpu, &best);
+	line_peek(cpu, cpu, &best);
+	line_peek(PARKED_DSQ, cpu, &best);
+	if (keep_prev(prev, &best) || !best.found)
+		return;
+	vtime_advance(best.vruntime);
+	if (line_take(best.dsq))
+		return;
+	/* Another CPU was faster. */
+	if (!line_take(SHARED_DSQ) && !line_take(cpu))
+		line_take(PARKED_DSQ);
+}
+
+void BPF_STRUCT_OPS(vmland_dispatch, s32 cpu, struct task_struct *prev)
+{
+	struct vmland_cpu *here = cpu_state(cpu);
+
+	policy_drain();
+	if (here && handoff_serve(here, cpu))
+		return;
+	if (usersched_has_pending_tasks() && scx_bpf_dsq_move_to_local(SCHED_DSQ, 0))
+		return;
+	serve_lines(cpu, prev);
+	if (prev && is_usersched_task(prev) && is_queued(prev) &&
+	    usersched_has_pending_tasks())
+		scx_bpf_task_set_slice(prev, slice_ns);
+}
+
+void BPF_STRUCT_OPS(vmland_running, struct task_struct *p)
+{
+	struct vmland_cpu *here = cpu_state(scx_bpf_task_cpu(p));
+	struct vmland_task *t = task_state(p);
+
+	____rustland_running(ctx, p);
+	if (!t || !here)
+		return;
+	t->run_start = scx_bpf_now();
+
+	here->curr_vruntime = t->vruntime;
+	here->curr_start = t->run_start;
+	here->curr_weight = is_usersched_task(p) ? 0 : task_weight(p);
+	if (here->expected_pid) {
+		if (here->expected_pid == p->pid)
+			count(VMLAND_HANDOFF_NEXT);
+		here->expected_pid = 0;
+	}
+}
+
+void BPF_STRUCT_OPS(vmland_stopping, struct task_struct *p, bool runnable)
+{
+	struct vmland_cpu *here = cpu_state(scx_bpf_task_cpu(p));
+	struct vmland_task *t = task_state(p);
+
+	____rustland_stopping(ctx, p, runnable);
+	if (!t || !here)
+		return;
+	here->curr_weight = 0;
+	charge(p, t, scx_bpf_now());
+	vcpu_classify(p, t);
+}
+
+bool BPF_STRUCT_OPS(vmland_yield, struct task_struct *from, struct task_struct *to)
+{
+	struct vmland_cpu *here = cpu_state(scx_bpf_task_cpu(from));
+	struct vmland_task *f = task_state(from);
+
+	if (!f || !here)
+		return false;
+	if (!is_usersched_task(from)) {
+		charge(from, f, scx_bpf_now());
+		if (!to)
+			yield_plain(from, f);
+		else if (!yield_directed(from, f, to, here))
+			return false;
+	}
+	f->yielded = true;
+	scx_bpf_task_set_slice(from, 0);
+	return true;
+}
+
+void BPF_STRUCT_OPS(vmland_enable, struct task_struct *p)
+{
+	struct vmland_task *t = task_state(p);
+
+	if (t)
+		t->vruntime = vtime_now;
+}
+
+s32 BPF_STRUCT_OPS(vmland_init_task, struct task_struct *p,
+		   struct scx_init_task_args *args)
+{
+	struct vmland_task *t = bpf_task_storage_get(&vmland_tasks, p, NULL,
+						     BPF_LOCAL_STORAGE_GET_F_CREATE);
+
+	if (!t)
+		return -ENOMEM;
+	t->vm_slot = VMLAND_NO_VM;
+	return ____rustland_init_task(ctx, p, args);
+}
+
+void BPF_STRUCT_OPS(vmland_exit_task, struct task_struct *p,
+		    struct scx_exit_task_args *args)
+{
+	struct vmland_task *t = task_state(p);
+
+	if (t && is_vcpu(t))
+		vcpu_forget(p, t);
+}
+
+s32 BPF_STRUCT_OPS_SLEEPABLE(vmland_init)
+{
+	s32 err = ____rustland_init(ctx);
+
+	return err ?: scx_bpf_create_dsq(PARKED_DSQ, -1);
+}
+
+SCX_OPS_DEFINE(rustland,
+	       .select_cpu		= (void *)vmland_select_cpu,
+	       .enqueue			= (void *)vmland_enqueue,
+	       .dispatch		= (void *)vmland_dispatch,
+	       .runnable		= (void *)rustland_runnable,
+	       .running			= (void *)vmland_running,
+	       .stopping		= (void *)vmland_stopping,
+	       .yield			= (void *)vmland_yield,
+	       .enable			= (void *)vmland_enable,
+	       .init_task		= (void *)vmland_init_task,
+	       .exit_task		= (void *)vmland_exit_task,
+	       .init			= (void *)vmland_init,
+	       .exit			= (void *)rustland_exit,
+	       .timeout_ms		= 5000,
+	       .dispatch_max_batch	= MAX_DISPATCH_SLOT,
+	       .name			= "vmland");

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Virtual time: who deserves a CPU next.
+ *
+ * Every task, vCPU or not, pays for CPU time with vruntime, at a rate of
+ * 100/weight. Who waits, waits in one of three lines, each sorted by deadline:
+ *
+ *   SHARED_DSQ   tasks that may move between CPUs
+ *   cpu (0..)    tasks tied to one CPU
+ *   PARKED_DSQ   vCPUs about which the policy in user space has been asked
+ *
+ * A deadline is the vruntime at which a task will have had one slice more. A
+ * CPU takes the earliest deadline of the three among the tasks that may run on
+ * it, the one that runs there included.
+ *
+ * vtime_now is the vruntime that the waiting tasks have come to: it follows the
+ * head of the line from which a CPU takes. A task that starts to wait is at
+ * most one slice behind it (so that sleeping earns no more credit than that)
+ * and at most DEBT_SLICES ahead (so that no debt outlives its reason).
+ */
+#ifndef VMLAND_VTIME_BPF_H
+#define VMLAND_VTIME_BPF_H
+
+/* Next free id after the framework's DSQs. */
+#define PARKED_DSQ (MAX_CPUS + 2)
+
+/* Largest debt, in slices of the task. */
+#define DEBT_SLICES 3
+
+u64 vtime_now;
+
+/*
+ * Least lead with which a waking task preempts a running one, in ns. Set by
+ * user space after load; the slice is the framework's slice_ns.
+ */
+volatile u64 vmland_slice_min_ns = 1000000;
+
+static __always_inline u64 task_weight(const struct task_struct *p)
+{
+	return p->scx.weight ?: 100;
+}
+
+/* @ns of CPU time as vruntime of a task of @weight */
+static __always_inline u64 weighted(u64 ns, u64 weight)
+{
+	return ns * 100 / weight;
+}
+
+static __always_inline u64 slice_vtime(const struct task_struct *p)
+{
+	return weighted(slice_ns, task_weight(p));
+}
+
+static __always_inline u64 deadline(const struct task_struct *p,
+				    const struct vmland_task *t)
+{
+	return t->vruntime + slice_vtime(p);
+}
+
+/* Racing CPUs may lose one another's step; the next one makes it good. */
+static __always_inline void vtime_advance(u64 to)
+{
+	if (time_after(to, vtime_now))
+		vtime_now = to;
+}
+
+static __always_inline void bound_lag(const struct task_struct *p,
+				      struct vmland_task *t)
+{
+	u64 slice = slice_vtime(p);
+	u64 least = vtime_now - slice, most = vtime_now + DEBT_SLICES * slice;
+
+	if (time_before(t->vruntime, least))
+		t->vruntime = least;
+	else if (time_after(t->vruntime, most))
+		t->vruntime = most;
+}
+
+/* @p has run from t->run_start to @now. */
+static __always_inline void charge(const struct task_struct *p,
+				   struct vmland_task *t, u64 now)
+{
+	u64 ns = now - t->run_start;
+	struct vmland_vm *vm;
+
+	t->run_start = now;
+	t->vruntime += weighted(ns, task_weight(p));
+	if (!is_vcpu(t))
+		return;
+	vm = vm_state(t->vm_slot);
+	if (vm)
+		__sync_fetch_and_add(&vm->cpu_ns, ns);
+}
+
+static __always_inline bool is_pinned(const struct task_struct *p)
+{
+	return p->nr_cpus_allowed == 1 || is_migration_disabled(p);
+}
+
+/* Which line is @p, on @cpu, to wait in? */
+static __always_inline u64 line_of(const struct task_struct *p, s32 cpu)
+{
+	return is_pinned(p) ? (u64)cpu : SHARED_DSQ;
+}
+
+/* The first in line of those that may run on a CPU. */
+struct line_head {
+	u64 dsq;
+	u64 deadline;
+	u64 vruntime;
+	bool found;
+};
+
+/* Puts the first of @dsq that may run on @cpu into @best, if it comes first. */
+static __always_inline void line_peek(u64 dsq, s32 cpu, struct line_head *best)
+{
+	struct vmland_task *t;
+	struct task_struct *p;
+
+	if (!scx_bpf_dsq_nr_queued(dsq))
+		return;
+	bpf_for_each(scx_dsq, p, dsq, 0) {
+		if (!bpf_cpumask_test_cpu(cpu, p->cpus_ptr))
+			continue;
+		t = task_state(p);
+		if (!t || (best->found && !time_before(p->scx.dsq_vtime, best->deadline)))
+			break;
+		best->dsq = dsq;
+		best->deadline = p->scx.dsq_vtime;
+		best->vruntime = t->vruntime;
+		best->found = true;
+		break;
+	}
+}
+
+/* Takes the first of @dsq that may run on this CPU. */
+static __always_inline bool line_take(u64 dsq)
+{
+	if (!scx_bpf_dsq_move_to_local(dsq, 0))
+		return false;
+	count(dsq == SHARED_DSQ ? VMLAND_DISPATCH_LINE :
+	      dsq == PARKED_DSQ ? VMLAND_DISPATCH_PARKED : VMLAND_DISPATCH_PINNED);
+	return true;
+}
+
+#endif /* VMLAND_VTIME_BPF_H */

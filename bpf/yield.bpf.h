@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Directed yield: a vCPU that spins gives its CPU to the sibling it waits for.
+ *
+ * Problem. On a pause exit KVM picks a sibling and calls yield_to(). A
+ * scheduler that does not take the hint leaves the spinner on the CPU.
+ *
+ * Mechanism. ops.yield() runs with both run queues locked and can move nobody:
+ * it makes the yielder pay, takes its slice, and notes the target for this CPU.
+ * The yielder calls schedule() next, and ops.dispatch() serves the note before
+ * anything else, wherever the target waits.
+ *
+ * Payment, after the seed's patch 1 ("Prevent CFS from ignoring boost requests
+ * from KVM", RFC, April 2021): the yielder's vruntime is raised to just past the
+ * target's, so that it does not come back before the target; the target is
+ * given nothing, so that the VM gains nothing. bound_lag() bounds what is paid.
+ *
+ * Limit. Out of turn a target runs only while it is less than HANDOFF_SLICES
+ * ahead of its share. Beyond that the hint is still taken, but in turn: the
+ * yielder leaves, the target comes before it, and both wait for their VM's time.
+ */
+#ifndef VMLAND_YIELD_BPF_H
+#define VMLAND_YIELD_BPF_H
+
+#define HANDOFF_SLICES 2
+
+/* sched_yield(): behind everybody of the same weight, once. */
+static __always_inline void yield_plain(struct task_struct *p, struct vmland_task *t)
+{
+	u64 last = vtime_now + slice_vtime(p);
+
+	count(VMLAND_YIELD_PLAIN);
+	if (time_before(t->vruntime, last))
+		t->vruntime = last;
+}
+
+static __always_inline void yield_pay(const struct task_struct *from,
+				      struct vmland_task *f,
+				      const struct vmland_task *t)
+{
+	if (time_before_eq(f->vruntime, t->vruntime))
+		f->vruntime = t->vruntime + 1;
+	bound_lag(from, f);
+}
+
+/* Returns whether the hint was taken. */
+static bool yield_directed(struct task_struct *from, struct vmland_task *f,
+			   struct task_struct *to, struct vmland_cpu *here)
+{
+	struct vmland_task *t = task_state(to);
+	struct vmland_vm *vm;
+	bool in_turn;
+
+	count(VMLAND_YIELD_ASKED);
+	if (!t)
+		return false;
+	vcpu_classify(from, f);
+	vcpu_classify(to, t);
+	if (!is_vcpu(f) || !is_vcpu(t)) {
+		count(VMLAND_YIELD_NOT_VCPU);
+		return false;
+	}
+	vm = vm_state(f->vm_slot);
+	if (!vm)
+		return false;
+	__sync_fetch_and_add(&vm->yields_asked, 1);
+	if (f->vm_id != t->vm_id) {
+		count(VMLAND_YIELD_OTHER_VM);
+		return false;
+	}
+
+	__sync_fetch_and_add(&vm->yields_honoured, 1);
+	in_turn = time_after(t->vruntime, vtime_now + HANDOFF_SLICES * slice_vtime(to));
+	yield_pay(from, f, t);
+	if (in_turn) {
+		count(VMLAND_YIELD_IN_TURN);
+	} else {
+		count(VMLAND_YIELD_HONOURED);
+		here->handoff_pid = to->pid;
+	}
+	return true;
+}
+
+/* Where is the target, as far as a hand-off on @cpu is concerned? */
+static __always_inline u32 handoff_place(u64 dsq)
+{
+	if (dsq == SHARED_DSQ)
+		return VMLAND_HANDOFF_LINE;
+	if (dsq == PARKED_DSQ)
+		return VMLAND_HANDOFF_PARKED;
+	return VMLAND_HANDOFF_PINNED;
+}
+
+/*
+ * Puts @p, which waits in @dsq, first on @cpu, or on its own CPU where it may
+ * not run on @cpu. An iterator moves any task that was on its DSQ when the
+ * iterator was made, so this costs the same however long the line is.
+ */
+static bool handoff_move(struct task_struct *p, u64 dsq, s32 cpu)
+{
+	bool here = bpf_cpumask_test_cpu(cpu, p->cpus_ptr) &&
+		    (!is_pinned(p) || scx_bpf_task_cpu(p) == cpu);
+	s32 dest = here ? cpu : scx_bpf_task_cpu(p);
+	struct bpf_iter_scx_dsq it;
+	bool moved = false;
+
+	if (!bpf_iter_scx_dsq_new(&it, dsq, 0)) {
+		scx_bpf_dsq_move_set_slice(&it, slice_ns);
+		moved = scx_bpf_dsq_move(&it, p, SCX_DSQ_LOCAL_ON | dest,
+					 here ? 0 : SCX_ENQ_HEAD | SCX_ENQ_PREEMPT);
+	}
+	bpf_iter_scx_dsq_destroy(&it);
+	if (!moved)
+		count(VMLAND_HANDOFF_LOST);
+	else
+		count(here ? handoff_place(dsq) : VMLAND_HANDOFF_REMOTE);
+	return moved && here;
+}
+
+/* Serves this CPU's note. Returns whether the target is now first here. */
+static bool handoff_serve(struct vmland_cpu *here, s32 cpu)
+{
+	struct task_struct *p;
+	bool served = false;
+	s32 pid = here->handoff_pid;
+	u64 dsq;
+
+	if (!pid)
+		return false;
+	here->handoff_pid = 0;
+	p = bpf_task_from_pid(pid);
+	if (!p)
+		return false;
+
+	dsq = p->scx.dsq ? p->scx.dsq->id : SCX_DSQ_INVALID;
+	if (dsq <= PARKED_DSQ) {
+		served = handoff_move(p, dsq, cpu);
+		if (served)
+			here->expected_pid = pid;
+	} else if (is_queued(p)) {
+		/* On a CPU, or in a CPU's local DSQ, which is as good. */
+		count(VMLAND_HANDOFF_SERVED);
+	} else {
+		count(VMLAND_HANDOFF_LOST);
+	}
+	bpf_task_release(p);
+	return served;
+}
+
+#endif /* VMLAND_YIELD_BPF_H */

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The scheduler: glue between the framework and the policy.
+
+mod bpf;
+mod kvm;
+mod metrics;
+mod opts;
+mod refusal;
+mod scheduler;
+
+// The framework's connector looks for these two at the crate's root.
+mod bpf_intf {
+    #![allow(dead_code, non_camel_case_types, non_snake_case)]
+    #![allow(non_upper_case_globals, clippy::all)]
+    include!(concat!(env!("OUT_DIR"), "/bpf_intf.rs"));
+}
+mod bpf_skel {
+    #![allow(clippy::all)]
+    include!(concat!(env!("OUT_DIR"), "/bpf_skel.rs"));
+}
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::Parser;
+use log::{error, info};
+use scx_utils::build_id;
+use scx_vmland::preflight::{self, exit};
+use scx_vmland::stats;
+
+use opts::Opts;
+use scheduler::Ended;
+
+const NAME: &str = "scx_vmland";
+
+fn main() -> ExitCode {
+    let opts = match Opts::try_parse() {
+        Ok(opts) => opts,
+        Err(e) => {
+            let _ = e.print();
+            let code = if e.use_stderr() { exit::USAGE } else { exit::OK };
+            return ExitCode::from(code);
+        }
+    };
+    ExitCode::from(match run(&opts) {
+        Ok(code) => code,
+        Err(e) => {
+            error!("{e:#}");
+            exit::FAILURE
+        }
+    })
+}
+
+fn run(opts: &Opts) -> Result<u8> {
+    if opts.version {
+        println!("{}", version());
+        return Ok(exit::OK);
+    }
+    if opts.help_stats {
+        stats::describe::<(), ()>().describe_meta(&mut std::io::stdout(), None)?;
+        return Ok(exit::OK);
+    }
+    start_log(opts.verbose)?;
+    if let Some(sec) = opts.monitor {
+        metrics::monitor(Duration::from_secs_f64(sec))?;
+        return Ok(exit::OK);
+    }
+
+    match preflight::check("/".as_ref()) {
+        Ok(host) => info!("{}, Linux {}", version(), host.release),
+        Err(refusal) => {
+            error!("{refusal}");
+            return Ok(refusal.exit_code());
+        }
+    }
+    if let Some(sec) = opts.stats {
+        std::thread::spawn(move || metrics::monitor(Duration::from_secs_f64(sec)));
+    }
+    match scheduler::run(opts)? {
+        Ended::Stopped => Ok(exit::OK),
+        Ended::Refused => Ok(exit::SOFTWARE),
+        Ended::Ejected => Ok(exit::SOFTWARE),
+        Ended::Restart => Err(exec_self().into()),
+    }
+}
+
+/// The framework forbids mmap for good once it has attached, so attaching again
+/// (after a CPU came or went) takes a new process image. Returns only on failure.
+fn exec_self() -> std::io::Error {
+    use std::os::unix::process::CommandExt;
+    info!("restarting");
+    let args = std::env::args_os().skip(1);
+    std::process::Command::new("/proc/self/exe").args(args).exec()
+}
+
+fn version() -> String {
+    format!(
+        "{NAME} {} (scx_rustland_core {})",
+        build_id::full_version(env!("CARGO_PKG_VERSION")),
+        scx_rustland_core::VERSION
+    )
+}
+
+fn start_log(verbose: bool) -> Result<()> {
+    use simplelog::{ColorChoice, ConfigBuilder, LevelFilter, TermLogger, TerminalMode};
+    let level = if verbose { LevelFilter::Debug } else { LevelFilter::Info };
+    let config = ConfigBuilder::new()
+        .set_time_level(LevelFilter::Off)
+        .set_location_level(LevelFilter::Off)
+        .set_target_level(LevelFilter::Off)
+        .set_thread_level(LevelFilter::Off)
+        .build();
+    TermLogger::init(level, config, TerminalMode::Stderr, ColorChoice::Auto)?;
+    Ok(())
+}

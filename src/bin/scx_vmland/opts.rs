@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The command line.
+
+use clap::Parser;
+use scx_utils::libbpf_clap_opts::LibbpfOpts;
+
+/// A sched_ext scheduler for KVM hosts that honours yield_to
+///
+/// scx_vmland replaces the host's CPU scheduler for as long as it runs. It knows
+/// which threads are vCPUs of which VM, and when KVM sees one of them spin and
+/// asks to run a sibling instead, the sibling runs. Stop it with Ctrl-C or
+/// SIGTERM; the kernel goes back to its own scheduler at once, as it does by
+/// itself should scx_vmland ever crash or hang.
+///
+/// Every task pays for CPU time by its weight, and whoever is owed most runs
+/// next. vCPUs that have used up their slice are ordered by the policy in user
+/// space; all else is decided in BPF by the same rule. A vCPU that yields pays to
+/// just past its target, and the target is given nothing, so that spinning
+/// earns a VM no CPU time.
+///
+/// Exit codes: 0 stopped; 1 failed; 64 wrong usage; 69 this host cannot run it;
+/// 70 rejected or ejected by the kernel; 75 another scheduler is attached;
+/// 77 no permission.
+#[derive(Debug, Parser)]
+#[command(name = super::NAME, verbatim_doc_comment, disable_version_flag = true)]
+pub struct Opts {
+    /// Time slice in microseconds.
+    #[arg(short = 's', long, value_name = "USEC", default_value_t = 5_000,
+          value_parser = clap::value_parser!(u64).range(100..=100_000))]
+    pub slice_us: u64,
+
+    /// Least lead, in microseconds of CPU time, with which a waking task
+    /// preempts a running one.
+    #[arg(short = 'S', long, value_name = "USEC", default_value_t = 1_000,
+          value_parser = clap::value_parser!(u64).range(0..=100_000))]
+    pub slice_us_min: u64,
+
+    /// Only schedule tasks that asked for it with sched_setscheduler(2) and
+    /// SCHED_EXT. vCPUs are found among those only.
+    #[arg(short = 'p', long)]
+    pub partial: bool,
+
+    /// Length of the kernel's debug dump on an ejection, in bytes. 0: its default.
+    #[arg(long, value_name = "BYTES", default_value_t = 0)]
+    pub exit_dump_len: u32,
+
+    /// Print statistics every SEC seconds while scheduling.
+    #[arg(long, value_name = "SEC", value_parser = seconds)]
+    pub stats: Option<f64>,
+
+    /// Print the statistics of a running scx_vmland every SEC seconds; start no
+    /// scheduler.
+    #[arg(long, value_name = "SEC", value_parser = seconds)]
+    pub monitor: Option<f64>,
+
+    /// Explain the statistics and exit.
+    #[arg(long)]
+    pub help_stats: bool,
+
+    /// Print more, libbpf's messages among it.
+    #[arg(short = 'v', long)]
+    pub verbose: bool,
+
+    /// Print the version and exit.
+    #[arg(short = 'V', long)]
+    pub version: bool,
+
+    #[command(flatten, next_help_heading = "Libbpf options")]
+    pub libbpf: LibbpfOpts,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(sec) if (0.01..=86_400.0).contains(&sec) => Ok(sec),
+        _ => Err("expected seconds, from 0.01 to 86400".into()),
+    }
+}

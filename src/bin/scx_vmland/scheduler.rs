@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The scheduling loop: drain events, ask the policy, dispatch.
+
+use std::mem::MaybeUninit;
+
+use anyhow::{Context, Result};
+use libbpf_rs::{MapHandle, OpenObject};
+use log::{error, info, warn};
+use scx_stats::prelude::StatsServer;
+use scx_vmland::policy::{Arrival, Decision, Policy, Tunables, VmId};
+
+use crate::bpf::{BpfScheduler, DispatchedTask, QueuedTask, RL_CPU_ANY};
+use crate::bpf_intf;
+use crate::opts::Opts;
+use crate::{kvm, metrics, refusal};
+
+/// vCPUs that the policy can hold without allocating.
+const CAPACITY: usize = 16_384;
+
+// `flags` of an entry of the ring that is no task to schedule.
+const VCPU_SEEN: u64 = bpf_intf::VMLAND_EVENT_VCPU_SEEN as u64;
+const VCPU_GONE: u64 = bpf_intf::VMLAND_EVENT_VCPU_GONE as u64;
+
+/// How a run came to its end.
+pub enum Ended {
+    /// By a signal.
+    Stopped,
+    /// The kernel did not take the BPF part.
+    Refused,
+    /// The kernel threw it out.
+    Ejected,
+    /// The kernel wants it to attach anew: a CPU came or went.
+    Restart,
+}
+
+pub fn run(opts: &Opts) -> Result<Ended> {
+    let maps = metrics::SharedMaps::default();
+    // Threads first: once attached, this process can start no more.
+    let stats = metrics::serve(maps.clone())?;
+    let kvm = kvm::follow();
+
+    let mut object = MaybeUninit::uninit();
+    let Some(bpf) = attach(opts, &mut object) else {
+        return Ok(Ended::Refused);
+    };
+    let scheduler = Scheduler::new(opts, bpf, stats)?;
+    let _ = maps.set(scheduler.metrics_maps()?);
+    let _ = kvm.send(scheduler.kvm_maps()?);
+    info!("attached");
+    scheduler.run()
+}
+
+/// Loads and attaches the BPF part. If the kernel refuses it, says why.
+fn attach<'a>(
+    opts: &Opts,
+    object: &'a mut MaybeUninit<OpenObject>,
+) -> Option<BpfScheduler<'a>> {
+    BpfScheduler::init(
+        object,
+        opts.libbpf.clone().into_bpf_open_opts(),
+        opts.exit_dump_len,
+        opts.partial,
+        opts.verbose,
+        true,  // idle CPUs are picked by the kernel's own policy
+        false, // not within one NUMA node only
+        opts.slice_us * 1_000,
+        "vmland",
+    )
+    .inspect_err(refusal::explain)
+    .ok()
+}
+
+struct Scheduler<'a> {
+    bpf: BpfScheduler<'a>,
+    policy: Policy,
+    _stats: StatsServer<(), ()>,
+}
+
+impl<'a> Scheduler<'a> {
+    fn new(opts: &Opts, mut bpf: BpfScheduler<'a>, stats: StatsServer<(), ()>) -> Result<Self> {
+        let data = bpf.skel.maps.data_data.as_mut().context("no .data map")?;
+        data.vmland_slice_min_ns = opts.slice_us_min * 1_000;
+
+        let tunables = Tunables {
+            slice_ns: opts.slice_us * 1_000,
+        };
+        Ok(Self {
+            bpf,
+            policy: Policy::new(tunables, CAPACITY),
+            _stats: stats,
+        })
+    }
+
+    fn metrics_maps(&self) -> Result<metrics::Maps> {
+        let maps = &self.bpf.skel.maps;
+        Ok(metrics::Maps {
+            counters: MapHandle::try_from(&maps.vmland_counters)?,
+            vm_slots: MapHandle::try_from(&maps.vmland_vm_slots)?,
+            vms: MapHandle::try_from(&maps.vmland_vms)?,
+            vcpus: MapHandle::try_from(&maps.vmland_vcpus)?,
+        })
+    }
+
+    fn kvm_maps(&self) -> Result<kvm::Maps> {
+        let maps = &self.bpf.skel.maps;
+        Ok(kvm::Maps {
+            layout: MapHandle::try_from(&maps.vmland_kvm_layout)?,
+            vm_slots: MapHandle::try_from(&maps.vmland_vm_slots)?,
+            vms: MapHandle::try_from(&maps.vmland_vms)?,
+        })
+    }
+
+    fn run(mut self) -> Result<Ended> {
+        while !self.bpf.exited() {
+            self.drain_queued();
+            self.dispatch();
+            self.bpf.notify_complete(self.policy.waiting() as u64);
+        }
+        let report = self.bpf.shutdown_and_report();
+        Ok(match report {
+            Ok(report) if report.should_restart() => Ended::Restart,
+            Ok(_) => {
+                info!("detached");
+                Ended::Stopped
+            }
+            Err(e) => {
+                error!("ejected by the kernel: {e:#}");
+                Ended::Ejected
+            }
+        })
+    }
+
+    /// What happened since the last round.
+    fn drain_queued(&mut self) {
+        let bss = self.bpf.skel.maps.bss_data.as_ref();
+        self.policy.advance(bss.map_or(0, |bss| bss.vtime_now));
+        loop {
+            match self.bpf.dequeue_task() {
+                Ok(Some(task)) => match task.flags {
+                    VCPU_SEEN => self.policy.vcpu_seen(task.pid, task.vtime as VmId),
+                    VCPU_GONE => self.policy.vcpu_gone(task.pid),
+                    _ => self.policy.enqueue(arrival(&task)),
+                },
+                Ok(None) => return,
+                Err(e) => {
+                    warn!("cannot read the ring of queued tasks: error {e}");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// As many decisions as the ring takes; the rest waits.
+    fn dispatch(&mut self) {
+        while let Some(decision) = self.policy.peek() {
+            if self.bpf.dispatch_task(&dispatched(decision)).is_err() {
+                return;
+            }
+            self.policy.next();
+        }
+    }
+}
+
+fn arrival(task: &QueuedTask) -> Arrival {
+    Arrival {
+        pid: task.pid,
+        weight: task.weight,
+        vruntime: task.vtime,
+        ran_ns: task.stop_ts.saturating_sub(task.start_ts),
+        generation: task.enq_cnt,
+    }
+}
+
+fn dispatched(decision: &Decision) -> DispatchedTask {
+    DispatchedTask {
+        pid: decision.pid,
+        cpu: RL_CPU_ANY,
+        flags: 0,
+        slice_ns: decision.slice_ns,
+        vtime: decision.deadline,
+        enq_cnt: decision.generation,
+    }
+}

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Asks the running scheduler, and /proc for what the scheduler does not know.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use scx_stats::prelude::StatsClient;
+use scx_vmland::stats::Metrics;
+use scx_vmland::vm_name::{self, VmIdentity};
+
+#[derive(Debug, thiserror::Error)]
+#[error("no scx_vmland is running here, or it may not be asked without root")]
+pub struct NotRunning;
+
+pub struct Client {
+    stats: StatsClient,
+    names: HashMap<u32, VmIdentity>,
+}
+
+impl Client {
+    pub fn connect() -> Result<Self> {
+        let stats = StatsClient::new()
+            .connect(None)
+            .map_err(|_| NotRunning)?;
+        Ok(Self {
+            stats,
+            names: HashMap::new(),
+        })
+    }
+
+    pub fn metrics(&mut self) -> Result<Metrics> {
+        self.stats
+            .request("stats", vec![])
+            .context("the scheduler does not answer")
+    }
+
+    /// Who a VM is. Read once for each VM: a process does not change its name.
+    pub fn identity(&mut self, vm_id: u32, tgid: i32) -> &VmIdentity {
+        self.names
+            .entry(vm_id)
+            .or_insert_with(|| vm_name::identify(Path::new("/proc"), tgid.unsigned_abs()))
+    }
+}
+
+/// From /proc/PID/task/TID/schedstat (Documentation/scheduler/sched-stats.rst).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SchedStat {
+    /// Time on a CPU, in ns.
+    pub cpu_ns: u64,
+    /// Time spent ready, waiting for a CPU, in ns.
+    pub run_delay_ns: u64,
+}
+
+/// Zeros for a thread that is gone.
+pub fn schedstat(tgid: i32, tid: i32) -> SchedStat {
+    let text = fs::read_to_string(format!("/proc/{tgid}/task/{tid}/schedstat")).unwrap_or_default();
+    let mut fields = text.split_whitespace().map(|f| f.parse().unwrap_or(0));
+    SchedStat {
+        cpu_ns: fields.next().unwrap_or(0),
+        run_delay_ns: fields.next().unwrap_or(0),
+    }
+}

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The pure part of scx_vmland: no kernel, no BPF, no allocator of its own.
+//!
+//! | module | what it knows |
+//! | --- | --- |
+//! | [`policy`] | which vCPU deserves a CPU next, and for how long |
+//! | [`preflight`] | whether a scheduler can attach here, and what to do if not |
+//! | [`vm_name`] | what a VM is called |
+//! | [`stats`] | what a running scheduler tells about itself (feature `scheduler`) |
+
+pub mod policy;
+pub mod preflight;
+#[cfg(feature = "scheduler")]
+pub mod stats;
+pub mod vm_name;

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Which vCPU deserves a CPU next, and for how long.
+//!
+//! Weighted virtual time: a vCPU pays for CPU time with *vruntime*, at a rate of
+//! 100/weight, and is served by *deadline*, the vruntime at which it will have
+//! had one slice more; ties go to whoever came first. The *clock* is the
+//! vruntime that the waiting vCPUs have come to. Nobody's lag behind or ahead of
+//! it exceeds a bound ([`Tunables::lag_bounds`]), so that a sleeper collects no
+//! more than one slice of credit, and a debt (of a vCPU that yielded, say) is
+//! forgotten once it is that old.
+//!
+//! vCPUs are grouped by VM: the policy knows which vCPU is whose, counts what
+//! each VM was given, and forgets a VM with its last vCPU.
+//!
+//! Plain values in, plain values out: times are in nanoseconds, virtual times in
+//! nanoseconds of a task of weight 100. They wrap around, and are compared as
+//! the kernel compares them, by the sign of the difference. After warm-up
+//! nothing allocates; a decision costs O(log n).
+
+use std::cmp::Ordering;
+use std::collections::{BinaryHeap, HashMap};
+
+/// Weight of a task at nice 0, the unit of vruntime.
+pub const DEFAULT_WEIGHT: u64 = 100;
+
+/// Largest debt, in slices of the vCPU. `bpf/vtime.bpf.h` bounds it alike.
+pub const DEBT_SLICES: u64 = 3;
+
+/// What an administrator may set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tunables {
+    /// Time slice of a vCPU, in ns.
+    pub slice_ns: u64,
+}
+
+impl Tunables {
+    /// Most that a vCPU of `weight` may lag behind and be ahead of the clock, as
+    /// virtual times: one slice of credit, [`DEBT_SLICES`] slices of debt.
+    pub fn lag_bounds(&self, weight: u64) -> (u64, u64) {
+        let slice = weighted(self.slice_ns, weight);
+        (slice, DEBT_SLICES * slice)
+    }
+}
+
+/// `ns` of CPU time as vruntime of a task of `weight`.
+pub fn weighted(ns: u64, weight: u64) -> u64 {
+    ns * DEFAULT_WEIGHT / weight.max(1)
+}
+
+/// Identity of a VM, never reused while the scheduler runs.
+pub type VmId = u32;
+
+/// A vCPU that used up its slice and waits for a decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    pub pid: i32,
+    /// `p->scx.weight`: 100 at nice 0.
+    pub weight: u64,
+    /// After it has paid for what it ran.
+    pub vruntime: u64,
+    /// Length of its last run, in ns.
+    pub ran_ns: u64,
+    /// Handed back with the decision, so that a stale one can be told.
+    pub generation: u64,
+}
+
+/// What is to become of a vCPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    pub pid: i32,
+    /// Its place in line.
+    pub deadline: u64,
+    pub slice_ns: u64,
+    pub generation: u64,
+}
+
+/// What a VM was given, as far as the policy has seen it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct VmAccount {
+    pub vcpus: u32,
+    /// CPU time of its vCPUs' full slices, in ns.
+    pub served_ns: u64,
+}
+
+pub struct Policy {
+    tunables: Tunables,
+    clock: u64,
+    waiting: BinaryHeap<Waiting>,
+    arrivals: u64,
+    vm_of: HashMap<i32, VmId>,
+    vms: HashMap<VmId, VmAccount>,
+}
+
+impl Policy {
+    /// A policy that does not allocate up to `capacity` vCPUs.
+    pub fn new(tunables: Tunables, capacity: usize) -> Self {
+        Self {
+            tunables,
+            clock: 0,
+            waiting: BinaryHeap::with_capacity(capacity),
+            arrivals: 0,
+            vm_of: HashMap::with_capacity(capacity),
+            vms: HashMap::with_capacity(capacity),
+        }
+    }
+
+    /// Thread `pid` is a vCPU of `vm`.
+    pub fn vcpu_seen(&mut self, pid: i32, vm: VmId) {
+        self.vcpu_gone(pid);
+        self.vm_of.insert(pid, vm);
+        self.vms.entry(vm).or_default().vcpus += 1;
+    }
+
+    /// Thread `pid` is no vCPU any more. Unknown ones are fine.
+    pub fn vcpu_gone(&mut self, pid: i32) {
+        let Some(vm) = self.vm_of.remove(&pid) else {
+            return;
+        };
+        if let Some(account) = self.vms.get_mut(&vm) {
+            account.vcpus -= 1;
+            if account.vcpus == 0 {
+                self.vms.remove(&vm);
+            }
+        }
+    }
+
+    pub fn account(&self, vm: VmId) -> Option<VmAccount> {
+        self.vms.get(&vm).copied()
+    }
+
+    /// The host's clock; it never goes back.
+    pub fn advance(&mut self, clock: u64) {
+        if after(clock, self.clock) {
+            self.clock = clock;
+        }
+    }
+
+    /// Takes a vCPU into the line.
+    pub fn enqueue(&mut self, arrival: Arrival) {
+        if let Some(account) = self
+            .vm_of
+            .get(&arrival.pid)
+            .and_then(|vm| self.vms.get_mut(vm))
+        {
+            account.served_ns += arrival.ran_ns;
+        }
+        let slice_ns = self.tunables.slice_ns;
+        let vruntime = self.bound_lag(arrival.vruntime, arrival.weight);
+        self.waiting.push(Waiting {
+            vruntime,
+            arrived: self.arrivals,
+            decision: Decision {
+                pid: arrival.pid,
+                deadline: vruntime.wrapping_add(weighted(slice_ns, arrival.weight)),
+                slice_ns,
+                generation: arrival.generation,
+            },
+        });
+        self.arrivals += 1;
+    }
+
+    /// The most deserving vCPU, which leaves the line.
+    pub fn next(&mut self) -> Option<Decision> {
+        let first = self.waiting.pop()?;
+        self.advance(first.vruntime);
+        Some(first.decision)
+    }
+
+    /// The most deserving vCPU, which stays where it is.
+    pub fn peek(&self) -> Option<&Decision> {
+        self.waiting.peek().map(|first| &first.decision)
+    }
+
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    fn bound_lag(&self, vruntime: u64, weight: u64) -> u64 {
+        let (credit, debt) = self.tunables.lag_bounds(weight);
+        let least = self.clock.wrapping_sub(credit);
+        let most = self.clock.wrapping_add(debt);
+        if after(least, vruntime) {
+            least
+        } else if after(vruntime, most) {
+            most
+        } else {
+            vruntime
+        }
+    }
+}
+
+/// Virtual times wrap around: `a` is after `b` if it is less than half the range
+/// ahead.
+fn after(a: u64, b: u64) -> bool {
+    (a.wrapping_sub(b) as i64) > 0
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Waiting {
+    vruntime: u64,
+    arrived: u64,
+    decision: Decision,
+}
+
+/// The greatest is served first: earliest deadline, then first come.
+impl Ord for Waiting {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let ahead = self.decision.deadline.wrapping_sub(other.decision.deadline) as i64;
+        0.cmp(&ahead).then(other.arrived.cmp(&self.arrived))
+    }
+}
+
+impl PartialOrd for Waiting {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What a running scheduler tells about itself, over the scx_stats socket.
+//!
+//! All numbers are totals since the scheduler attached; a reader takes the
+//! difference of two readings. Names and units are shown by `--help-stats`.
+
+use scx_stats::prelude::*;
+use scx_stats_derive::{Stats, stat_doc};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// One VM, keyed in [`Metrics::vms`] by an id that is never reused.
+#[stat_doc]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, Stats)]
+pub struct VmMetrics {
+    #[stat(desc = "Process that runs the VM")]
+    pub tgid: i32,
+    #[stat(desc = "Threads of its vCPUs, by KVM's vCPU id")]
+    pub vcpus: BTreeMap<i32, i32>,
+    #[stat(desc = "CPU time of its vCPU threads (ns)")]
+    pub cpu_ns: u64,
+    #[stat(desc = "Pause exits: times a spinning vCPU asked for a directed yield")]
+    pub pause_exits: u64,
+    #[stat(desc = "yield_to() calls that reached the scheduler")]
+    pub yields_asked: u64,
+    #[stat(desc = "yield_to() calls it accepted")]
+    pub yields_honoured: u64,
+}
+
+/// The whole host.
+#[stat_doc]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, Stats)]
+#[stat(top)]
+pub struct Metrics {
+    #[stat(desc = "Time since boot of this reading (ns)")]
+    pub at_ns: u64,
+    #[stat(desc = "vCPU threads recognised")]
+    pub vcpus_seen: u64,
+    #[stat(desc = "vCPU threads that ended, or whose VM did")]
+    pub vcpus_gone: u64,
+    #[stat(desc = "Directed yields asked for by KVM")]
+    pub yield_asked: u64,
+    #[stat(desc = "Directed yields taken: the target runs at once")]
+    pub yield_honoured: u64,
+    #[stat(desc = "Directed yields taken: the target runs before the yielder, in turn")]
+    pub yield_in_turn: u64,
+    #[stat(desc = "Directed yields refused: not both are vCPUs")]
+    pub yield_not_vcpu: u64,
+    #[stat(desc = "Directed yields refused: two VMs")]
+    pub yield_other_vm: u64,
+    #[stat(desc = "Calls of sched_yield()")]
+    pub yield_plain: u64,
+    #[stat(desc = "Hand-offs whose target waited in the shared line")]
+    pub handoff_line: u64,
+    #[stat(desc = "Hand-offs whose target waited for the policy")]
+    pub handoff_parked: u64,
+    #[stat(desc = "Hand-offs whose target waited in a per-CPU line")]
+    pub handoff_pinned: u64,
+    #[stat(desc = "Hand-offs whose target may not run here, and was put first on its own CPU")]
+    pub handoff_remote: u64,
+    #[stat(desc = "Hand-offs whose target was already on a CPU")]
+    pub handoff_served: u64,
+    #[stat(desc = "Hand-offs whose target had gone to sleep or moved")]
+    pub handoff_lost: u64,
+    #[stat(desc = "Hand-offs whose target really ran next on that CPU")]
+    pub handoff_next: u64,
+    #[stat(desc = "Tasks put straight on an idle CPU")]
+    pub dispatch_idle: u64,
+    #[stat(desc = "Tasks taken from the shared line")]
+    pub dispatch_line: u64,
+    #[stat(desc = "Tasks taken from a per-CPU line")]
+    pub dispatch_pinned: u64,
+    #[stat(desc = "vCPUs put on a CPU before the policy's word came")]
+    pub dispatch_parked: u64,
+    #[stat(desc = "Slices renewed in place")]
+    pub dispatch_kept: u64,
+    #[stat(desc = "Events sent to the policy")]
+    pub policy_asked: u64,
+    #[stat(desc = "Decisions of the policy applied")]
+    pub policy_placed: u64,
+    #[stat(desc = "Decisions cancelled: the vCPU had moved on")]
+    pub policy_late: u64,
+    #[stat(desc = "Events not sent: the ring was full")]
+    pub policy_ring_full: u64,
+    #[stat(desc = "Running tasks preempted by a waking one")]
+    pub preempt: u64,
+    #[stat(desc = "Page faults of the scheduler since it attached (should stay 0)")]
+    pub page_faults: u64,
+    #[stat(desc = "VMs, by an id that is never reused")]
+    pub vms: BTreeMap<u32, VmMetrics>,
+}
+
+/// Metadata for `--help-stats` and for other readers of the socket.
+pub fn describe<Req: Send, Res: Send>() -> StatsServerData<Req, Res> {
+    StatsServerData::new()
+        .add_meta(VmMetrics::meta())
+        .add_meta(Metrics::meta())
+}
