@@ -93,7 +93,5 @@ fn attend(maps: &Maps) -> Result<()> {
 }
 
 fn optional<T>(attached: libbpf_rs::Result<T>, otherwise: &str) -> Option<T> {
-    attached
-        .inspect_err(|e| warn!("{otherwise}: {e}"))
-        .ok()
+    attached.inspect_err(|e| warn!("{otherwise}: {e}")).ok()
 }

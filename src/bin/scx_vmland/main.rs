@@ -39,7 +39,11 @@ fn main() -> ExitCode {
         Ok(opts) => opts,
         Err(e) => {
             let _ = e.print();
-            let code = if e.use_stderr() { exit::USAGE } else { exit::OK };
+            let code = if e.use_stderr() {
+                exit::USAGE
+            } else {
+                exit::OK
+            };
             return ExitCode::from(code);
         }
     };
@@ -91,7 +95,9 @@ fn exec_self() -> std::io::Error {
     use std::os::unix::process::CommandExt;
     info!("restarting");
     let args = std::env::args_os().skip(1);
-    std::process::Command::new("/proc/self/exe").args(args).exec()
+    std::process::Command::new("/proc/self/exe")
+        .args(args)
+        .exec()
 }
 
 fn version() -> String {
@@ -104,7 +110,11 @@ fn version() -> String {
 
 fn start_log(verbose: bool) -> Result<()> {
     use simplelog::{ColorChoice, ConfigBuilder, LevelFilter, TermLogger, TerminalMode};
-    let level = if verbose { LevelFilter::Debug } else { LevelFilter::Info };
+    let level = if verbose {
+        LevelFilter::Debug
+    } else {
+        LevelFilter::Info
+    };
     let config = ConfigBuilder::new()
         .set_time_level(LevelFilter::Off)
         .set_location_level(LevelFilter::Off)

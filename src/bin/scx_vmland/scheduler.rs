@@ -51,10 +51,7 @@ pub fn run(opts: &Opts) -> Result<Ended> {
 }
 
 /// Loads and attaches the BPF part. If the kernel refuses it, says why.
-fn attach<'a>(
-    opts: &Opts,
-    object: &'a mut MaybeUninit<OpenObject>,
-) -> Option<BpfScheduler<'a>> {
+fn attach<'a>(opts: &Opts, object: &'a mut MaybeUninit<OpenObject>) -> Option<BpfScheduler<'a>> {
     BpfScheduler::init(
         object,
         opts.libbpf.clone().into_bpf_open_opts(),

@@ -21,9 +21,7 @@ pub struct Client {
 
 impl Client {
     pub fn connect() -> Result<Self> {
-        let stats = StatsClient::new()
-            .connect(None)
-            .map_err(|_| NotRunning)?;
+        let stats = StatsClient::new().connect(None).map_err(|_| NotRunning)?;
         Ok(Self {
             stats,
             names: HashMap::new(),

@@ -29,7 +29,11 @@ fn main() -> ExitCode {
         Ok(opts) => opts,
         Err(e) => {
             let _ = e.print();
-            let code = if e.use_stderr() { exit::USAGE } else { exit::OK };
+            let code = if e.use_stderr() {
+                exit::USAGE
+            } else {
+                exit::OK
+            };
             return ExitCode::from(code);
         }
     };
@@ -44,7 +48,11 @@ fn main() -> ExitCode {
         Err(e) => {
             eprintln!("vmland: {e:#}");
             let not_running = e.is::<client::NotRunning>();
-            ExitCode::from(if not_running { exit::UNAVAILABLE } else { exit::FAILURE })
+            ExitCode::from(if not_running {
+                exit::UNAVAILABLE
+            } else {
+                exit::FAILURE
+            })
         }
     }
 }

@@ -47,7 +47,12 @@ pub fn run(opts: &Opts) -> Result<()> {
         last = now;
         readings += 1;
     }
-    writeln!(out, "Over {:.0} s:\n{}", span(&first, &last), table(&mut client, &first, &last))?;
+    writeln!(
+        out,
+        "Over {:.0} s:\n{}",
+        span(&first, &last),
+        table(&mut client, &first, &last)
+    )?;
     writeln!(out, "{}", hints(&first, &last))?;
     Ok(())
 }
@@ -61,11 +66,21 @@ fn table(client: &mut Client, from: &Metrics, to: &Metrics) -> Table {
     let sec = span(from, to);
     let none = VmMetrics::default();
     let before = |id: &u32| from.vms.get(id).unwrap_or(&none);
-    let total: u64 = to.vms.iter().map(|(id, vm)| vm.cpu_ns - before(id).cpu_ns.min(vm.cpu_ns)).sum();
+    let total: u64 = to
+        .vms
+        .iter()
+        .map(|(id, vm)| vm.cpu_ns - before(id).cpu_ns.min(vm.cpu_ns))
+        .sum();
 
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_header([
-        "VM", "vCPUs", "CPU %", "SHARE %", "PAUSE/s", "YIELDS/s", "HONOURED/s",
+        "VM",
+        "vCPUs",
+        "CPU %",
+        "SHARE %",
+        "PAUSE/s",
+        "YIELDS/s",
+        "HONOURED/s",
     ]);
     for (id, vm) in &to.vms {
         let before = before(id);

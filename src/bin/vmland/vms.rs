@@ -88,7 +88,11 @@ fn table(vms: &[Vm]) -> Table {
     for vm in vms {
         for (i, vcpu) in vm.vcpus.iter().enumerate() {
             let (name, vmm, pid) = if i == 0 {
-                (vm.identity.name.as_str(), vm.identity.vmm.as_str(), vm.pid.to_string())
+                (
+                    vm.identity.name.as_str(),
+                    vm.identity.vmm.as_str(),
+                    vm.pid.to_string(),
+                )
             } else {
                 ("", "", String::new())
             };

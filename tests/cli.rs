@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The two programs as a user meets them, on any machine and without root.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn scx_vmland(args: &[&str]) -> Output {
+    run(env!("CARGO_BIN_EXE_scx_vmland"), args)
+}
+
+fn vmland(args: &[&str]) -> Output {
+    run(env!("CARGO_BIN_EXE_vmland"), args)
+}
+
+fn run(program: &str, args: &[&str]) -> Output {
+    Command::new(program)
+        .args(args)
+        .output()
+        .expect("it starts")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn help_names_every_flag_and_every_exit_code() {
+    let out = scx_vmland(&["--help"]);
+    assert_eq!(out.status.code(), Some(0));
+    let help = text(&out.stdout);
+    for word in [
+        "--slice-us",
+        "--slice-us-min",
+        "--partial",
+        "--exit-dump-len",
+        "--stats",
+        "--monitor",
+        "--help-stats",
+        "--verbose",
+        "--version",
+        "--btf-custom-path",
+        "0 stopped",
+        "64",
+        "69",
+        "70",
+        "75",
+        "77",
+    ] {
+        assert!(help.contains(word), "no {word} in:\n{help}");
+    }
+    let out = vmland(&["--help"]);
+    assert_eq!(out.status.code(), Some(0));
+    assert!(text(&out.stdout).contains("vms"));
+}
+
+#[test]
+fn version_names_the_framework() {
+    let out = scx_vmland(&["-V"]);
+    assert_eq!(out.status.code(), Some(0));
+    let version = text(&out.stdout);
+    assert!(
+        version.starts_with(concat!("scx_vmland ", env!("CARGO_PKG_VERSION"))),
+        "{version}"
+    );
+    assert!(version.contains("scx_rustland_core"), "{version}");
+}
+
+#[test]
+fn wrong_usage_is_64_and_says_what_is_allowed() {
+    let wrong: [(&[&str], &str); 6] = [
+        (&["--no-such-flag"], "--no-such-flag"),
+        (&["--slice-us", "99"], "100"),
+        (&["--slice-us", "100001"], "100000"),
+        (&["--slice-us", "5ms"], "5ms"),
+        (&["--stats", "0"], "0.01"),
+        (&["--monitor", "soon"], "0.01"),
+    ];
+    for (args, expected) in wrong {
+        let out = scx_vmland(args);
+        assert_eq!(out.status.code(), Some(64), "{args:?}");
+        let message = text(&out.stderr);
+        assert!(message.contains(expected), "{args:?}: {message}");
+    }
+    for args in [&[][..], &["nothing"], &["top", "--interval", "0"]] {
+        assert_eq!(vmland(args).status.code(), Some(64), "{args:?}");
+    }
+}
+
+#[test]
+fn statistics_are_explained_without_a_scheduler() {
+    let out = scx_vmland(&["--help-stats"]);
+    assert_eq!(out.status.code(), Some(0));
+    let help = text(&out.stdout);
+    for name in [
+        "yield_asked",
+        "yield_honoured",
+        "handoff_next",
+        "pause_exits",
+        "cpu_ns",
+    ] {
+        assert!(help.contains(name), "no {name} in:\n{help}");
+    }
+}
+
+#[test]
+fn a_kernel_without_sched_ext_is_said_so() {
+    if Path::new("/sys/kernel/sched_ext").exists() {
+        return; // tests/in_host starts the scheduler for real
+    }
+    let out = scx_vmland(&[]);
+    assert_eq!(out.status.code(), Some(69));
+    let message = text(&out.stderr);
+    assert!(message.contains("sched_ext"), "{message}");
+}
+
+#[test]
+fn asking_a_scheduler_that_is_not_there_is_said_so() {
+    if Path::new("/var/run/scx/root/stats").exists() {
+        return;
+    }
+    for args in [&["vms"][..], &["vms", "--json"], &["top"]] {
+        let out = vmland(args);
+        assert_eq!(out.status.code(), Some(69), "{args:?}");
+        let message = text(&out.stderr);
+        assert!(message.contains("no scx_vmland is running"), "{message}");
+    }
+}

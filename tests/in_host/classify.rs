@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The set of vCPU threads is exactly QEMU's.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use crate::rig::{Guest, Scheduler, ms, vmland_vms, wait_for};
+
+fn known() -> BTreeSet<i32> {
+    vmland_vms()
+        .iter()
+        .flat_map(|vm| vm["vcpus"].as_array().expect("a list").clone())
+        .map(|vcpu| vcpu["tid"].as_i64().expect("a tid") as i32)
+        .collect()
+}
+
+fn qemus(guests: &[&Guest]) -> BTreeSet<i32> {
+    guests.iter().flat_map(|g| g.vcpu_threads()).collect()
+}
+
+fn assert_exact(guests: &[&Guest]) {
+    let expected = qemus(guests);
+    let mut seen = BTreeSet::new();
+    wait_for("the vCPUs that QEMU reports", ms(5_000), || {
+        seen = known();
+        seen == expected
+    });
+}
+
+fn names() -> BTreeSet<String> {
+    let name = |vm: &serde_json::Value| vm["name"].as_str().expect("a name").to_string();
+    vmland_vms().iter().map(name).collect()
+}
+
+#[test]
+#[ignore = "needs a sched_ext host with KVM"]
+fn guests_that_come_pause_and_go() {
+    // One is there before the scheduler, two come after it.
+    let a = Guest::start("a", "lock", 2);
+    let _scheduler = Scheduler::start(&[]);
+    assert_exact(&[&a]);
+    let b = Guest::start("b", "idle", 1);
+    let c = Guest::start("c", "cpu", 3);
+    assert_exact(&[&a, &b, &c]);
+    assert_eq!(names(), ["a", "b", "c"].map(String::from).into());
+
+    b.pause();
+    c.pause();
+    std::thread::sleep(ms(1_500));
+    assert_exact(&[&a, &b, &c]);
+    c.resume();
+    c.assert_progress();
+    assert_exact(&[&a, &b, &c]);
+
+    drop(a);
+    assert_exact(&[&b, &c]);
+    drop(b);
+    drop(c);
+    assert_exact(&[]);
+    assert!(vmland_vms().is_empty());
+}
+
+#[test]
+#[ignore = "needs a sched_ext host with KVM"]
+fn kvm_that_is_loaded_after_the_scheduler_and_unloaded() {
+    let kvm = |what: &str| {
+        let done = Command::new("kvm-modules").arg(what).status();
+        assert!(done.is_ok_and(|s| s.success()), "kvm-modules {what}");
+    };
+    kvm("unload");
+    let mut scheduler = Scheduler::start(&[]);
+    assert!(vmland_vms().is_empty());
+    for _ in 0..2 {
+        kvm("load");
+        let guest = Guest::start("late", "lock", 2);
+        assert_exact(&[&guest]);
+        drop(guest);
+        assert_exact(&[]);
+        // Nothing of ours holds the module.
+        kvm("unload");
+    }
+    scheduler.assert_alive();
+    kvm("load");
+}

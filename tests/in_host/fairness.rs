@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! CPU time follows weight, whatever the guests do.
+
+use std::thread::sleep;
+
+use crate::rig::{GUEST_CPUS, Guest, Hog, Scheduler, ms, vmland_vms};
+
+/// How much of `span_ms` on the guests' CPUs went where, in CPUs.
+fn cpus_used<const N: usize>(read: impl Fn() -> [u64; N], span_ms: u64) -> [f64; N] {
+    let before = read();
+    sleep(ms(span_ms));
+    let after = read();
+    std::array::from_fn(|i| (after[i] - before[i]) as f64 / (span_ms * 1_000_000) as f64)
+}
+
+#[test]
+#[ignore = "needs a sched_ext host with KVM"]
+fn equal_guests_get_equal_time() {
+    let _scheduler = Scheduler::start(&[]);
+    let (a, b) = (Guest::start("a", "lock", 2), Guest::start("b", "lock", 2));
+    let [used_a, used_b] = cpus_used(|| [a.cpu_ns(), b.cpu_ns()], 20_000);
+    println!("CPUs used: {used_a:.3} {used_b:.3}");
+    let ratio = used_a / used_b;
+    assert!(
+        (0.95..=1.0 / 0.95).contains(&ratio),
+        "{used_a:.3} : {used_b:.3}"
+    );
+    assert!(used_a + used_b > 0.9 * GUEST_CPUS as f64, "CPUs stood idle");
+}
+
+#[test]
+#[ignore = "needs a sched_ext host with KVM"]
+fn a_host_task_gets_its_share_beside_four_vcpus() {
+    let _scheduler = Scheduler::start(&[]);
+    let _guests = [Guest::start("a", "cpu", 2), Guest::start("b", "cpu", 2)];
+    let (plain, nice) = (Hog::start(0), Hog::start(10));
+    sleep(ms(2_000));
+    let [plain, nice] = cpus_used(|| [plain.cpu_ns(), nice.cpu_ns()], 15_000);
+    // Nice 10 weighs 110 of 1024 (sched_prio_to_weight[]), four vCPUs 1024 each.
+    let total = 5.0 + 110.0 / 1024.0;
+    let fair = GUEST_CPUS as f64 / total;
+    println!(
+        "CPUs used: nice 0 {plain:.3} of {fair:.3}, nice 10 {nice:.3} of {:.3}",
+        fair * 110.0 / 1024.0
+    );
+    assert!(
+        (0.85..=1.15).contains(&(plain / fair)),
+        "{plain:.3} of {fair:.3}"
+    );
+    assert!(
+        (0.6..=1.6).contains(&(nice / (fair * 110.0 / 1024.0))),
+        "{nice:.3}"
+    );
+}
+
+/// The user scheduler is stopped: BPF goes on, and fairly.
+#[test]
+#[ignore = "needs a sched_ext host with KVM"]
+fn a_stopped_policy_stalls_nobody() {
+    let mut scheduler = Scheduler::start(&[]);
+    let (a, b) = (Guest::start("a", "lock", 2), Guest::start("b", "lock", 2));
+    let (work_a, work_b) = (a.count(), b.count());
+    scheduler.signal("STOP");
+    let [used_a, used_b] = cpus_used(|| [a.cpu_ns(), b.cpu_ns()], 3_000);
+    scheduler.signal("CONT");
+    println!("CPUs used: {used_a:.3} {used_b:.3}");
+    assert!(
+        used_a.min(used_b) > 0.35 * (used_a + used_b),
+        "{used_a:.3} : {used_b:.3}"
+    );
+    assert!(used_a + used_b > 0.9 * GUEST_CPUS as f64, "CPUs stood idle");
+    assert!(a.count() > work_a && b.count() > work_b);
+    sleep(ms(1_000));
+    scheduler.assert_alive();
+    assert_eq!(vmland_vms().len(), 2);
+}

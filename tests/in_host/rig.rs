@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The scheduler and the guests, started and stopped.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// CPUs that guests run on; the emulated host keeps CPU 0 free of them.
+pub const GUEST_CPUS: u64 = 2;
+
+pub fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// Waits until `done`, at most `limit`.
+pub fn wait_for(what: &str, limit: Duration, mut done: impl FnMut() -> bool) -> Duration {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < limit, "{what}: not within {limit:?}");
+        sleep(ms(10));
+    }
+    start.elapsed()
+}
+
+/// `disabled`, `enabled`, …
+pub fn sched_ext_state() -> String {
+    read("/sys/kernel/sched_ext/state")
+}
+
+pub fn read(path: &str) -> String {
+    fs::read_to_string(path)
+        .unwrap_or_default()
+        .trim()
+        .to_string()
+}
+
+/// A running scx_vmland; stopped when dropped.
+pub struct Scheduler {
+    child: Child,
+    log: String,
+}
+
+impl Scheduler {
+    pub fn start(args: &[&str]) -> Self {
+        let log = format!("/tmp/scx_vmland.{:?}.log", Instant::now());
+        let file = fs::File::create(&log).expect("/tmp is writable");
+        let child = Command::new("scx_vmland")
+            .args(args)
+            .stdout(file.try_clone().expect("a file"))
+            .stderr(file)
+            .spawn()
+            .expect("scx_vmland starts");
+        let mut scheduler = Self { child, log };
+        let start = Instant::now();
+        while !(sched_ext_state() == "enabled" && scheduler.log().contains("attached")) {
+            let gone = scheduler.child.try_wait().expect("our child");
+            assert!(
+                gone.is_none() && start.elapsed() < ms(20_000),
+                "does not attach ({gone:?}):\n{}",
+                scheduler.log()
+            );
+            sleep(ms(10));
+        }
+        scheduler
+    }
+
+    pub fn pid(&self) -> i32 {
+        self.child.id() as i32
+    }
+
+    pub fn log(&self) -> String {
+        read(&self.log)
+    }
+
+    pub fn signal(&self, name: &str) {
+        kill(self.pid(), name);
+    }
+
+    /// Asserts that it is still in charge.
+    pub fn assert_alive(&mut self) {
+        let gone = self.child.try_wait().expect("our child");
+        assert!(gone.is_none(), "it ended ({gone:?}):\n{}", self.log());
+        assert_eq!(sched_ext_state(), "enabled", "{}", self.log());
+    }
+
+    /// As Ctrl-C does.
+    pub fn stop(mut self) -> ExitStatus {
+        self.signal("INT");
+        let status = self.child.wait().expect("our child");
+        assert_eq!(sched_ext_state(), "disabled");
+        status
+    }
+}
+
+impl Drop for Scheduler {
+    fn drop(&mut self) {
+        if self.child.try_wait().ok().flatten().is_none() {
+            self.signal("INT");
+            let _ = self.child.wait();
+        }
+    }
+}
+
+pub fn kill(pid: i32, signal: &str) {
+    let sent = Command::new("kill")
+        .args(["-s", signal, &pid.to_string()])
+        .status();
+    assert!(sent.is_ok_and(|s| s.success()), "kill -s {signal} {pid}");
+}
+
+/// A Linux guest under QEMU/KVM with one of the loads; stopped when dropped.
+pub struct Guest {
+    name: String,
+}
+
+impl Guest {
+    pub fn start(name: &str, load: &str, vcpus: u32) -> Self {
+        guest(&["start", name, load, "--vcpus", &vcpus.to_string()]);
+        let this = Self { name: name.into() };
+        guest(&["wait", name, "90"]);
+        this
+    }
+
+    /// Work done so far, as the guest itself reports it ten times a second.
+    pub fn count(&self) -> u64 {
+        guest(&["count", &self.name])
+            .trim()
+            .parse()
+            .expect("a count")
+    }
+
+    pub fn pause(&self) {
+        guest(&["pause", &self.name]);
+    }
+
+    pub fn resume(&self) {
+        guest(&["cont", &self.name]);
+    }
+
+    /// Asserts that the guest works on.
+    pub fn assert_progress(&self) {
+        let before = self.count();
+        wait_for("progress of the guest", ms(5_000), || self.count() > before);
+    }
+
+    /// Threads of its vCPUs by index, as QEMU reports them.
+    pub fn vcpu_threads(&self) -> Vec<i32> {
+        let answer = qmp(&self.name, "query-cpus-fast");
+        let cpus = answer["return"].as_array().expect("a list of CPUs");
+        cpus.iter()
+            .map(|cpu| cpu["thread-id"].as_i64().expect("a thread id") as i32)
+            .collect()
+    }
+
+    /// CPU time of its vCPU threads, in ns.
+    pub fn cpu_ns(&self) -> u64 {
+        self.vcpu_threads()
+            .iter()
+            .map(|&tid| thread_cpu_ns(tid))
+            .sum()
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let _ = Command::new("guest").args(["stop", &self.name]).status();
+    }
+}
+
+pub fn thread_cpu_ns(tid: i32) -> u64 {
+    let stat = read(&format!("/proc/{tid}/schedstat"));
+    stat.split(' ')
+        .next()
+        .and_then(|ns| ns.parse().ok())
+        .unwrap_or(0)
+}
+
+fn guest(args: &[&str]) -> String {
+    let out = Command::new("guest")
+        .args(args)
+        .stderr(Stdio::inherit())
+        .output();
+    let out = out.expect("/bin/guest is there");
+    assert!(out.status.success(), "guest {args:?} failed");
+    String::from_utf8_lossy(&out.stdout).into_owned()
+}
+
+fn qmp(name: &str, command: &str) -> Value {
+    let mut socket = UnixStream::connect(format!("/run/guests/{name}.qmp")).expect("QMP socket");
+    let reader = BufReader::new(socket.try_clone().expect("a socket"));
+    for execute in ["qmp_capabilities", command] {
+        writeln!(
+            socket,
+            "{{\"execute\": \"{execute}\", \"id\": \"{execute}\"}}"
+        )
+        .expect("QMP");
+    }
+    reader
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(&line.expect("QMP")).expect("JSON"))
+        .find(|answer| answer["id"] == command)
+        .expect("an answer over QMP")
+}
+
+/// A process that does nothing but use CPU time; killed when dropped.
+pub struct Hog(Child);
+
+impl Hog {
+    /// On the guests' CPUs, at `nice`.
+    pub fn start(nice: i32) -> Self {
+        let child = Command::new("nice")
+            .args([
+                "-n",
+                &nice.to_string(),
+                "taskset",
+                "6",
+                "sh",
+                "-c",
+                "while :; do :; done",
+            ])
+            .spawn();
+        Self(child.expect("nice, taskset and sh are there"))
+    }
+
+    pub fn cpu_ns(&self) -> u64 {
+        thread_cpu_ns(self.0.id() as i32)
+    }
+}
+
+impl Drop for Hog {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The VMs that `vmland vms` lists, as JSON.
+pub fn vmland_vms() -> Vec<Value> {
+    let out = Command::new("vmland")
+        .args(["vms", "--json"])
+        .output()
+        .expect("vmland starts");
+    assert!(
+        out.status.success(),
+        "{}",
+        String::from_utf8_lossy(&out.stderr)
+    );
+    serde_json::from_slice(&out.stdout).expect("JSON")
+}

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The host survives us: coming, going, being killed, and churn.
+
+use std::process::Command;
+use std::thread::sleep;
+
+use crate::rig::{Guest, Scheduler, ms, sched_ext_state, wait_for};
+
+#[test]
+#[ignore = "needs a sched_ext host with KVM"]
+fn attach_and_detach_twenty_times() {
+    let (a, b) = (Guest::start("a", "lock", 2), Guest::start("b", "tlb", 2));
+    for _ in 0..20 {
+        let scheduler = Scheduler::start(&[]);
+        sleep(ms(200));
+        assert!(scheduler.stop().success());
+    }
+    a.assert_progress();
+    b.assert_progress();
+}
+
+#[test]
+#[ignore = "needs a sched_ext host with KVM"]
+fn killed_with_guests_running() {
+    let (a, b) = (Guest::start("a", "lock", 2), Guest::start("b", "tlb", 2));
+    let scheduler = Scheduler::start(&[]);
+    sleep(ms(1_000));
+    scheduler.signal("KILL");
+    let took = wait_for("the kernel's own scheduler", ms(1_000), || {
+        sched_ext_state() == "disabled"
+    });
+    println!("disabled after {took:?}");
+    a.assert_progress();
+    b.assert_progress();
+}
+
+#[test]
+#[ignore = "needs a sched_ext host with KVM"]
+fn fork_and_affinity_churn() {
+    let guest = Guest::start("a", "lock", 2);
+    let mut scheduler = Scheduler::start(&[]);
+    let stress = Command::new("stress-ng")
+        .args([
+            "--fork",
+            "2",
+            "--affinity",
+            "2",
+            "--sched",
+            "1",
+            "--timeout",
+            "30",
+        ])
+        .status();
+    assert!(stress.is_ok_and(|s| s.success()), "stress-ng");
+    scheduler.assert_alive();
+    guest.assert_progress();
+    let stalls = Command::new("dmesg").output().expect("dmesg");
+    let stalls = String::from_utf8_lossy(&stalls.stdout).to_lowercase();
+    assert!(!stalls.contains("runnable task stall"), "{stalls}");
+    assert!(scheduler.stop().success());
+}
+
+#[test]
+#[ignore = "needs a sched_ext host with KVM"]
+fn a_second_scheduler_is_refused_by_name() {
+    let _first = Scheduler::start(&[]);
+    let second = Command::new("scx_vmland")
+        .output()
+        .expect("scx_vmland starts");
+    assert_eq!(second.status.code(), Some(75));
+    let message = String::from_utf8_lossy(&second.stderr);
+    assert!(message.contains("vmland_"), "{message}");
+}

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The policy under thousands of random tasks: a plain driver loop plays a host
+//! with several CPUs, and checks what the policy promises.
+
+use proptest::prelude::*;
+use scx_vmland::policy::{Arrival, DEFAULT_WEIGHT, Policy, Tunables, weighted};
+
+const SLICE_NS: u64 = 5_000_000;
+const TUNABLES: Tunables = Tunables { slice_ns: SLICE_NS };
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Task {
+    weight: u64,
+    vruntime: u64,
+    runs: u64,
+    cpu_ns: u64,
+    /// Decisions since it came into the line.
+    passed_over: usize,
+    waiting: bool,
+}
+
+/// What a vCPU does with its CPU.
+#[derive(Clone, Copy, Debug)]
+enum Act {
+    /// Uses the whole slice.
+    Run,
+    /// Gives up after this part of a slice, in percent, and pays to just past
+    /// another's vruntime, as a yielder does.
+    YieldTo { after: u64, to: usize },
+    /// Uses this part of its slice, in percent, and comes back at once.
+    Sleep { after: u64 },
+}
+
+struct Host {
+    policy: Policy,
+    tasks: Vec<Task>,
+    decisions: u64,
+}
+
+impl Host {
+    fn new(weights: &[u64]) -> Self {
+        let task = |&weight: &u64| Task {
+            weight,
+            ..Task::default()
+        };
+        let mut host = Self {
+            policy: Policy::new(TUNABLES, weights.len()),
+            tasks: weights.iter().map(task).collect(),
+            decisions: 0,
+        };
+        for pid in 0..weights.len() {
+            host.policy.vcpu_seen(pid as i32, pid as u32 / 2);
+            host.enqueue(pid, 0);
+        }
+        host
+    }
+
+    fn enqueue(&mut self, pid: usize, ran_ns: u64) {
+        let task = &mut self.tasks[pid];
+        assert!(!task.waiting, "{pid} is in line twice");
+        task.waiting = true;
+        task.passed_over = 0;
+        self.policy.enqueue(Arrival {
+            pid: pid as i32,
+            weight: task.weight,
+            vruntime: task.vruntime,
+            ran_ns,
+            generation: task.runs,
+        });
+    }
+
+    /// Gives `cpus` tasks a CPU; each then does what `act` says.
+    fn round(&mut self, cpus: usize, mut act: impl FnMut(usize) -> Act) {
+        let mut running = Vec::new();
+        for _ in 0..cpus {
+            let Some(decision) = self.policy.next() else {
+                break;
+            };
+            let pid = decision.pid as usize;
+            let task = &mut self.tasks[pid];
+            assert!(task.waiting, "{pid} came out, but never went in");
+            assert_eq!(decision.generation, task.runs);
+            task.waiting = false;
+            // The policy's word on its vruntime, which it may have bounded.
+            task.vruntime = decision.deadline - weighted(decision.slice_ns, task.weight);
+            self.decisions += 1;
+            for other in self.tasks.iter_mut().filter(|t| t.waiting) {
+                other.passed_over += 1;
+            }
+            running.push(pid);
+        }
+        for pid in running {
+            let (part, to) = match act(pid) {
+                Act::Run => (100, None),
+                Act::YieldTo { after, to } => (after, Some(to)),
+                Act::Sleep { after } => (after, None),
+            };
+            let ran_ns = SLICE_NS * part / 100;
+            let target = to.map(|to| self.tasks[to % self.tasks.len()].vruntime);
+            let task = &mut self.tasks[pid];
+            task.runs += 1;
+            task.cpu_ns += ran_ns;
+            task.vruntime += weighted(ran_ns, task.weight);
+            if let Some(target) = target {
+                task.vruntime = task.vruntime.max(target + 1);
+            }
+            self.enqueue(pid, ran_ns);
+        }
+    }
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        Just(Act::Run),
+        (1u64..=100, 0usize..64).prop_map(|(after, to)| Act::YieldTo { after, to }),
+        (1u64..=100).prop_map(|after| Act::Sleep { after }),
+    ]
+}
+
+/// cgroup weights of nice 10, 5, 0, -5 and -10.
+fn weight() -> impl Strategy<Value = u64> {
+    prop::sample::select(vec![11u64, 33, 100, 305, 932])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn no_task_is_lost_or_starved(
+        weights in prop::collection::vec(weight(), 1..40),
+        cpus in 1usize..8,
+        acts in prop::collection::vec(act(), 1..200),
+    ) {
+        let mut host = Host::new(&weights);
+        let n = weights.len();
+        let total: u64 = weights.iter().sum();
+        let mut next = acts.iter().cycle();
+        for _ in 0..3_000 {
+            host.round(cpus, |_| *next.next().expect("a cycle has no end"));
+            prop_assert_eq!(host.policy.waiting(), n);
+            for task in &host.tasks {
+                // At most DEBT_SLICES + 2 slices of its own behind anybody, in
+                // which the others have their turns: by weight, but sleepers and
+                // yielders use as little as 1 % of theirs.
+                let own = 100 * (total / task.weight + n as u64) as usize;
+                prop_assert!(task.passed_over <= 6 * own, "{:?}", task);
+            }
+        }
+    }
+
+    #[test]
+    fn lag_is_bounded(
+        weights in prop::collection::vec(weight(), 2..20),
+        vruntimes in prop::collection::vec(any::<u64>(), 2..20),
+        clock in 0u64..u64::MAX / 4,
+    ) {
+        let mut policy = Policy::new(TUNABLES, 32);
+        policy.advance(clock);
+        for (pid, (&weight, &vruntime)) in weights.iter().zip(&vruntimes).enumerate() {
+            let (credit, debt) = TUNABLES.lag_bounds(weight);
+            let mut one = Policy::new(TUNABLES, 1);
+            one.advance(clock);
+            one.enqueue(Arrival { pid: pid as i32, weight, vruntime, ran_ns: 0, generation: 0 });
+            let decision = one.next().expect("it went in");
+            let bounded = decision.deadline.wrapping_sub(weighted(SLICE_NS, weight));
+            let lag = bounded.wrapping_sub(clock) as i64;
+            prop_assert!(lag >= -(credit as i64) && lag <= debt as i64, "{}", lag);
+        }
+    }
+
+    #[test]
+    fn time_follows_weight(weights in prop::collection::vec(weight(), 2..12)) {
+        let mut host = Host::new(&weights);
+        let rounds = 40_000u64;
+        for _ in 0..rounds {
+            host.round(1, |_| Act::Run);
+        }
+        let total: u64 = weights.iter().sum();
+        for task in &host.tasks {
+            let fair = (rounds * SLICE_NS) as f64 * task.weight as f64 / total as f64;
+            let error = (task.cpu_ns as f64 - fair).abs();
+            prop_assert!(error <= 0.02 * fair + 4.0 * SLICE_NS as f64, "{:?} of {}", task, fair);
+        }
+    }
+
+    #[test]
+    fn yielding_earns_nothing(
+        acts in prop::collection::vec(act(), 1..100),
+        others in 1usize..8,
+    ) {
+        // Task 0 plays any game it likes; the others run their slices.
+        let mut host = Host::new(&vec![DEFAULT_WEIGHT; others + 1]);
+        let mut next = acts.iter().cycle();
+        let rounds = 20_000;
+        for _ in 0..rounds {
+            host.round(1, |pid| match pid {
+                0 => *next.next().expect("a cycle has no end"),
+                _ => Act::Run,
+            });
+        }
+        let total: u64 = host.tasks.iter().map(|t| t.cpu_ns).sum();
+        let fair = total as f64 / (others + 1) as f64;
+        let got = host.tasks[0].cpu_ns as f64;
+        prop_assert!(got <= 1.01 * fair + 4.0 * SLICE_NS as f64, "{} of {}", got, fair);
+    }
+}
+
+#[test]
+fn ties_go_to_whoever_came_first() {
+    let mut host = Host::new(&[100; 5]);
+    let order: Vec<i32> = (0..5)
+        .map(|_| host.policy.next().expect("five").pid)
+        .collect();
+    assert_eq!(order, [0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn virtual_time_wraps_around() {
+    let mut policy = Policy::new(TUNABLES, 4);
+    // In steps of less than half the range, as a clock moves.
+    policy.advance(u64::MAX / 3);
+    policy.advance(u64::MAX / 3 * 2);
+    policy.advance(u64::MAX - 10);
+    let arrival = |pid, vruntime| Arrival {
+        pid,
+        weight: 100,
+        vruntime,
+        ran_ns: 0,
+        generation: 0,
+    };
+    policy.enqueue(arrival(1, 5)); // after the wrap
+    policy.enqueue(arrival(2, u64::MAX - 5)); // before it
+    assert_eq!(policy.next().expect("two").pid, 2);
+    assert_eq!(policy.next().expect("one").pid, 1);
+}
+
+#[test]
+fn a_vm_is_forgotten_with_its_last_vcpu() {
+    let mut policy = Policy::new(TUNABLES, 4);
+    policy.vcpu_seen(1, 7);
+    policy.vcpu_seen(2, 7);
+    policy.vcpu_seen(2, 8); // it is another VM's now
+    policy.enqueue(Arrival {
+        pid: 1,
+        weight: 100,
+        vruntime: 0,
+        ran_ns: 42,
+        generation: 0,
+    });
+    assert_eq!(
+        policy.account(7).map(|vm| (vm.vcpus, vm.served_ns)),
+        Some((1, 42))
+    );
+    policy.vcpu_gone(1);
+    policy.vcpu_gone(1);
+    assert_eq!(policy.account(7), None);
+    assert_eq!(policy.account(8).map(|vm| vm.vcpus), Some(1));
+}
