@@ -13,6 +13,9 @@
 #ifndef VMLAND_POLICY_BPF_H
 #define VMLAND_POLICY_BPF_H
 
+/* Questions that wait for an answer; without any there is no ring to drain. */
+static u64 policy_open;
+
 /* Sends an event about @p. Returns false when the ring is full. */
 static bool policy_ask(struct task_struct *p, struct vmland_task *t, s32 cpu,
 		       u64 enq_flags)
@@ -32,6 +35,7 @@ static bool policy_ask(struct task_struct *p, struct vmland_task *t, s32 cpu,
 	event->vtime = t->vruntime;
 	bpf_ringbuf_submit(event, 0);
 	__sync_fetch_and_add(&nr_queued, 1);
+	__sync_fetch_and_add(&policy_open, 1);
 	count(VMLAND_POLICY_ASKED);
 	return true;
 }
@@ -74,15 +78,16 @@ static long policy_next(struct bpf_dynptr *dynptr, void *context)
 {
 	const struct dispatched_task_ctx *d = bpf_dynptr_data(dynptr, 0, sizeof(*d));
 
-	if (!d)
-		return 0;
-	policy_place(d);
+	__sync_fetch_and_sub(&policy_open, 1);
+	if (d)
+		policy_place(d);
 	return 0;
 }
 
 static __always_inline void policy_drain(void)
 {
-	bpf_user_ringbuf_drain(&dispatched, policy_next, NULL, BPF_RB_NO_WAKEUP);
+	if (policy_open)
+		bpf_user_ringbuf_drain(&dispatched, policy_next, NULL, BPF_RB_NO_WAKEUP);
 }
 
 #endif /* VMLAND_POLICY_BPF_H */

@@ -9,7 +9,8 @@ struct vmland_task {
 	 * vtime_now (vtime.bpf.h).
 	 */
 	u64 vruntime;
-	u64 run_start;		/* when it got its CPU, scx_bpf_now() */
+	u64 run_start;		/* charged up to here, scx_bpf_now() */
+	u64 ran_ns;		/* since it got its CPU */
 	u64 notifier;		/* the preempt notifier it was recognised by */
 	u32 vm_slot;		/* VMLAND_NO_VM: no vCPU */
 	u32 vm_id;		/* the slot may have a new owner since */

@@ -49,6 +49,17 @@ static __always_inline bool kick_idle(struct task_struct *p)
 	return true;
 }
 
+/* Wakes an idle CPU for the user scheduler, lest a busy one has to make room. */
+static __always_inline void kick_idle_for_usersched(void)
+{
+	const struct cpumask *online = scx_bpf_get_online_cpumask();
+	s32 cpu = scx_bpf_pick_idle_cpu(online, 0);
+
+	scx_bpf_put_cpumask(online);
+	if (cpu >= 0)
+		scx_bpf_kick_cpu(cpu, SCX_KICK_IDLE);
+}
+
 /* Preempts what runs on @cpu if @t deserves the CPU more by a good measure. */
 static __always_inline void preempt_if_due(const struct vmland_task *t, s32 cpu)
 {
@@ -71,7 +82,7 @@ static __always_inline void preempt_if_due(const struct vmland_task *t, s32 cpu)
 void BPF_STRUCT_OPS(vmland_enqueue, struct task_struct *p, u64 enq_flags)
 {
 	s32 cpu = scx_bpf_task_cpu(p);
-	bool wakeup = enq_flags & SCX_ENQ_WAKEUP, yielded;
+	bool wakeup = enq_flags & SCX_ENQ_WAKEUP, yielded, expired;
 	struct vmland_task *t;
 
 	t = task_state(p);
@@ -88,19 +99,22 @@ void BPF_STRUCT_OPS(vmland_enqueue, struct task_struct *p, u64 enq_flags)
 			set_usersched_needed();
 		scx_bpf_dsq_insert(p, SCHED_DSQ, slice_ns, enq_flags);
 		if (!yielded)
-			kick_idle(p);
+			kick_idle_for_usersched();
 		return;
 	}
 	vcpu_classify(p, t);
 	bound_lag(p, t);
 
-	if (is_vcpu(t) && !is_pinned(p) && !wakeup && !yielded &&
-	    policy_ask(p, t, cpu, enq_flags))
+	expired = !wakeup && !yielded && t->ran_ns >= slice_ns;
+	if (expired && is_vcpu(t) && !is_pinned(p) &&
+	    policy_ask(p, t, cpu, enq_flags)) {
 		scx_bpf_dsq_insert_vtime(p, PARKED_DSQ, slice_ns,
 					 deadline(p, t) + slice_vtime(p), enq_flags);
-	else
+		kick_idle_for_usersched();
+	} else {
 		scx_bpf_dsq_insert_vtime(p, line_of(p, cpu), slice_ns,
 					 deadline(p, t), enq_flags);
+	}
 	__sync_fetch_and_add(&nr_kernel_dispatches, 1);
 
 	if (!kick_idle(p) && wakeup)
@@ -170,6 +184,7 @@ void BPF_STRUCT_OPS(vmland_running, struct task_struct *p)
 	if (!t || !here)
 		return;
 	t->run_start = scx_bpf_now();
+	t->ran_ns = 0;
 
 	here->curr_vruntime = t->vruntime;
 	here->curr_start = t->run_start;

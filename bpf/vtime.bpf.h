@@ -33,7 +33,7 @@ u64 vtime_now;
  * Least lead with which a waking task preempts a running one, in ns. Set by
  * user space after load; the slice is the framework's slice_ns.
  */
-volatile u64 vmland_slice_min_ns = 1000000;
+volatile u64 vmland_slice_min_ns = 2000000;
 
 static __always_inline u64 task_weight(const struct task_struct *p)
 {
@@ -84,6 +84,7 @@ static __always_inline void charge(const struct task_struct *p,
 	struct vmland_vm *vm;
 
 	t->run_start = now;
+	t->ran_ns += ns;
 	t->vruntime += weighted(ns, task_weight(p));
 	if (!is_vcpu(t))
 		return;

@@ -27,7 +27,7 @@ pub fn record(span: Duration) -> Vec<Event> {
     };
     fs::write(
         format!("{ROOT}/kprobe_events"),
-        "p:vmland/ask yield_to to=p->pid:s32 state=p->__state:u32 on_cpu=p->on_cpu:s32\n\
+        "p:vmland/ask yield_to to=p->pid:s32 state=p->__state:u32 on_cpu=p->on_cpu:u8\n\
          r:vmland/answer yield_to value=$retval:s64\n",
     )
     .expect("kprobe events with BTF arguments");
@@ -70,7 +70,7 @@ fn parse(line: &str) -> Option<Event> {
         Some(Event::Ask {
             from: pid()?,
             to: number(" to=")? as i32,
-            waiting: number(" state=")? == 0 && number(" on_cpu=")? == 0,
+            waiting: number(" state=")? == 0 && number(" on_cpu=")? & 1 == 0,
         })
     } else if rest.contains(": answer: ") {
         Some(Event::Answer {

@@ -25,13 +25,13 @@ use scx_utils::libbpf_clap_opts::LibbpfOpts;
 #[command(name = super::NAME, verbatim_doc_comment, disable_version_flag = true)]
 pub struct Opts {
     /// Time slice in microseconds.
-    #[arg(short = 's', long, value_name = "USEC", default_value_t = 5_000,
+    #[arg(short = 's', long, value_name = "USEC", default_value_t = 10_000,
           value_parser = clap::value_parser!(u64).range(100..=100_000))]
     pub slice_us: u64,
 
     /// Least lead, in microseconds of CPU time, with which a waking task
     /// preempts a running one.
-    #[arg(short = 'S', long, value_name = "USEC", default_value_t = 1_000,
+    #[arg(short = 'S', long, value_name = "USEC", default_value_t = 2_000,
           value_parser = clap::value_parser!(u64).range(0..=100_000))]
     pub slice_us_min: u64,
 

@@ -1,0 +1,413 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * load - the whole user space of a test guest: one load on all its vCPUs, and reports of how far it got
+ *
+ * As the init of a guest it takes its load from the kernel's command line:
+ *
+ *	load=lock [threads=N]
+ *
+ * On an ordinary system the same load runs as a process: load NAME [THREADS]
+ *
+ * One thread is pinned to each CPU (threads=N: to the first N). What the loads do, and what one unit of work is:
+ *
+ *	lock	one ticket lock that waits with PAUSE	an acquisition
+ *	tlb	map, touch and unmap a page		a munmap, which interrupts the other CPUs (TLB shootdown)
+ *	msg	ping-pong over pipes between two CPUs	a round trip
+ *	barrier	meet at a barrier that waits with PAUSE	a barrier that all threads have passed
+ *	cpu	compute, nothing shared			a chunk of CHUNK steps
+ *	lat	sleep until the next tick of 2 ms	a wake-up
+ *	idle	nothing					none
+ *
+ * Reports are lines on stdout, here the guest's console:
+ *
+ *	P <ms> <work>				ten times a second: CLOCK_MONOTONIC, all work done since the start
+ *	L <ms> <samples> <p50> <p99> <max>	lat only, once a second: how late in µs the wake-ups of that second were
+ *
+ * <ms> is the guest's own time: it stands still while the guest is stopped. Kernel messages can fall into a line: a
+ * reader takes only lines of exactly this form.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define NSEC_PER_MSEC	1000000LL
+#define NSEC_PER_SEC	1000000000LL
+
+#define REPORT_PERIOD_NS	(100 * NSEC_PER_MSEC)
+#define REPORTS_PER_SEC		(NSEC_PER_SEC / REPORT_PERIOD_NS)
+
+/* Steps of compute(). On hardware a step is about a nanosecond, in software emulation about ten. */
+#define CRITICAL_SECTION	200	/* what kernel spin locks protect: a list insertion, a few counters */
+#define OUTSIDE_LOCK		200
+#define BETWEEN_BARRIERS	5000
+#define CHUNK			100000
+
+#define LAT_PERIOD_NS		(2 * NSEC_PER_MSEC)
+
+/* A counter that only its thread writes; on a cache line of its own, or counting would be the load. */
+struct worker {
+	_Alignas(64) _Atomic uint64_t work;
+	pthread_t thread;
+	int id;
+};
+
+struct load {
+	const char *name;
+	void (*run)(struct worker *self);
+	/* Threads come in pairs that talk to each other. */
+	int pairs;
+};
+
+static struct worker *workers;
+static int nr_workers;
+
+static void die(const char *what)
+{
+	perror(what);
+	exit(1);
+}
+
+static int64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * NSEC_PER_SEC + ts.tv_nsec;
+}
+
+static void sleep_until(int64_t deadline_ns)
+{
+	struct timespec ts = { deadline_ns / NSEC_PER_SEC, deadline_ns % NSEC_PER_SEC };
+
+	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, NULL) == EINTR)
+		;
+}
+
+static void pause_cpu(void)
+{
+	__builtin_ia32_pause();
+}
+
+/* Busy work that the compiler can neither drop nor shorten: every step needs the one before. */
+static void compute(unsigned int steps)
+{
+	uint32_t x = 1;
+
+	while (steps--) {
+		x = x * 1664525 + 1013904223;
+		__asm__ volatile("" : "+r"(x));
+	}
+}
+
+static void done_one(struct worker *self)
+{
+	uint64_t work = atomic_load_explicit(&self->work, memory_order_relaxed);
+
+	atomic_store_explicit(&self->work, work + 1, memory_order_relaxed);
+}
+
+/*
+ * lock: the classic kernel spin lock. It is fair, and so it suffers twice from preemption: when the holder loses its
+ * CPU, and when the one whose turn it is does.
+ */
+static void run_lock(struct worker *self)
+{
+	static struct {
+		_Alignas(64) _Atomic uint32_t next;
+		_Alignas(64) _Atomic uint32_t serving;
+	} lock;
+
+	for (;;) {
+		uint32_t ticket = atomic_fetch_add(&lock.next, 1);
+
+		while (atomic_load_explicit(&lock.serving, memory_order_acquire) != ticket)
+			pause_cpu();
+		compute(CRITICAL_SECTION);
+		atomic_store_explicit(&lock.serving, ticket + 1, memory_order_release);
+
+		done_one(self);
+		compute(OUTSIDE_LOCK);
+	}
+}
+
+/* tlb: each munmap waits in the guest's kernel until all the other vCPUs have answered an interrupt. */
+static void run_tlb(struct worker *self)
+{
+	long size = sysconf(_SC_PAGESIZE);
+
+	for (;;) {
+		char *page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+		if (page == MAP_FAILED)
+			die("mmap");
+		*page = 1;
+		if (munmap(page, size))
+			die("munmap");
+		done_one(self);
+	}
+}
+
+/* msg: the even thread of a pair sends, the odd one answers. Each waits asleep, so every message is a wake-up IPI. */
+static void run_msg(struct worker *self)
+{
+	static int pipes[1024][2];
+	static pthread_mutex_t setup = PTHREAD_MUTEX_INITIALIZER;
+	int sender = !(self->id & 1), *ping = pipes[self->id & ~1], *pong = pipes[self->id | 1];
+	char byte = 0;
+
+	pthread_mutex_lock(&setup);
+	if (!ping[1] && (pipe(ping) || pipe(pong)))
+		die("pipe");
+	pthread_mutex_unlock(&setup);
+
+	for (;;) {
+		if (sender && write(ping[1], &byte, 1) != 1)
+			die("write");
+		if (read(sender ? pong[0] : ping[0], &byte, 1) != 1)
+			die("read");
+		if (sender)
+			done_one(self);
+		else if (write(pong[1], &byte, 1) != 1)
+			die("write");
+	}
+}
+
+/* barrier: progress is that of the vCPU that runs least. */
+static void run_barrier(struct worker *self)
+{
+	static _Alignas(64) _Atomic uint32_t arrived;
+	static _Alignas(64) _Atomic uint32_t round;
+
+	for (;;) {
+		uint32_t this_round = atomic_load(&round);
+
+		compute(BETWEEN_BARRIERS);
+		if (atomic_fetch_add(&arrived, 1) + 1 == (uint32_t)nr_workers) {
+			atomic_store(&arrived, 0);
+			done_one(self);
+			atomic_store(&round, this_round + 1);
+		}
+		while (atomic_load_explicit(&round, memory_order_acquire) == this_round)
+			pause_cpu();
+	}
+}
+
+static void run_cpu(struct worker *self)
+{
+	for (;;) {
+		compute(CHUNK);
+		done_one(self);
+	}
+}
+
+/*
+ * lat: how late wake-ups are. Bucket b of the histogram holds the values whose top bits are those of b: exact below
+ * LAT_SUB µs, within 1/LAT_SUB above, so that one small array reaches from a microsecond to minutes.
+ */
+#define LAT_SUB		16
+#define LAT_BUCKETS	(LAT_SUB * 29)
+
+static _Atomic uint32_t lat_histogram[LAT_BUCKETS];
+static _Atomic uint32_t lat_max_us;
+
+static int lat_bucket(uint32_t us)
+{
+	int shift = 0;
+
+	while (us >> shift >= 2 * LAT_SUB)
+		shift++;
+	return shift * LAT_SUB + (us >> shift);
+}
+
+/* The smallest value that falls into the bucket. */
+static uint32_t lat_bucket_us(int bucket)
+{
+	int shift = bucket < 2 * LAT_SUB ? 0 : bucket / LAT_SUB - 1;
+
+	return (uint32_t)(bucket - shift * LAT_SUB) << shift;
+}
+
+static void lat_record(uint32_t us)
+{
+	uint32_t max = atomic_load(&lat_max_us);
+
+	atomic_fetch_add(&lat_histogram[lat_bucket(us)], 1);
+	while (us > max && !atomic_compare_exchange_weak(&lat_max_us, &max, us))
+		;
+}
+
+static void run_lat(struct worker *self)
+{
+	int64_t deadline = now_ns();
+
+	for (;;) {
+		int64_t late;
+
+		deadline += LAT_PERIOD_NS;
+		sleep_until(deadline);
+		late = now_ns() - deadline;
+		lat_record(late / 1000 > UINT32_MAX ? UINT32_MAX : late / 1000);
+		done_one(self);
+		/* Ticks that were slept through are gone; they would count as late a second time. */
+		if (late > LAT_PERIOD_NS)
+			deadline += late / LAT_PERIOD_NS * LAT_PERIOD_NS;
+	}
+}
+
+static void lat_report(int64_t ms)
+{
+	uint32_t counts[LAT_BUCKETS], samples = 0, seen = 0, p50 = 0, p99 = 0;
+	int i;
+
+	for (i = 0; i < LAT_BUCKETS; i++) {
+		counts[i] = atomic_exchange(&lat_histogram[i], 0);
+		samples += counts[i];
+	}
+	for (i = 0; i < LAT_BUCKETS; i++) {
+		if (!counts[i])
+			continue;
+		if (seen < (samples + 1) / 2)
+			p50 = lat_bucket_us(i);
+		if (seen < samples - samples / 100)
+			p99 = lat_bucket_us(i);
+		seen += counts[i];
+	}
+	printf("L %lld %u %u %u %u\n", (long long)ms, samples, p50, p99, atomic_exchange(&lat_max_us, 0));
+}
+
+static void run_idle(struct worker *self)
+{
+	(void)self;
+	for (;;)
+		pause();
+}
+
+static const struct load loads[] = {
+	{ "lock", run_lock, 0 },
+	{ "tlb", run_tlb, 0 },
+	{ "msg", run_msg, 1 },
+	{ "barrier", run_barrier, 0 },
+	{ "cpu", run_cpu, 0 },
+	{ "lat", run_lat, 0 },
+	{ "idle", run_idle, 0 },
+};
+
+static const struct load *find_load(const char *name)
+{
+	for (size_t i = 0; i < sizeof(loads) / sizeof(*loads); i++)
+		if (name && !strcmp(loads[i].name, name))
+			return &loads[i];
+	fprintf(stderr, "load: no load \"%s\"; there are:", name ? name : "");
+	for (size_t i = 0; i < sizeof(loads) / sizeof(*loads); i++)
+		fprintf(stderr, " %s", loads[i].name);
+	fprintf(stderr, "\n");
+	exit(64);
+}
+
+static const struct load *load;
+
+static void *work(void *arg)
+{
+	load->run(arg);
+	return NULL;
+}
+
+static void start_workers(int threads)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+	nr_workers = threads > 0 ? threads : cpus;
+	/* A pair needs both; on an odd number of CPUs its second half shares the first CPU. */
+	if (load->pairs)
+		nr_workers += nr_workers & 1;
+	if (nr_workers > 1024) {
+		fprintf(stderr, "load: at most 1024 threads\n");
+		exit(64);
+	}
+	workers = aligned_alloc(64, nr_workers * sizeof(*workers));
+	if (!workers)
+		die("aligned_alloc");
+	memset(workers, 0, nr_workers * sizeof(*workers));
+
+	for (int i = 0; i < nr_workers; i++) {
+		pthread_attr_t attr;
+		cpu_set_t cpu;
+
+		CPU_ZERO(&cpu);
+		CPU_SET(i % cpus, &cpu);
+		workers[i].id = i;
+		pthread_attr_init(&attr);
+		pthread_attr_setaffinity_np(&attr, sizeof(cpu), &cpu);
+		errno = pthread_create(&workers[i].thread, &attr, work, &workers[i]);
+		if (errno)
+			die("pthread_create");
+	}
+}
+
+static void report_forever(void)
+{
+	int64_t deadline = now_ns();
+
+	for (unsigned int n = 1;; n++) {
+		uint64_t sum = 0;
+		int64_t ms;
+
+		deadline += REPORT_PERIOD_NS;
+		sleep_until(deadline);
+		for (int i = 0; i < nr_workers; i++)
+			sum += atomic_load_explicit(&workers[i].work, memory_order_relaxed);
+		ms = now_ns() / NSEC_PER_MSEC;
+		printf("P %lld %llu\n", (long long)ms, (unsigned long long)sum);
+		if (load->run == run_lat && n % REPORTS_PER_SEC == 0)
+			lat_report(ms);
+		fflush(stdout);
+	}
+}
+
+/* The value of NAME=value on the kernel's command line, or NULL. */
+static const char *boot_option(const char *name)
+{
+	static char line[4096];
+	char copy[sizeof(line)], *word, *rest = copy;
+	FILE *file = fopen("/proc/cmdline", "r");
+
+	if (!file || !fgets(line, sizeof(line), file))
+		die("/proc/cmdline");
+	fclose(file);
+	line[strcspn(line, "\n")] = 0;
+	strcpy(copy, line);
+	while ((word = strsep(&rest, " "))) {
+		size_t length = strlen(name);
+
+		if (!strncmp(word, name, length) && word[length] == '=')
+			return strdup(word + length + 1);
+	}
+	return NULL;
+}
+
+int main(int argc, char **argv)
+{
+	const char *name = argc > 1 ? argv[1] : NULL, *threads = argc > 2 ? argv[2] : NULL;
+
+	if (getpid() == 1) {
+		mkdir("/proc", 0755);
+		if (mount("proc", "/proc", "proc", 0, NULL))
+			die("mount /proc");
+		name = boot_option("load");
+		threads = boot_option("threads");
+	}
+	load = find_load(name);
+	start_workers(threads ? atoi(threads) : 0);
+	report_forever();
+}
