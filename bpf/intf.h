@@ -67,7 +67,7 @@ enum vmland_counter {
  * its vtime the VM's vm_id. No enqueue flag of the kernel's uses these bits.
  * Being in the same ring, it comes before the first decision that needs it.
  */
-#define VMLAND_EVENT_VCPU_SEEN 0x8000000000000000ULL
+#define VMLAND_EVENT_VCPU_SEEN 0x2000000000000000ULL
 #define VMLAND_EVENT_VCPU_GONE 0x4000000000000000ULL
 
 /* One vCPU thread, by pid, for listings. */

@@ -160,7 +160,7 @@ impl Policy {
     }
 
     /// The most deserving vCPU, which leaves the line.
-    pub fn next(&mut self) -> Option<Decision> {
+    pub fn take(&mut self) -> Option<Decision> {
         let first = self.waiting.pop()?;
         self.advance(first.vruntime);
         Some(first.decision)

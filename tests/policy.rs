@@ -73,7 +73,7 @@ impl Host {
     fn round(&mut self, cpus: usize, mut act: impl FnMut(usize) -> Act) {
         let mut running = Vec::new();
         for _ in 0..cpus {
-            let Some(decision) = self.policy.next() else {
+            let Some(decision) = self.policy.take() else {
                 break;
             };
             let pid = decision.pid as usize;
@@ -161,7 +161,7 @@ proptest! {
             let mut one = Policy::new(TUNABLES, 1);
             one.advance(clock);
             one.enqueue(Arrival { pid: pid as i32, weight, vruntime, ran_ns: 0, generation: 0 });
-            let decision = one.next().expect("it went in");
+            let decision = one.take().expect("it went in");
             let bounded = decision.deadline.wrapping_sub(weighted(SLICE_NS, weight));
             let lag = bounded.wrapping_sub(clock) as i64;
             prop_assert!(lag >= -(credit as i64) && lag <= debt as i64, "{}", lag);
@@ -209,7 +209,7 @@ proptest! {
 fn ties_go_to_whoever_came_first() {
     let mut host = Host::new(&[100; 5]);
     let order: Vec<i32> = (0..5)
-        .map(|_| host.policy.next().expect("five").pid)
+        .map(|_| host.policy.take().expect("five").pid)
         .collect();
     assert_eq!(order, [0, 1, 2, 3, 4]);
 }
@@ -230,8 +230,8 @@ fn virtual_time_wraps_around() {
     };
     policy.enqueue(arrival(1, 5)); // after the wrap
     policy.enqueue(arrival(2, u64::MAX - 5)); // before it
-    assert_eq!(policy.next().expect("two").pid, 2);
-    assert_eq!(policy.next().expect("one").pid, 1);
+    assert_eq!(policy.take().expect("two").pid, 2);
+    assert_eq!(policy.take().expect("one").pid, 1);
 }
 
 #[test]

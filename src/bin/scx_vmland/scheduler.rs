@@ -10,16 +10,12 @@ use scx_stats::prelude::StatsServer;
 use scx_vmland::policy::{Arrival, Decision, Policy, Tunables, VmId};
 
 use crate::bpf::{BpfScheduler, DispatchedTask, QueuedTask, RL_CPU_ANY};
-use crate::bpf_intf;
+use crate::bpf_intf::{VMLAND_EVENT_VCPU_GONE, VMLAND_EVENT_VCPU_SEEN};
 use crate::opts::Opts;
 use crate::{kvm, metrics, refusal};
 
 /// vCPUs that the policy can hold without allocating.
 const CAPACITY: usize = 16_384;
-
-// `flags` of an entry of the ring that is no task to schedule.
-const VCPU_SEEN: u64 = bpf_intf::VMLAND_EVENT_VCPU_SEEN as u64;
-const VCPU_GONE: u64 = bpf_intf::VMLAND_EVENT_VCPU_GONE as u64;
 
 /// How a run came to its end.
 pub enum Ended {
@@ -134,8 +130,8 @@ impl<'a> Scheduler<'a> {
         loop {
             match self.bpf.dequeue_task() {
                 Ok(Some(task)) => match task.flags {
-                    VCPU_SEEN => self.policy.vcpu_seen(task.pid, task.vtime as VmId),
-                    VCPU_GONE => self.policy.vcpu_gone(task.pid),
+                    VMLAND_EVENT_VCPU_SEEN => self.policy.vcpu_seen(task.pid, task.vtime as VmId),
+                    VMLAND_EVENT_VCPU_GONE => self.policy.vcpu_gone(task.pid),
                     _ => self.policy.enqueue(arrival(&task)),
                 },
                 Ok(None) => return,
@@ -153,7 +149,7 @@ impl<'a> Scheduler<'a> {
             if self.bpf.dispatch_task(&dispatched(decision)).is_err() {
                 return;
             }
-            self.policy.next();
+            self.policy.take();
         }
     }
 }
