@@ -16,9 +16,12 @@
 /* Questions that wait for an answer; without any there is no ring to drain. */
 static u64 policy_open;
 
-/* Sends an event about @p. Returns false when the ring is full. */
+/*
+ * Sends an event about @p, which has left @cpu. Returns false when the ring is
+ * full. What the framework calls exec_runtime is that CPU's clock here.
+ */
 static bool policy_ask(struct task_struct *p, struct vmland_task *t, s32 cpu,
-		       u64 enq_flags)
+		       u64 clock, u64 enq_flags)
 {
 	struct task_ctx *tctx = try_lookup_task_ctx(p);
 	struct queued_task_ctx *event;
@@ -33,9 +36,11 @@ static bool policy_ask(struct task_struct *p, struct vmland_task *t, s32 cpu,
 	}
 	get_task_info(event, p, tctx, enq_flags, cpu);
 	event->vtime = t->vruntime;
+	event->exec_runtime = clock;
+	/* First, for the answer may be there at once. */
+	__sync_fetch_and_add(&policy_open, 1);
 	bpf_ringbuf_submit(event, 0);
 	__sync_fetch_and_add(&nr_queued, 1);
-	__sync_fetch_and_add(&policy_open, 1);
 	count(VMLAND_POLICY_ASKED);
 	return true;
 }
@@ -64,7 +69,6 @@ static void policy_place(const struct dispatched_task_ctx *d)
 	}
 	if (placed) {
 		t->vruntime = d->vtime - weighted(d->slice_ns, task_weight(p));
-		bound_lag(p, t);
 		count(VMLAND_POLICY_PLACED);
 		__sync_fetch_and_add(&nr_user_dispatches, 1);
 	} else {

@@ -5,8 +5,8 @@
 
 struct vmland_task {
 	/*
-	 * CPU time weighted by 100/weight, in ns, on the scale of
-	 * vtime_now (vtime.bpf.h).
+	 * CPU time weighted by 100/weight, in ns, on the scale of the
+	 * clocks of its CPUs (vtime.bpf.h).
 	 */
 	u64 vruntime;
 	u64 run_start;		/* charged up to here, scx_bpf_now() */
@@ -35,6 +35,9 @@ static __always_inline bool is_vcpu(const struct vmland_task *t)
 }
 
 struct vmland_cpu {
+	/* The vruntime that those who compete for it have come to. */
+	u64 clock;
+
 	/* The running task, as of curr_start; for wake-up preemption. */
 	u64 curr_vruntime;
 	u64 curr_start;

@@ -61,14 +61,11 @@ static __always_inline void kick_idle_for_usersched(void)
 }
 
 /* Preempts what runs on @cpu if @t deserves the CPU more by a good measure. */
-static __always_inline void preempt_if_due(const struct vmland_task *t, s32 cpu)
+static __always_inline void preempt_if_due(const struct vmland_task *t,
+					   const struct vmland_cpu *there, s32 cpu)
 {
-	struct vmland_cpu *there = cpu_state(cpu);
-	u64 weight, vruntime;
+	u64 weight = there->curr_weight, vruntime;
 
-	if (!there)
-		return;
-	weight = there->curr_weight;
 	if (!weight)
 		return;
 	vruntime = there->curr_vruntime +
@@ -83,10 +80,10 @@ void BPF_STRUCT_OPS(vmland_enqueue, struct task_struct *p, u64 enq_flags)
 {
 	s32 cpu = scx_bpf_task_cpu(p);
 	bool wakeup = enq_flags & SCX_ENQ_WAKEUP, yielded, expired;
-	struct vmland_task *t;
+	struct vmland_task *t = task_state(p);
+	struct vmland_cpu *there = cpu_state(cpu);
 
-	t = task_state(p);
-	if (!t) {
+	if (!t || !there) {
 		scx_bpf_error("no state for pid %d", p->pid);
 		return;
 	}
@@ -103,28 +100,34 @@ void BPF_STRUCT_OPS(vmland_enqueue, struct task_struct *p, u64 enq_flags)
 		return;
 	}
 	vcpu_classify(p, t);
-	bound_lag(p, t);
+	bound_lag(p, t, there->clock);
 
 	expired = !wakeup && !yielded && t->ran_ns >= slice_ns;
 	if (expired && is_vcpu(t) && !is_pinned(p) &&
-	    policy_ask(p, t, cpu, enq_flags)) {
+	    policy_ask(p, t, cpu, there->clock, enq_flags)) {
 		scx_bpf_dsq_insert_vtime(p, PARKED_DSQ, slice_ns,
 					 deadline(p, t) + slice_vtime(p), enq_flags);
-		kick_idle_for_usersched();
-	} else {
-		scx_bpf_dsq_insert_vtime(p, line_of(p, cpu), slice_ns,
-					 deadline(p, t), enq_flags);
+		/* One that may run @p serves both: the user scheduler, then @p. */
+		if (!kick_idle(p))
+			kick_idle_for_usersched();
+		return;
 	}
+	scx_bpf_dsq_insert_vtime(p, line_of(p, cpu), slice_ns, deadline(p, t), enq_flags);
 	__sync_fetch_and_add(&nr_kernel_dispatches, 1);
 
 	if (!kick_idle(p) && wakeup)
-		preempt_if_due(t, cpu);
+		preempt_if_due(t, there, cpu);
 }
 
-/* May @prev go on rather than @best, the first of those that wait for @cpu? */
-static __always_inline bool keep_prev(struct task_struct *prev, struct line_head *best)
+/*
+ * May @prev go on rather than @best, the first of those that wait for this CPU?
+ * It may have come from where the clock is slower, so its lag is bounded first.
+ */
+static bool keep_prev(struct task_struct *prev, const struct line_head *best,
+		      struct vmland_cpu *here)
 {
 	struct vmland_task *t;
+	u64 least;
 
 	if (!prev || !is_queued(prev) || is_usersched_task(prev))
 		return false;
@@ -132,27 +135,34 @@ static __always_inline bool keep_prev(struct task_struct *prev, struct line_head
 	if (!t)
 		return false;
 	charge(prev, t, scx_bpf_now());
-	if (best->found && !time_before(deadline(prev, t), best->deadline))
-		return false;
-
-	vtime_advance(best->found && time_before(best->vruntime, t->vruntime) ?
-		      best->vruntime : t->vruntime);
+	if (best->found) {
+		least = best->vruntime - slice_vtime(prev) -
+			DEBT_SLICES * (best->deadline - best->vruntime);
+		if (time_before(t->vruntime, least))
+			t->vruntime = least;
+		if (!time_before(deadline(prev, t), best->deadline))
+			return false;
+		clock_advance(here, time_before(best->vruntime, t->vruntime) ?
+			      best->vruntime : t->vruntime);
+	} else if (time_after(t->vruntime, here->clock)) {
+		t->vruntime = here->clock;
+	}
 	scx_bpf_task_set_slice(prev, slice_ns);
 	count(VMLAND_DISPATCH_KEPT);
 	return true;
 }
 
 /* Gives @cpu, which @prev is leaving, to the most deserving task of all lines. */
-static void serve_lines(s32 cpu, struct task_struct *prev)
+static void serve_lines(struct vmland_cpu *here, s32 cpu, struct task_struct *prev)
 {
 	struct line_head best = {};
 
 	line_peek(SHARED_DSQ, cpu, &best);
 	line_peek(cpu, cpu, &best);
 	line_peek(PARKED_DSQ, cpu, &best);
-	if (keep_prev(prev, &best) || !best.found)
+	if (keep_prev(prev, &best, here) || !best.found)
 		return;
-	vtime_advance(best.vruntime);
+	clock_advance(here, best.vruntime);
 	if (line_take(best.dsq))
 		return;
 	/* Another CPU was faster. */
@@ -164,12 +174,14 @@ void BPF_STRUCT_OPS(vmland_dispatch, s32 cpu, struct task_struct *prev)
 {
 	struct vmland_cpu *here = cpu_state(cpu);
 
+	if (!here)
+		return;
 	policy_drain();
-	if (here && handoff_serve(here, cpu))
+	if (handoff_serve(here, cpu))
 		return;
 	if (usersched_has_pending_tasks() && scx_bpf_dsq_move_to_local(SCHED_DSQ, 0))
 		return;
-	serve_lines(cpu, prev);
+	serve_lines(here, cpu, prev);
 	if (prev && is_usersched_task(prev) && is_queued(prev) &&
 	    usersched_has_pending_tasks())
 		scx_bpf_task_set_slice(prev, slice_ns);
@@ -185,6 +197,7 @@ void BPF_STRUCT_OPS(vmland_running, struct task_struct *p)
 		return;
 	t->run_start = scx_bpf_now();
 	t->ran_ns = 0;
+	bound_lag(p, t, here->clock);
 
 	here->curr_vruntime = t->vruntime;
 	here->curr_start = t->run_start;
@@ -219,7 +232,7 @@ bool BPF_STRUCT_OPS(vmland_yield, struct task_struct *from, struct task_struct *
 	if (!is_usersched_task(from)) {
 		charge(from, f, scx_bpf_now());
 		if (!to)
-			yield_plain(from, f);
+			yield_plain(from, f, here);
 		else if (!yield_directed(from, f, to, here))
 			return false;
 	}
@@ -230,10 +243,11 @@ bool BPF_STRUCT_OPS(vmland_yield, struct task_struct *from, struct task_struct *
 
 void BPF_STRUCT_OPS(vmland_enable, struct task_struct *p)
 {
+	struct vmland_cpu *there = cpu_state(scx_bpf_task_cpu(p));
 	struct vmland_task *t = task_state(p);
 
-	if (t)
-		t->vruntime = vtime_now;
+	if (t && there)
+		t->vruntime = there->clock;
 }
 
 s32 BPF_STRUCT_OPS(vmland_init_task, struct task_struct *p,

@@ -13,10 +13,14 @@
  * CPU takes the earliest deadline of the three among the tasks that may run on
  * it, the one that runs there included.
  *
- * vtime_now is the vruntime that the waiting tasks have come to: it follows the
- * head of the line from which a CPU takes. A task that starts to wait is at
- * most one slice behind it (so that sleeping earns no more credit than that)
- * and at most DEBT_SLICES ahead (so that no debt outlives its reason).
+ * Each CPU has a clock: the vruntime that those who compete for it have come
+ * to. It follows whoever is taken from a line, and stands still while a task
+ * has the CPU to itself, which costs that task nothing either. Whoever starts
+ * to wait for a CPU, or to run on it, is at most one slice behind its clock (so
+ * that sleeping earns no more credit than that) and at most DEBT_SLICES ahead
+ * (so that no debt outlives its reason). The clocks of CPUs that serve the same
+ * tasks go together; where affinity parts the host, each part has a time of its
+ * own, and the weights in a crowded part are not those of an empty one.
  */
 #ifndef VMLAND_VTIME_BPF_H
 #define VMLAND_VTIME_BPF_H
@@ -26,8 +30,6 @@
 
 /* Largest debt, in slices of the task. */
 #define DEBT_SLICES 3
-
-u64 vtime_now;
 
 /*
  * Least lead with which a waking task preempts a running one, in ns. Set by
@@ -57,18 +59,17 @@ static __always_inline u64 deadline(const struct task_struct *p,
 	return t->vruntime + slice_vtime(p);
 }
 
-/* Racing CPUs may lose one another's step; the next one makes it good. */
-static __always_inline void vtime_advance(u64 to)
+static __always_inline void clock_advance(struct vmland_cpu *here, u64 to)
 {
-	if (time_after(to, vtime_now))
-		vtime_now = to;
+	if (time_after(to, here->clock))
+		here->clock = to;
 }
 
 static __always_inline void bound_lag(const struct task_struct *p,
-				      struct vmland_task *t)
+				      struct vmland_task *t, u64 clock)
 {
 	u64 slice = slice_vtime(p);
-	u64 least = vtime_now - slice, most = vtime_now + DEBT_SLICES * slice;
+	u64 least = clock - slice, most = clock + DEBT_SLICES * slice;
 
 	if (time_before(t->vruntime, least))
 		t->vruntime = least;

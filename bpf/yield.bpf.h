@@ -25,9 +25,10 @@
 #define HANDOFF_SLICES 2
 
 /* sched_yield(): behind everybody of the same weight, once. */
-static __always_inline void yield_plain(struct task_struct *p, struct vmland_task *t)
+static __always_inline void yield_plain(struct task_struct *p, struct vmland_task *t,
+					const struct vmland_cpu *here)
 {
-	u64 last = vtime_now + slice_vtime(p);
+	u64 last = here->clock + slice_vtime(p);
 
 	count(VMLAND_YIELD_PLAIN);
 	if (time_before(t->vruntime, last))
@@ -36,11 +37,12 @@ static __always_inline void yield_plain(struct task_struct *p, struct vmland_tas
 
 static __always_inline void yield_pay(const struct task_struct *from,
 				      struct vmland_task *f,
-				      const struct vmland_task *t)
+				      const struct vmland_task *t,
+				      const struct vmland_cpu *here)
 {
 	if (time_before_eq(f->vruntime, t->vruntime))
 		f->vruntime = t->vruntime + 1;
-	bound_lag(from, f);
+	bound_lag(from, f, here->clock);
 }
 
 /* Returns whether the hint was taken. */
@@ -70,8 +72,8 @@ static bool yield_directed(struct task_struct *from, struct vmland_task *f,
 	}
 
 	__sync_fetch_and_add(&vm->yields_honoured, 1);
-	in_turn = time_after(t->vruntime, vtime_now + HANDOFF_SLICES * slice_vtime(to));
-	yield_pay(from, f, t);
+	in_turn = time_after(t->vruntime, here->clock + HANDOFF_SLICES * slice_vtime(to));
+	yield_pay(from, f, t, here);
 	if (in_turn) {
 		count(VMLAND_YIELD_IN_TURN);
 	} else {

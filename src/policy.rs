@@ -3,9 +3,9 @@
 //!
 //! Weighted virtual time: a vCPU pays for CPU time with *vruntime*, at a rate of
 //! 100/weight, and is served by *deadline*, the vruntime at which it will have
-//! had one slice more; ties go to whoever came first. The *clock* is the
-//! vruntime that the waiting vCPUs have come to. Nobody's lag behind or ahead of
-//! it exceeds a bound ([`Tunables::lag_bounds`]), so that a sleeper collects no
+//! had one slice more; ties go to whoever came first. A CPU's *clock* is the
+//! vruntime that those who compete for it have come to; a vCPU arrives with that
+//! of the CPU it left. Nobody's lag behind or ahead of it exceeds a bound ([`Tunables::lag_bounds`]), so that a sleeper collects no
 //! more than one slice of credit, and a debt (of a vCPU that yielded, say) is
 //! forgotten once it is that old.
 //!
@@ -58,6 +58,8 @@ pub struct Arrival {
     pub weight: u64,
     /// After it has paid for what it ran.
     pub vruntime: u64,
+    /// The vruntime that those who compete for its CPU have come to.
+    pub clock: u64,
     /// Length of its last run, in ns.
     pub ran_ns: u64,
     /// Handed back with the decision, so that a stale one can be told.
@@ -84,7 +86,6 @@ pub struct VmAccount {
 
 pub struct Policy {
     tunables: Tunables,
-    clock: u64,
     waiting: BinaryHeap<Waiting>,
     arrivals: u64,
     vm_of: HashMap<i32, VmId>,
@@ -96,7 +97,6 @@ impl Policy {
     pub fn new(tunables: Tunables, capacity: usize) -> Self {
         Self {
             tunables,
-            clock: 0,
             waiting: BinaryHeap::with_capacity(capacity),
             arrivals: 0,
             vm_of: HashMap::with_capacity(capacity),
@@ -128,13 +128,6 @@ impl Policy {
         self.vms.get(&vm).copied()
     }
 
-    /// The host's clock; it never goes back.
-    pub fn advance(&mut self, clock: u64) {
-        if after(clock, self.clock) {
-            self.clock = clock;
-        }
-    }
-
     /// Takes a vCPU into the line.
     pub fn enqueue(&mut self, arrival: Arrival) {
         if let Some(account) = self
@@ -145,9 +138,8 @@ impl Policy {
             account.served_ns += arrival.ran_ns;
         }
         let slice_ns = self.tunables.slice_ns;
-        let vruntime = self.bound_lag(arrival.vruntime, arrival.weight);
+        let vruntime = self.bound_lag(&arrival);
         self.waiting.push(Waiting {
-            vruntime,
             arrived: self.arrivals,
             decision: Decision {
                 pid: arrival.pid,
@@ -161,9 +153,7 @@ impl Policy {
 
     /// The most deserving vCPU, which leaves the line.
     pub fn take(&mut self) -> Option<Decision> {
-        let first = self.waiting.pop()?;
-        self.advance(first.vruntime);
-        Some(first.decision)
+        self.waiting.pop().map(|first| first.decision)
     }
 
     /// The most deserving vCPU, which stays where it is.
@@ -175,16 +165,16 @@ impl Policy {
         self.waiting.len()
     }
 
-    fn bound_lag(&self, vruntime: u64, weight: u64) -> u64 {
-        let (credit, debt) = self.tunables.lag_bounds(weight);
-        let least = self.clock.wrapping_sub(credit);
-        let most = self.clock.wrapping_add(debt);
-        if after(least, vruntime) {
+    fn bound_lag(&self, arrival: &Arrival) -> u64 {
+        let (credit, debt) = self.tunables.lag_bounds(arrival.weight);
+        let least = arrival.clock.wrapping_sub(credit);
+        let most = arrival.clock.wrapping_add(debt);
+        if after(least, arrival.vruntime) {
             least
-        } else if after(vruntime, most) {
+        } else if after(arrival.vruntime, most) {
             most
         } else {
-            vruntime
+            arrival.vruntime
         }
     }
 }
@@ -197,7 +187,6 @@ fn after(a: u64, b: u64) -> bool {
 
 #[derive(Debug, PartialEq, Eq)]
 struct Waiting {
-    vruntime: u64,
     arrived: u64,
     decision: Decision,
 }

@@ -44,6 +44,14 @@ pub mod exit {
     pub const TEMPFAIL: u8 = 75;
     /// Privileges are missing (`EX_NOPERM`). Do not restart.
     pub const NOPERM: u8 = 77;
+
+    /// The command line; or, once clap has said what is to be said, the code to exit with.
+    pub fn parse<T: clap::Parser>() -> Result<T, u8> {
+        T::try_parse().map_err(|e| {
+            let _ = e.print();
+            if e.use_stderr() { USAGE } else { OK }
+        })
+    }
 }
 
 /// Oldest supported kernel, as (major, minor): the first with `scx_bpf_select_cpu_and()`.

@@ -34,7 +34,8 @@ enum Act {
 struct Host {
     policy: Policy,
     tasks: Vec<Task>,
-    decisions: u64,
+    /// The vruntime that the tasks have come to.
+    clock: u64,
 }
 
 impl Host {
@@ -46,7 +47,7 @@ impl Host {
         let mut host = Self {
             policy: Policy::new(TUNABLES, weights.len()),
             tasks: weights.iter().map(task).collect(),
-            decisions: 0,
+            clock: 0,
         };
         for pid in 0..weights.len() {
             host.policy.vcpu_seen(pid as i32, pid as u32 / 2);
@@ -64,6 +65,7 @@ impl Host {
             pid: pid as i32,
             weight: task.weight,
             vruntime: task.vruntime,
+            clock: self.clock,
             ran_ns,
             generation: task.runs,
         });
@@ -83,7 +85,7 @@ impl Host {
             task.waiting = false;
             // The policy's word on its vruntime, which it may have bounded.
             task.vruntime = decision.deadline - weighted(decision.slice_ns, task.weight);
-            self.decisions += 1;
+            self.clock = self.clock.max(task.vruntime);
             for other in self.tasks.iter_mut().filter(|t| t.waiting) {
                 other.passed_over += 1;
             }
@@ -154,13 +156,10 @@ proptest! {
         vruntimes in prop::collection::vec(any::<u64>(), 2..20),
         clock in 0u64..u64::MAX / 4,
     ) {
-        let mut policy = Policy::new(TUNABLES, 32);
-        policy.advance(clock);
         for (pid, (&weight, &vruntime)) in weights.iter().zip(&vruntimes).enumerate() {
             let (credit, debt) = TUNABLES.lag_bounds(weight);
             let mut one = Policy::new(TUNABLES, 1);
-            one.advance(clock);
-            one.enqueue(Arrival { pid: pid as i32, weight, vruntime, ran_ns: 0, generation: 0 });
+            one.enqueue(Arrival { pid: pid as i32, weight, vruntime, clock, ran_ns: 0, generation: 0 });
             let decision = one.take().expect("it went in");
             let bounded = decision.deadline.wrapping_sub(weighted(SLICE_NS, weight));
             let lag = bounded.wrapping_sub(clock) as i64;
@@ -217,14 +216,11 @@ fn ties_go_to_whoever_came_first() {
 #[test]
 fn virtual_time_wraps_around() {
     let mut policy = Policy::new(TUNABLES, 4);
-    // In steps of less than half the range, as a clock moves.
-    policy.advance(u64::MAX / 3);
-    policy.advance(u64::MAX / 3 * 2);
-    policy.advance(u64::MAX - 10);
     let arrival = |pid, vruntime| Arrival {
         pid,
         weight: 100,
         vruntime,
+        clock: u64::MAX - 10,
         ran_ns: 0,
         generation: 0,
     };
@@ -244,6 +240,7 @@ fn a_vm_is_forgotten_with_its_last_vcpu() {
         pid: 1,
         weight: 100,
         vruntime: 0,
+        clock: 0,
         ran_ns: 42,
         generation: 0,
     });

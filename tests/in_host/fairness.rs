@@ -5,6 +5,11 @@ use std::thread::sleep;
 
 use crate::rig::{GUEST_CPUS, Guest, Hog, Scheduler, ms, vmland_vms};
 
+/// The guests' CPUs, as taskset has them.
+const BOTH: &str = "6";
+const FIRST: &str = "2";
+const SECOND: &str = "4";
+
 /// How much of `span_ms` on the guests' CPUs went where, in CPUs.
 fn cpus_used<const N: usize>(read: impl Fn() -> [u64; N], span_ms: u64) -> [f64; N] {
     let before = read();
@@ -33,7 +38,7 @@ fn equal_guests_get_equal_time() {
 fn a_host_task_gets_its_share_beside_four_vcpus() {
     let _scheduler = Scheduler::start(&[]);
     let _guests = [Guest::start("a", "cpu", 2), Guest::start("b", "cpu", 2)];
-    let (plain, nice) = (Hog::start(0), Hog::start(10));
+    let (plain, nice) = (Hog::start(BOTH, 0), Hog::start(BOTH, 10));
     sleep(ms(2_000));
     let [plain, nice] = cpus_used(|| [plain.cpu_ns(), nice.cpu_ns()], 15_000);
     // Nice 10 weighs 110 of 1024 (sched_prio_to_weight[]), four vCPUs 1024 each.
@@ -50,6 +55,46 @@ fn a_host_task_gets_its_share_beside_four_vcpus() {
     assert!(
         (0.6..=1.6).contains(&(nice / (fair * 110.0 / 1024.0))),
         "{nice:.3}"
+    );
+}
+
+/// Who wakes onto an idle CPU after a long sleep owes as little as any other sleeper.
+#[test]
+#[ignore = "needs a sched_ext host with KVM"]
+fn a_long_sleeper_starves_nobody() {
+    let _scheduler = Scheduler::start(&[]);
+    let sleeper = Hog::start(BOTH, 0);
+    sleep(ms(200));
+    sleeper.signal(libc::SIGSTOP);
+    // Meanwhile those who compete for the CPUs come to 4 s of virtual time.
+    let rivals = [BOTH; 4].map(|mask| Hog::start(mask, 0));
+    sleep(ms(8_000));
+    drop(rivals);
+    sleep(ms(200));
+    sleeper.signal(libc::SIGCONT);
+    sleep(ms(100));
+    let newcomers = [FIRST, SECOND].map(|mask| Hog::start(mask, 0));
+    sleep(ms(300));
+    let used = cpus_used(|| [newcomers[0].cpu_ns(), newcomers[1].cpu_ns()], 1_500);
+    println!("CPUs used: newcomers {used:.3?}");
+    assert!(used.iter().all(|&cpus| cpus >= 0.45), "{used:.3?} of 0.667");
+}
+
+/// Two parts of a host that share no task have virtual times of different pace; weights hold in each.
+#[test]
+#[ignore = "needs a sched_ext host with KVM"]
+fn weights_hold_where_affinity_parts_the_host() {
+    let _scheduler = Scheduler::start(&[]);
+    let (plain, nice) = (Hog::start(FIRST, 0), Hog::start(FIRST, 5));
+    let _elsewhere = [Hog::start(SECOND, 10), Hog::start(SECOND, 10)];
+    sleep(ms(1_000));
+    let [plain, nice] = cpus_used(|| [plain.cpu_ns(), nice.cpu_ns()], 8_000);
+    println!("CPUs used: nice 0 {plain:.3}, nice 5 {nice:.3}");
+    // sched_prio_to_weight[]: 335 of 1024.
+    let fair = 335.0 / (335.0 + 1024.0);
+    assert!(
+        (0.85..=1.15).contains(&(nice / fair)),
+        "{nice:.3} of {fair:.3}"
     );
 }
 

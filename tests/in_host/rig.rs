@@ -211,10 +211,10 @@ fn qmp(name: &str, command: &str) -> Value {
 pub struct Hog(Child);
 
 impl Hog {
-    /// On the guests' CPUs, at `nice`.
-    pub fn start(nice: i32) -> Self {
+    /// On the CPUs of `mask` (as taskset has it), at `nice`.
+    pub fn start(mask: &str, nice: i32) -> Self {
         let child = Command::new("taskset")
-            .args(["6", "sh", "-c", "while :; do :; done"])
+            .args([mask, "sh", "-c", "while :; do :; done"])
             .spawn()
             .expect("taskset and sh are there");
         // SAFETY: a system call without pointers.
@@ -225,6 +225,11 @@ impl Hog {
 
     pub fn cpu_ns(&self) -> u64 {
         thread_cpu_ns(self.0.id() as i32)
+    }
+
+    pub fn signal(&self, signal: i32) {
+        // SAFETY: a system call without pointers.
+        assert_eq!(unsafe { libc::kill(self.0.id() as i32, signal) }, 0);
     }
 }
 

@@ -23,7 +23,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
-use clap::Parser;
 use log::{error, info};
 use scx_utils::build_id;
 use scx_vmland::preflight::{self, exit};
@@ -35,17 +34,9 @@ use scheduler::Ended;
 const NAME: &str = "scx_vmland";
 
 fn main() -> ExitCode {
-    let opts = match Opts::try_parse() {
+    let opts: Opts = match exit::parse() {
         Ok(opts) => opts,
-        Err(e) => {
-            let _ = e.print();
-            let code = if e.use_stderr() {
-                exit::USAGE
-            } else {
-                exit::OK
-            };
-            return ExitCode::from(code);
-        }
+        Err(code) => return ExitCode::from(code),
     };
     ExitCode::from(match run(&opts) {
         Ok(code) => code,

@@ -125,8 +125,6 @@ impl<'a> Scheduler<'a> {
 
     /// What happened since the last round.
     fn drain_queued(&mut self) {
-        let bss = self.bpf.skel.maps.bss_data.as_ref();
-        self.policy.advance(bss.map_or(0, |bss| bss.vtime_now));
         loop {
             match self.bpf.dequeue_task() {
                 Ok(Some(task)) => match task.flags {
@@ -159,6 +157,7 @@ fn arrival(task: &QueuedTask) -> Arrival {
         pid: task.pid,
         weight: task.weight,
         vruntime: task.vtime,
+        clock: task.exec_runtime,
         ran_ns: task.stop_ts.saturating_sub(task.start_ts),
         generation: task.enq_cnt,
     }

@@ -25,17 +25,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let opts = match Opts::try_parse() {
+    let opts: Opts = match exit::parse() {
         Ok(opts) => opts,
-        Err(e) => {
-            let _ = e.print();
-            let code = if e.use_stderr() {
-                exit::USAGE
-            } else {
-                exit::OK
-            };
-            return ExitCode::from(code);
-        }
+        Err(code) => return ExitCode::from(code),
     };
     let done = match opts.command {
         Command::Vms(opts) => vms::run(&opts),
