@@ -18,7 +18,8 @@ static u64 policy_open;
 
 /*
  * Sends an event about @p, which has left @cpu. Returns false when the ring is
- * full. What the framework calls exec_runtime is that CPU's clock here.
+ * full. Of the framework's fields, exec_runtime is that CPU's clock here, and the
+ * time from start_ts to stop_ts the length of the last run.
  */
 static bool policy_ask(struct task_struct *p, struct vmland_task *t, s32 cpu,
 		       u64 clock, u64 enq_flags)
@@ -37,6 +38,8 @@ static bool policy_ask(struct task_struct *p, struct vmland_task *t, s32 cpu,
 	get_task_info(event, p, tctx, enq_flags, cpu);
 	event->vtime = t->vruntime;
 	event->exec_runtime = clock;
+	event->start_ts = t->run_start - t->ran_ns;
+	event->stop_ts = t->run_start;
 	/* First, for the answer may be there at once. */
 	__sync_fetch_and_add(&policy_open, 1);
 	bpf_ringbuf_submit(event, 0);

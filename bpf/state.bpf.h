@@ -37,6 +37,8 @@ static __always_inline bool is_vcpu(const struct vmland_task *t)
 struct vmland_cpu {
 	/* The vruntime that those who compete for it have come to. */
 	u64 clock;
+	/* Who runs next was taken from a line. */
+	bool from_line;
 
 	/* The running task, as of curr_start; for wake-up preemption. */
 	u64 curr_vruntime;

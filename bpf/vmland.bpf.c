@@ -162,12 +162,11 @@ static void serve_lines(struct vmland_cpu *here, s32 cpu, struct task_struct *pr
 	line_peek(PARKED_DSQ, cpu, &best);
 	if (keep_prev(prev, &best, here) || !best.found)
 		return;
-	clock_advance(here, best.vruntime);
-	if (line_take(best.dsq))
+	if (line_take(best.dsq, here))
 		return;
 	/* Another CPU was faster. */
-	if (!line_take(SHARED_DSQ) && !line_take(cpu))
-		line_take(PARKED_DSQ);
+	if (!line_take(SHARED_DSQ, here) && !line_take(cpu, here))
+		line_take(PARKED_DSQ, here);
 }
 
 void BPF_STRUCT_OPS(vmland_dispatch, s32 cpu, struct task_struct *prev)
@@ -192,16 +191,23 @@ void BPF_STRUCT_OPS(vmland_running, struct task_struct *p)
 	struct vmland_cpu *here = cpu_state(scx_bpf_task_cpu(p));
 	struct vmland_task *t = task_state(p);
 
-	____rustland_running(ctx, p);
 	if (!t || !here)
 		return;
 	t->run_start = scx_bpf_now();
 	t->ran_ns = 0;
+	if (is_usersched_task(p)) {
+		usersched_last_run_at = t->run_start;
+		here->curr_weight = 0;
+		return;
+	}
 	bound_lag(p, t, here->clock);
-
+	if (here->from_line) {
+		here->from_line = false;
+		clock_advance(here, t->vruntime);
+	}
 	here->curr_vruntime = t->vruntime;
 	here->curr_start = t->run_start;
-	here->curr_weight = is_usersched_task(p) ? 0 : task_weight(p);
+	here->curr_weight = task_weight(p);
 	if (here->expected_pid) {
 		if (here->expected_pid == p->pid)
 			count(VMLAND_HANDOFF_NEXT);
@@ -214,7 +220,6 @@ void BPF_STRUCT_OPS(vmland_stopping, struct task_struct *p, bool runnable)
 	struct vmland_cpu *here = cpu_state(scx_bpf_task_cpu(p));
 	struct vmland_task *t = task_state(p);
 
-	____rustland_stopping(ctx, p, runnable);
 	if (!t || !here)
 		return;
 	here->curr_weight = 0;
@@ -282,7 +287,6 @@ SCX_OPS_DEFINE(rustland,
 	       .select_cpu		= (void *)vmland_select_cpu,
 	       .enqueue			= (void *)vmland_enqueue,
 	       .dispatch		= (void *)vmland_dispatch,
-	       .runnable		= (void *)rustland_runnable,
 	       .running			= (void *)vmland_running,
 	       .stopping		= (void *)vmland_stopping,
 	       .yield			= (void *)vmland_yield,

@@ -113,33 +113,47 @@ struct line_head {
 	bool found;
 };
 
+/* Puts @p, who waits in @dsq, into @best, if it comes first. */
+static __always_inline void line_compare(struct task_struct *p, u64 dsq,
+					 struct line_head *best)
+{
+	struct vmland_task *t = task_state(p);
+
+	if (!t || (best->found && !time_before(p->scx.dsq_vtime, best->deadline)))
+		return;
+	best->dsq = dsq;
+	best->deadline = p->scx.dsq_vtime;
+	best->vruntime = t->vruntime;
+	best->found = true;
+}
+
 /* Puts the first of @dsq that may run on @cpu into @best, if it comes first. */
 static __always_inline void line_peek(u64 dsq, s32 cpu, struct line_head *best)
 {
-	struct vmland_task *t;
 	struct task_struct *p;
 
 	if (!scx_bpf_dsq_nr_queued(dsq))
 		return;
+	/* Mostly the very first will do, and to look at that takes no lock. */
+	p = bpf_ksym_exists(scx_bpf_dsq_peek) ? scx_bpf_dsq_peek(dsq) : NULL;
+	if (p && bpf_cpumask_test_cpu(cpu, p->cpus_ptr)) {
+		line_compare(p, dsq, best);
+		return;
+	}
 	bpf_for_each(scx_dsq, p, dsq, 0) {
 		if (!bpf_cpumask_test_cpu(cpu, p->cpus_ptr))
 			continue;
-		t = task_state(p);
-		if (!t || (best->found && !time_before(p->scx.dsq_vtime, best->deadline)))
-			break;
-		best->dsq = dsq;
-		best->deadline = p->scx.dsq_vtime;
-		best->vruntime = t->vruntime;
-		best->found = true;
+		line_compare(p, dsq, best);
 		break;
 	}
 }
 
-/* Takes the first of @dsq that may run on this CPU. */
-static __always_inline bool line_take(u64 dsq)
+/* Takes the first of @dsq that may run on this CPU, whose clock it then moves. */
+static __always_inline bool line_take(u64 dsq, struct vmland_cpu *here)
 {
 	if (!scx_bpf_dsq_move_to_local(dsq, 0))
 		return false;
+	here->from_line = true;
 	count(dsq == SHARED_DSQ ? VMLAND_DISPATCH_LINE :
 	      dsq == PARKED_DSQ ? VMLAND_DISPATCH_PARKED : VMLAND_DISPATCH_PINNED);
 	return true;
