@@ -3,11 +3,15 @@
 //!
 //! | module | what it knows |
 //! | --- | --- |
+//! | [`ab`] | how schedulers are compared: the plan, the run, the statistics |
+//! | [`guests`] | Linux guests with a load, to compare schedulers over |
 //! | [`policy`] | which vCPU deserves a CPU next, and for how long |
 //! | [`preflight`] | whether a scheduler can attach here, and what to do if not |
 //! | [`vm_name`] | what a VM is called |
 //! | [`stats`] | what a running scheduler tells about itself (feature `scheduler`) |
 
+pub mod ab;
+pub mod guests;
 pub mod policy;
 pub mod preflight;
 #[cfg(feature = "scheduler")]

@@ -483,7 +483,7 @@ fn printable(name: &str) -> String {
 }
 
 /// Replaces control characters, and the invisible ones that break lines, join or reorder text.
-fn harmless(c: char) -> char {
+pub(crate) fn harmless(c: char) -> char {
     match c {
         '\u{200b}'..='\u{200f}'
         | '\u{2028}'..='\u{202e}'

@@ -8,7 +8,8 @@
  *
  * On an ordinary system the same load runs as a process: load NAME [THREADS]
  *
- * One thread is pinned to each CPU (threads=N: to the first N). What the loads do, and what one unit of work is:
+ * One thread is pinned to each CPU (threads=N: to the first N; io: always one, on the first CPU). What the loads do,
+ * and what one unit of work is:
  *
  *	lock	one ticket lock that waits with PAUSE	an acquisition
  *	tlb	map, touch and unmap a page		a munmap, which interrupts the other CPUs (TLB shootdown)
@@ -16,18 +17,21 @@
  *	barrier	meet at a barrier that waits with PAUSE	a barrier that all threads have passed
  *	cpu	compute, nothing shared			a chunk of CHUNK steps
  *	lat	sleep until the next tick of 2 ms	a wake-up
+ *	io	answer short requests from the host	an answer
  *	idle	nothing					none
  *
  * Reports are lines on stdout, here the guest's console:
  *
  *	P <ms> <work>				ten times a second: CLOCK_MONOTONIC, all work done since the start
  *	L <ms> <samples> <p50> <p99> <max>	lat only, once a second: how late in µs the wake-ups of that second were
+ *	R					io only: the answer to one byte on stdin, at once
  *
- * <ms> is the guest's own time: it stands still while the guest is stopped. Kernel messages can fall into a line: a
- * reader takes only lines of exactly this form.
+ * <ms> is the guest's own time: it stands still while QEMU has stopped the guest, but not while QEMU itself is stopped
+ * by a signal. Kernel messages can fall into a line: a reader takes only lines of exactly this form.
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -38,6 +42,7 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -65,8 +70,12 @@ struct worker {
 struct load {
 	const char *name;
 	void (*run)(struct worker *self);
-	/* Threads come in pairs that talk to each other. */
-	int pairs;
+	enum {
+		ON_EACH_CPU,
+		/* Threads come in pairs that talk to each other. */
+		IN_PAIRS,
+		ON_FIRST_CPU,
+	} threads;
 };
 
 static struct worker *workers;
@@ -96,7 +105,11 @@ static void sleep_until(int64_t deadline_ns)
 
 static void pause_cpu(void)
 {
+#ifdef __aarch64__
+	__asm__ volatile("yield");
+#else
 	__builtin_ia32_pause();
+#endif
 }
 
 /* Busy work that the compiler can neither drop nor shorten: every step needs the one before. */
@@ -286,6 +299,58 @@ static void lat_report(int64_t ms)
 	printf("L %lld %u %u %u %u\n", (long long)ms, samples, p50, p99, atomic_exchange(&lat_max_us, 0));
 }
 
+/*
+ * io: the neighbour that mostly waits for requests. How long an answer takes is for the host to measure, which sends a
+ * byte, waits for the line, and pauses before the next.
+ */
+static void run_io(struct worker *self)
+{
+	char request;
+
+	while (read(STDIN_FILENO, &request, 1) == 1) {
+		if (write(STDOUT_FILENO, "R\n", 2) != 2)
+			die("write");
+		done_one(self);
+	}
+	/* Whoever asked is gone. */
+	exit(0);
+}
+
+/*
+ * A terminal hands over each byte as it comes, and echoes none, which would fall into the reports.
+ * What we write is still processed, as for all loads, and ends in a carriage return by which whole lines are told.
+ */
+static void take_single_bytes(void)
+{
+	struct termios tty;
+
+	if (tcgetattr(STDIN_FILENO, &tty))
+		return; /* a pipe, which does so anyway */
+	tty.c_iflag &= ~(IXON | IXOFF | ICRNL | INLCR | IGNCR | ISTRIP);
+	tty.c_lflag &= ~(ICANON | ECHO | ECHONL | ISIG | IEXTEN);
+	tty.c_cc[VMIN] = 1;
+	tty.c_cc[VTIME] = 0;
+	if (tcsetattr(STDIN_FILENO, TCSANOW, &tty))
+		die("tcsetattr");
+}
+
+/*
+ * A serial port in its default setting holds back a single byte until the line has been silent for four more: 4 ms at
+ * the console's speed, which would be most of what the host measures.
+ */
+static void interrupt_at_each_byte(void)
+{
+	int fd;
+
+	mkdir("/sys", 0755);
+	if (mount("sysfs", "/sys", "sysfs", 0, NULL))
+		die("mount /sys");
+	fd = open("/sys/class/tty/ttyS0/rx_trig_bytes", O_WRONLY);
+	if (fd < 0 || write(fd, "1", 1) != 1)
+		die("/sys/class/tty/ttyS0/rx_trig_bytes");
+	close(fd);
+}
+
 static void run_idle(struct worker *self)
 {
 	(void)self;
@@ -294,13 +359,14 @@ static void run_idle(struct worker *self)
 }
 
 static const struct load loads[] = {
-	{ "lock", run_lock, 0 },
-	{ "tlb", run_tlb, 0 },
-	{ "msg", run_msg, 1 },
-	{ "barrier", run_barrier, 0 },
-	{ "cpu", run_cpu, 0 },
-	{ "lat", run_lat, 0 },
-	{ "idle", run_idle, 0 },
+	{ "lock", run_lock, ON_EACH_CPU },
+	{ "tlb", run_tlb, ON_EACH_CPU },
+	{ "msg", run_msg, IN_PAIRS },
+	{ "barrier", run_barrier, ON_EACH_CPU },
+	{ "cpu", run_cpu, ON_EACH_CPU },
+	{ "lat", run_lat, ON_EACH_CPU },
+	{ "io", run_io, ON_FIRST_CPU },
+	{ "idle", run_idle, ON_EACH_CPU },
 };
 
 static const struct load *find_load(const char *name)
@@ -329,8 +395,10 @@ static void start_workers(int threads)
 
 	nr_workers = threads > 0 ? threads : cpus;
 	/* A pair needs both; on an odd number of CPUs its second half shares the first CPU. */
-	if (load->pairs)
+	if (load->threads == IN_PAIRS)
 		nr_workers += nr_workers & 1;
+	else if (load->threads == ON_FIRST_CPU)
+		nr_workers = 1;
 	if (nr_workers > 1024) {
 		fprintf(stderr, "load: at most 1024 threads\n");
 		exit(64);
@@ -408,6 +476,11 @@ int main(int argc, char **argv)
 		threads = boot_option("threads");
 	}
 	load = find_load(name);
+	if (load->run == run_io) {
+		if (getpid() == 1)
+			interrupt_at_each_byte();
+		take_single_bytes();
+	}
 	start_workers(threads ? atoi(threads) : 0);
 	report_forever();
 }

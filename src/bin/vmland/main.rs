@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The operator's tool: looks at a running scx_vmland.
 
+mod ab;
 mod client;
 mod top;
 mod vms;
@@ -22,6 +23,7 @@ struct Opts {
 enum Command {
     Vms(vms::Opts),
     Top(top::Opts),
+    Ab(Box<ab::Opts>),
 }
 
 fn main() -> ExitCode {
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
     let done = match opts.command {
         Command::Vms(opts) => vms::run(&opts),
         Command::Top(opts) => top::run(&opts),
+        Command::Ab(opts) => ab::run(&opts),
     };
     match done {
         Ok(()) => ExitCode::from(exit::OK),
@@ -39,13 +42,20 @@ fn main() -> ExitCode {
         Err(e) if is_broken_pipe(&e) => ExitCode::from(exit::OK),
         Err(e) => {
             eprintln!("vmland: {e:#}");
-            let not_running = e.is::<client::NotRunning>();
-            ExitCode::from(if not_running {
-                exit::UNAVAILABLE
-            } else {
-                exit::FAILURE
-            })
+            ExitCode::from(exit_code(&e))
         }
+    }
+}
+
+fn exit_code(e: &anyhow::Error) -> u8 {
+    if e.is::<client::NotRunning>() || e.is::<ab::NoSchedExt>() {
+        exit::UNAVAILABLE
+    } else if e.is::<ab::NotRoot>() {
+        exit::NOPERM
+    } else if e.is::<ab::WrongArms>() {
+        exit::USAGE
+    } else {
+        exit::FAILURE
     }
 }
 

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Carries a plan out: schedulers in turn, a reading at both ends of each window.
+
+use super::measure::{self, Measure, Sample, Values};
+use super::plan::plan;
+use super::record::{About, Arm, Note, Record, Settings, Switch, Window};
+use super::statistics;
+
+/// An arm that failed this often in a row is left out from then on.
+pub const FAILURES: usize = 2;
+
+/// What a comparison does to a host, and what it reads there.
+///
+/// The runner promises that [`restore`](Host::restore) comes last, whatever happened before.
+pub trait Host {
+    /// Seconds since the comparison began.
+    fn now_s(&self) -> f64;
+
+    /// Somebody wants it to end: the runner stops at once.
+    fn stopped(&self) -> bool;
+
+    /// Puts a scheduler in force and waits until the kernel says so; else why not, in the kernel's words if it has any.
+    fn switch(&mut self, arm: &Arm) -> Result<(), String>;
+
+    /// Is `arm` in force, and does all that is measured go on? Else what is wrong.
+    fn check(&mut self, arm: &Arm) -> Result<(), String>;
+
+    /// Lets time pass until `stopped`.
+    fn settle(&mut self, seconds: f64);
+
+    /// Lets a window pass, and gives the values that come from no counter.
+    fn pass(&mut self, seconds: f64) -> Values;
+
+    fn sample(&mut self) -> Sample;
+
+    /// What has been noticed since the last call and a reader should know.
+    fn notes(&mut self) -> Vec<String>;
+
+    /// The scheduler of before.
+    fn restore(&mut self) -> Result<(), String>;
+}
+
+/// Where a run is.
+pub struct Progress<'a> {
+    pub round: usize,
+    /// Windows done, of how many.
+    pub done: usize,
+    pub windows: usize,
+    pub arm: &'a str,
+}
+
+/// Runs the whole comparison and says what it tells. The values of `details` are kept with each window, but neither
+/// shown nor compared.
+pub fn run(
+    host: &mut dyn Host,
+    about: About,
+    settings: Settings,
+    arms: Vec<Arm>,
+    measures: &[Measure],
+    details: &[Measure],
+    tell: &mut dyn FnMut(Progress),
+) -> Record {
+    let mut runner = Runner {
+        host,
+        measures: [measures, details].concat(),
+        in_force: None,
+        failures: vec![0; arms.len()],
+        record: Record {
+            about,
+            settings,
+            arms,
+            metrics: measures.iter().map(|m| m.metric.clone()).collect(),
+            ..Record::default()
+        },
+    };
+    runner.all_rounds(tell);
+    if let Err(why) = runner.host.restore() {
+        runner.note(format!(
+            "the scheduler of before could not be restored: {why}"
+        ));
+    }
+    runner.take_notes();
+    let mut record = runner.record;
+    record.comparisons = statistics::compare(&record);
+    record
+}
+
+struct Runner<'a> {
+    host: &'a mut dyn Host,
+    /// Those that are shown, and the details.
+    measures: Vec<Measure>,
+    in_force: Option<usize>,
+    /// In a row, for each arm.
+    failures: Vec<usize>,
+    record: Record,
+}
+
+impl Runner<'_> {
+    fn all_rounds(&mut self, tell: &mut dyn FnMut(Progress)) {
+        let settings = &self.record.settings;
+        let plan = plan(self.record.arms.len(), settings.rounds, settings.seed);
+        let windows = plan.iter().map(Vec::len).sum();
+        let mut done = 0;
+        for (round, arms) in plan.iter().enumerate() {
+            for &arm in arms {
+                tell(Progress {
+                    round,
+                    done,
+                    windows,
+                    arm: &self.record.arms[arm].name,
+                });
+                if self.failures[arm] < FAILURES {
+                    self.turn(round, arm);
+                }
+                if self.host.stopped() {
+                    self.record.interrupted = true;
+                    return;
+                }
+                done += 1;
+            }
+        }
+    }
+
+    /// One arm's turn: switch, settle, window.
+    fn turn(&mut self, round: usize, arm: usize) {
+        if self.put_in_force(arm).is_err() || self.host.stopped() {
+            return;
+        }
+        let window = self.window(round, arm);
+        if self.host.stopped() {
+            // Cut short, it says nothing.
+            return;
+        }
+        match window.discarded {
+            Some(_) => self.failed(arm),
+            None => self.failures[arm] = 0,
+        }
+        self.record.windows.push(window);
+        self.take_notes();
+    }
+
+    fn put_in_force(&mut self, arm: usize) -> Result<(), ()> {
+        let wanted = self.record.arms[arm].clone();
+        if self.in_force == Some(arm) && self.host.check(&wanted).is_ok() {
+            return Ok(());
+        }
+        self.in_force = None;
+        let at_s = self.host.now_s();
+        let switched = self.host.switch(&wanted);
+        let took_s = self.host.now_s() - at_s;
+        if self.host.stopped() {
+            return Err(());
+        }
+        let failed = switched.err();
+        let attached = failed.is_none();
+        self.record.switches.push(Switch {
+            at_s,
+            arm,
+            took_s,
+            failed,
+        });
+        if !attached {
+            self.failed(arm);
+            return Err(());
+        }
+        self.in_force = Some(arm);
+        self.host.settle(self.record.settings.settle_s);
+        Ok(())
+    }
+
+    fn window(&mut self, round: usize, arm: usize) -> Window {
+        let wanted = self.record.arms[arm].clone();
+        let mut window = Window {
+            round,
+            arm,
+            start_s: self.host.now_s(),
+            ..Window::default()
+        };
+        let mut check = self.host.check(&wanted);
+        if check.is_ok() {
+            let before = self.host.sample();
+            let given = self.host.pass(self.record.settings.window_s);
+            let after = self.host.sample();
+            check = self.host.check(&wanted);
+            (window.values, window.vms) = measure::values(&self.measures, &before, &after);
+            window.values.extend(given);
+        }
+        window.end_s = self.host.now_s();
+        if let Err(why) = check {
+            window.discarded = Some(why);
+            self.in_force = None;
+        }
+        window
+    }
+
+    /// The record has why, with the window or the switch.
+    fn failed(&mut self, arm: usize) {
+        self.failures[arm] += 1;
+        if self.failures[arm] == FAILURES {
+            let name = &self.record.arms[arm].name;
+            self.note(format!(
+                "{name} is left out from here on: it failed {FAILURES} times in a row"
+            ));
+        }
+    }
+
+    fn note(&mut self, text: String) {
+        let at_s = self.host.now_s();
+        // A warning that comes with every window is worth one line.
+        if !self.record.notes.iter().any(|note| note.text == text) {
+            self.record.notes.push(Note { at_s, text });
+        }
+    }
+
+    fn take_notes(&mut self) {
+        for text in self.host.notes() {
+            self.note(text);
+        }
+    }
+}

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What the windows of a comparison tell, and what they cannot.
+//!
+//! Each arm is held against the reference, metric by metric:
+//!
+//! | question | answer |
+//! | --- | --- |
+//! | does the arm matter? | rank-sum test, two-sided, exact ([`rank_sum`]) |
+//! | how much? | [`Ratio`], with an interval of 95 % that agrees with the test |
+//! | is it luck, among so many tests? | [`holm`]'s correction over the whole run |
+//! | could it have been seen? | [`Versus::detectable`], [`fewest_windows`] |
+//!
+//! Nothing here is random: the same windows give the same answer. The windows of
+//! an arm are taken as alike, though the plan shuffles the arms within rounds: a
+//! host that drifts from round to round makes the answers more careful, not less,
+//! and a test within rounds could show nothing at all with five of them.
+
+pub mod rank_sum;
+
+use std::cmp::Ordering;
+
+use serde::{Deserialize, Serialize};
+
+use super::record::{Better, Record};
+use rank_sum::RankSum;
+
+/// How often a run may claim a difference where there is none, in any of its
+/// tests; and how often an interval may miss.
+pub const ALPHA: f64 = 0.05;
+
+/// One metric, all arms.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Comparison {
+    pub metric: String,
+    /// In the order of the record's arms.
+    pub arms: Vec<ArmResult>,
+}
+
+/// One metric, one arm.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ArmResult {
+    /// None if no window of the arm has a value.
+    pub summary: Option<Summary>,
+    /// Against the reference; none for the reference itself, and where the two have so few values that
+    /// no outcome could be significant (fewer than four each).
+    pub versus: Option<Versus>,
+}
+
+/// The values of an arm, in the metric's unit.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// How many have a value.
+    pub windows: usize,
+    pub median: f64,
+    /// First quartile, of type 7 of Hyndman and Fan (1996): linear between the values, of which the
+    /// first is the 0 % and the last the 100 % quantile.
+    pub q1: f64,
+    /// Third quartile, alike.
+    pub q3: f64,
+    pub min: f64,
+    pub max: f64,
+}
+
+/// An arm against the reference.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Versus {
+    /// None where a value is negative, and where zeros make an end of the interval 0 or infinite: so
+    /// always if half of either's values are 0.
+    pub ratio: Option<Ratio>,
+    /// Of the rank-sum test, two-sided; within (0, 1].
+    pub p: f64,
+    /// The same after Holm's correction over all metrics and arms of the run, those among them where
+    /// neither way is better. 1 where no outcome could be significant, as for a metric that is always 0;
+    /// such a test does not count for the correction of the others.
+    pub p_corrected: f64,
+    pub verdict: Verdict,
+    /// The smallest change that this run would have shown with a probability of 80 %, either way, as a
+    /// ratio of 1 or more. It is held against the strictest level of the correction. None where the ratio
+    /// is none, and where not even complete separation would have reached that level.
+    pub detectable: Option<f64>,
+}
+
+/// What the arm multiplies the reference by: the median of all quotients of one of its values and one of
+/// the reference's (Hodges and Lehmann), not the quotient of the medians; [`rank_sum`] says why. The two
+/// are close where the arms differ by a factor.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Ratio {
+    /// Above 0.
+    pub estimate: f64,
+    /// Lower end of the 95 % confidence interval, not corrected for the number of tests; above 0.
+    pub low: f64,
+    /// Its upper end; finite.
+    pub high: f64,
+}
+
+/// What may be claimed: a difference that is significant at 5 % after correction, and whose ratio, if it
+/// has one, excludes 1 on the same side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    Better,
+    Worse,
+    /// A difference was shown, in a metric where neither way is better.
+    Different,
+    /// None was shown, which does not mean that there is none.
+    NoDifferenceShown,
+}
+
+/// Compares all arms in all metrics of the record, in their order. Values that are
+/// not finite count as missing.
+pub fn compare(record: &Record) -> Vec<Comparison> {
+    let samples: Vec<Vec<Vec<f64>>> = record
+        .compared()
+        .map(|metric| {
+            let mut sample = |arm| {
+                let mut values = record.values(arm, &metric.name);
+                values.retain(|value| value.is_finite());
+                values
+            };
+            (0..record.arms.len()).map(&mut sample).collect()
+        })
+        .collect();
+    let tests: Vec<Vec<Option<RankSum>>> = samples.iter().map(|arms| against_first(arms)).collect();
+
+    let family = tests.iter().flatten().flatten().filter(|t| t.can_show());
+    let family: Vec<f64> = family.map(RankSum::p).collect();
+    let strictest = ALPHA / family.len().max(1) as f64;
+    let mut corrected = holm(&family).into_iter();
+
+    let mut comparisons = Vec::with_capacity(record.metrics.len());
+    for ((metric, samples), tests) in record.compared().zip(samples).zip(tests) {
+        let arms = samples.iter().zip(tests).map(|(sample, test)| ArmResult {
+            summary: summary(sample),
+            versus: test.and_then(|test| {
+                let p_corrected = if test.can_show() {
+                    corrected.next()?
+                } else {
+                    1.0
+                };
+                let ratio = test.ratio(ALPHA);
+                Some(Versus {
+                    ratio,
+                    p: test.p(),
+                    p_corrected,
+                    verdict: verdict(metric.better, p_corrected, test.direction(), ratio),
+                    detectable: test.detectable(strictest),
+                })
+            }),
+        });
+        comparisons.push(Comparison {
+            metric: metric.name.clone(),
+            arms: arms.collect(),
+        });
+    }
+    comparisons
+}
+
+/// One for each arm: none for the first, and where there are too few values.
+fn against_first(arms: &[Vec<f64>]) -> Vec<Option<RankSum>> {
+    let against = |(index, arm): (usize, &Vec<f64>)| match index {
+        0 => None,
+        _ => RankSum::new(&arms[0], arm),
+    };
+    arms.iter().enumerate().map(against).collect()
+}
+
+fn verdict(better: Better, p: f64, direction: Ordering, ratio: Option<Ratio>) -> Verdict {
+    let agrees = ratio.is_none_or(|ratio| match direction {
+        Ordering::Less => ratio.high < 1.0,
+        Ordering::Equal => false,
+        Ordering::Greater => ratio.low > 1.0,
+    });
+    if p > ALPHA || !agrees {
+        return Verdict::NoDifferenceShown;
+    }
+    match (better, direction) {
+        (Better::Neither, _) => Verdict::Different,
+        (Better::Higher, Ordering::Greater) | (Better::Lower, Ordering::Less) => Verdict::Better,
+        _ => Verdict::Worse,
+    }
+}
+
+/// None of no values. They must be finite.
+pub fn summary(values: &[f64]) -> Option<Summary> {
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    let (&min, &max) = (sorted.first()?, sorted.last()?);
+    let quantile = |q: f64| {
+        let place = q * (sorted.len() - 1) as f64;
+        let (below, above) = (
+            sorted[place.floor() as usize],
+            sorted[place.ceil() as usize],
+        );
+        below + place.fract() * (above - below)
+    };
+    Some(Summary {
+        windows: sorted.len(),
+        median: quantile(0.5),
+        q1: quantile(0.25),
+        q3: quantile(0.75),
+        min,
+        max,
+    })
+}
+
+/// Holm's correction (1979): p-values, in the same order, that may each be held
+/// against a level which the whole family is to keep.
+pub fn holm(p: &[f64]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..p.len()).collect();
+    order.sort_by(|&a, &b| p[a].total_cmp(&p[b]));
+    let mut corrected = vec![0.0; p.len()];
+    let mut least = 0.0_f64;
+    for (smaller, index) in order.into_iter().enumerate() {
+        least = least.max(p[index] * (p.len() - smaller) as f64).min(1.0);
+        corrected[index] = least;
+    }
+    corrected
+}
+
+/// The fewest windows an arm with which a run of so many tests, that is metrics by
+/// arms other than the reference, can show a difference in any one of them: with
+/// the arms completely separated, p is 2 over the number of splits.
+pub fn fewest_windows(tests: usize) -> usize {
+    let mut windows = 0;
+    let mut splits = 1.0;
+    while 2.0 / splits * tests.max(1) as f64 > ALPHA {
+        windows += 1;
+        splits *= 4.0 - 2.0 / windows as f64;
+    }
+    windows
+}

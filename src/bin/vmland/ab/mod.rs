@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! `vmland ab`: this host under several schedulers in turn, with its VMs running.
+
+mod arm;
+mod command;
+mod exits;
+mod kernel;
+mod live;
+mod output;
+mod previous;
+mod sampler;
+mod vms;
+
+use std::fs::{self, File};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::fcntl::{Flock, FlockArg};
+use scx_utils::build_id;
+use scx_vmland::ab::measure::{Measure, Source};
+use scx_vmland::ab::record::{About, Better, Record, Settings};
+use scx_vmland::ab::run;
+use scx_vmland::ab::statistics::fewest_windows;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use command::MetricCommand;
+pub use live::Company;
+use live::Live;
+use sampler::Sampler;
+pub use sampler::measure;
+
+/// The metric of a workload.
+const WORKLOAD: &str = "workload's wall time";
+
+/// One comparison at a time: two would switch each other's schedulers.
+const LOCK: &str = "/run/vmland-ab.lock";
+
+/// Compare schedulers on this host, in turn and with its VMs running
+///
+/// Switches between the schedulers again and again, in a balanced order; measures a
+/// window each time, and says what differs by how much, and whether that can be
+/// luck. Ctrl-C ends it at any time: the scheduler of before comes back, and what
+/// was measured so far is shown. Should vmland be killed, the kernel's own
+/// scheduler takes over.
+///
+/// Measured are, for the host and each VM: pause exits and all exits, yields asked
+/// and accepted, CPU time and waiting of vCPUs; context switches, CPU pressure, the
+/// scheduler's own CPU time; and whatever commands tell (--metric) or a WORKLOAD
+/// takes.
+#[derive(clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct Opts {
+    #[command(flatten)]
+    pub plan: PlanOpts,
+
+    /// A number that a command prints, read at both ends of a window: what it grew by
+    /// is the work done. NAME@=COMMAND: the number itself, at the window's end. With a
+    /// "-" before the "=", less is better. May be repeated.
+    #[arg(long, value_name = "NAME=COMMAND", value_parser = parse_metric)]
+    metric: Vec<MetricCommand>,
+
+    /// A command to run again and again in each window; its wall time is a metric.
+    #[arg(last = true, value_name = "WORKLOAD")]
+    workload: Vec<String>,
+}
+
+/// What every comparison can be told.
+#[derive(clap::Args)]
+pub struct PlanOpts {
+    /// Length of a window.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_window)]
+    pub window: Duration,
+
+    /// Windows for each scheduler.
+    #[arg(long, value_name = "N", default_value_t = 8,
+          value_parser = clap::value_parser!(u16).range(2..=1_000))]
+    pub rounds: u16,
+
+    /// The schedulers; the first is what the others are held against. "eevdf" is the
+    /// kernel's own, else a program's name or NAME=COMMAND. An empty COMMAND
+    /// attaches nothing.
+    #[arg(long, value_name = "NAME[=COMMAND]", value_delimiter = ',',
+          default_values = ["eevdf", "scx_vmland"])]
+    pub schedulers: Vec<String>,
+
+    /// Time after a switch that is not counted.
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_settle)]
+    pub settle: Duration,
+
+    /// Decides the order of the windows.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+
+    #[command(flatten)]
+    pub output: output::Opts,
+}
+
+fn parse_metric(text: &str) -> Result<MetricCommand, String> {
+    MetricCommand::parse(text).map_err(|e| format!("{e:#}"))
+}
+
+fn parse_time(text: &str, least: Duration, why: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text)
+        .map_err(|e| format!("{e}; expected a time such as 10s or 500ms"))?;
+    if time < least {
+        return Err(why.into());
+    }
+    if time > Duration::from_secs(86_400) {
+        return Err("at most a day".into());
+    }
+    Ok(time)
+}
+
+fn parse_window(text: &str) -> Result<Duration, String> {
+    let why = "at least 1s: what is counted is told ten times a second";
+    parse_time(text, Duration::from_secs(1), why)
+}
+
+fn parse_settle(text: &str) -> Result<Duration, String> {
+    parse_time(text, Duration::ZERO, "")
+}
+
+pub fn run(opts: &Opts) -> Result<()> {
+    if let Some(program) = opts.workload.first() {
+        which::which(program)
+            .with_context(|| format!("no program \"{program}\" to run as the workload"))?;
+    }
+    let mut measures = Vec::new();
+    if !opts.workload.is_empty() {
+        let about = "Mean time that a run of the workload took in a window.";
+        measures.push(measure(WORKLOAD, "s", Better::Lower, Source::Given, about));
+    }
+    let comparison = Comparison {
+        plan: &opts.plan,
+        metrics: opts.metric.clone(),
+        workload: opts.workload.clone(),
+        measures,
+        extra_arms: &[],
+    };
+    comparison.run(None, Instant::now())
+}
+
+/// What `ab` and `bench` have in common.
+pub struct Comparison<'a> {
+    pub plan: &'a PlanOpts,
+    pub metrics: Vec<MetricCommand>,
+    pub workload: Vec<String>,
+    /// Of what takes part; shown before all others.
+    pub measures: Vec<Measure>,
+    /// Names of arms that are no schedulers.
+    pub extra_arms: &'a [&'a str],
+}
+
+impl Comparison<'_> {
+    pub fn run(&self, company: Option<&mut dyn Company>, began: Instant) -> Result<()> {
+        let specs = self.specs().map_err(|e| WrongArms(format!("{e:#}")))?;
+        self.preflight(&specs)?;
+        let _lock = lock()?;
+        let stopped = catch_signals()?;
+
+        let mut sampler = Sampler::new(began, self.metrics.clone());
+        sampler.look_around();
+        let mut measures = self.measures.clone();
+        measures.extend(sampler.measures());
+        self.say_what_can_be_shown(measures.len(), specs.len());
+
+        let details = sampler.details();
+        let mut live = Live::new(
+            began,
+            specs.clone(),
+            sampler,
+            self.workload.clone(),
+            company,
+            stopped,
+        )?;
+        if let Some(before) = live.before() {
+            eprintln!("{before} is attached; it comes back in the end");
+        }
+        let (vms, vcpus) = live.sampler.counts();
+        if vms == 0 {
+            eprintln!("no VM runs on this host: what is measured is the host alone");
+        } else {
+            eprintln!("{vms} VMs, {vcpus} vCPUs seen to run");
+        }
+
+        let meter = output::Meter::new(self.plan.window + self.plan.settle);
+        let record = run::run(
+            &mut live,
+            about()?,
+            self.settings(),
+            specs.iter().map(arm::Spec::arm).collect(),
+            &measures,
+            &details,
+            &mut |progress| meter.tell(progress),
+        );
+        meter.end();
+        output::print(&record)?;
+        self.plan.output.write(&record)?;
+        verdict(&record)
+    }
+
+    fn specs(&self) -> Result<Vec<arm::Spec>> {
+        let spec = |text: &String| {
+            if self.extra_arms.contains(&text.as_str()) {
+                return Ok(arm::Spec::nothing(text));
+            }
+            arm::Spec::parse(text)
+        };
+        let specs: Vec<_> = self
+            .plan
+            .schedulers
+            .iter()
+            .map(spec)
+            .collect::<Result<_>>()?;
+        ensure!(
+            specs.len() >= 2,
+            "there is nothing to compare: name two schedulers at least"
+        );
+        for (i, spec) in specs.iter().enumerate() {
+            ensure!(
+                !specs[..i].iter().any(|other| other.name == spec.name),
+                "two arms are called {}: give one another name, as NAME=COMMAND",
+                spec.name
+            );
+        }
+        Ok(specs)
+    }
+
+    fn preflight(&self, specs: &[arm::Spec]) -> Result<()> {
+        ensure!(nix::unistd::geteuid().is_root(), NotRoot);
+        let schedulers = specs.iter().any(|spec| !spec.words.is_empty());
+        if schedulers && !kernel::has_sched_ext() {
+            bail!(NoSchedExt);
+        }
+        self.plan.output.check()
+    }
+
+    /// So few windows that no outcome could convince are worth a word before, not after.
+    fn say_what_can_be_shown(&self, metrics: usize, arms: usize) {
+        let tests = metrics * (arms - 1);
+        let fewest = fewest_windows(tests);
+        if usize::from(self.plan.rounds) < fewest {
+            eprintln!(
+                "{} rounds cannot show a difference in any of {metrics} metrics: {fewest} or more could",
+                self.plan.rounds
+            );
+        }
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
+            window_s: self.plan.window.as_secs_f64(),
+            settle_s: self.plan.settle.as_secs_f64(),
+            rounds: self.plan.rounds.into(),
+            seed: self.plan.seed,
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct WrongArms(String);
+
+/// Needs root, for it replaces the host's scheduler.
+#[derive(Debug, thiserror::Error)]
+#[error("schedulers can be switched by root only: run it with sudo")]
+pub struct NotRoot;
+
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "this kernel has no sched_ext (CONFIG_SCHED_CLASS_EXT, Linux 6.16 or newer): there is only one scheduler here"
+)]
+pub struct NoSchedExt;
+
+/// A comparison that measured nothing has failed.
+fn verdict(record: &Record) -> Result<()> {
+    if record.interrupted {
+        return Ok(());
+    }
+    ensure!(
+        (0..record.arms.len()).any(|arm| record.counted(arm).next().is_some()),
+        "no window could be measured"
+    );
+    Ok(())
+}
+
+fn lock() -> Result<Flock<File>> {
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(LOCK)
+        .with_context(|| format!("cannot open {LOCK}"))?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock)
+        .map_err(|_| anyhow::anyhow!("another comparison is under way on this host"))
+}
+
+/// Ctrl-C and SIGTERM end the comparison in order.
+fn catch_signals() -> Result<&'static AtomicBool> {
+    static STOPPED: AtomicBool = AtomicBool::new(false);
+    ctrlc::set_handler(|| STOPPED.store(true, Ordering::Relaxed))
+        .context("cannot catch signals")?;
+    Ok(&STOPPED)
+}
+
+fn about() -> Result<About> {
+    let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpuinfo
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"))
+        .and_then(|rest| rest.split_once(':'));
+    let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let memory_kib: u64 = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))
+        .and_then(|rest| rest.trim().strip_suffix("kB")?.trim().parse().ok())
+        .unwrap_or(0);
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    Ok(About {
+        command: std::env::args().collect(),
+        version: build_id::full_version(env!("CARGO_PKG_VERSION")),
+        kernel: release.trim().into(),
+        machine: model.map_or("unknown", |(_, name)| name.trim()).into(),
+        cpus: std::thread::available_parallelism()?.get(),
+        memory_bytes: memory_kib * 1024,
+        started: OffsetDateTime::now_utc().format(&Rfc3339)?,
+    })
+}

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Linux guests with a load, started under KVM to compare schedulers over them.
+//!
+//! | module | what it knows |
+//! | --- | --- |
+//! | [`spec`] | which guests are wanted |
+//! | [`preflight`] | whether they can be started here, and what to do if not |
+//! | [`cpus`] | lists of CPUs |
+//! | [`report`] | what a guest tells about its progress |
+//! | `qemu` | the command line of QEMU, and why each of its parts is there |
+//! | `console` | one guest's console: its reports, and the requests of `io` |
+//! | [`running`] | all of them, from their start to their end (feature `scheduler`) |
+
+#[cfg(feature = "scheduler")]
+mod console;
+pub mod cpus;
+pub mod preflight;
+#[cfg(feature = "scheduler")]
+mod qemu;
+pub mod report;
+#[cfg(feature = "scheduler")]
+pub mod running;
+pub mod spec;
