@@ -158,6 +158,26 @@ impl FromStr for GuestRequest {
     }
 }
 
+/// Several words with commas between: `lock,tlb:vcpus=4,name=web,lat`. What is
+/// neither a load nor has one before it is a setting of the guest before.
+///
+/// # Errors
+///
+/// That of the first word that is wrong.
+pub fn requests(text: &str) -> Result<Vec<GuestRequest>, SpecError> {
+    let mut words: Vec<String> = Vec::new();
+    for part in text.split(',') {
+        match words.last_mut() {
+            Some(word) if !part.contains(':') && part.contains('=') => {
+                word.push(',');
+                word.push_str(part);
+            }
+            _ => words.push(part.to_owned()),
+        }
+    }
+    words.iter().map(|word| word.parse()).collect()
+}
+
 fn set_once<T>(what: &'static str, place: &mut Option<T>, value: T) -> Result<(), SpecError> {
     match place.replace(value) {
         Some(_) => Err(SpecError::Twice(what)),
@@ -237,6 +257,27 @@ mod tests {
     fn names(words: &[&str]) -> Vec<String> {
         let specs = resolved(words).unwrap();
         specs.into_iter().map(|spec| spec.name).collect()
+    }
+
+    #[test]
+    fn lists() {
+        let names = |text| {
+            requests(text).map(|list| {
+                let name = |r: GuestRequest| (r.load, r.vcpus, r.name.unwrap_or_default());
+                list.into_iter().map(name).collect::<Vec<_>>()
+            })
+        };
+        assert_eq!(
+            names("lock,tlb:vcpus=4,name=web,lat:name=x").unwrap(),
+            [
+                (Load::Lock, None, "".into()),
+                (Load::Tlb, Some(4), "web".into()),
+                (Load::Lat, None, "x".into()),
+            ]
+        );
+        assert_eq!(names(""), Err(SpecError::NoSuchLoad("".into())));
+        assert_eq!(names("lock,"), Err(SpecError::NoSuchLoad("".into())));
+        assert!(names("vcpus=4,lock").is_err());
     }
 
     #[test]

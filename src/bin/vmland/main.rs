@@ -2,6 +2,7 @@
 //! The operator's tool: looks at a running scx_vmland.
 
 mod ab;
+mod bench;
 mod client;
 mod top;
 mod vms;
@@ -9,6 +10,7 @@ mod vms;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use scx_vmland::guests;
 use scx_vmland::preflight::exit;
 
 /// Look at a running scx_vmland
@@ -24,6 +26,7 @@ enum Command {
     Vms(vms::Opts),
     Top(top::Opts),
     Ab(Box<ab::Opts>),
+    Bench(Box<bench::Opts>),
 }
 
 fn main() -> ExitCode {
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
         Command::Vms(opts) => vms::run(&opts),
         Command::Top(opts) => top::run(&opts),
         Command::Ab(opts) => ab::run(&opts),
+        Command::Bench(opts) => bench::run(&opts),
     };
     match done {
         Ok(()) => ExitCode::from(exit::OK),
@@ -52,7 +56,9 @@ fn exit_code(e: &anyhow::Error) -> u8 {
         exit::UNAVAILABLE
     } else if e.is::<ab::NotRoot>() {
         exit::NOPERM
-    } else if e.is::<ab::WrongArms>() {
+    } else if let Some(e) = e.downcast_ref::<guests::running::Error>() {
+        e.exit_code()
+    } else if e.is::<ab::WrongArms>() || e.is::<guests::spec::SpecError>() {
         exit::USAGE
     } else {
         exit::FAILURE

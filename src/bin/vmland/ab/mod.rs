@@ -26,6 +26,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use command::MetricCommand;
+pub use exits::PAUSE;
 pub use live::Company;
 use live::Live;
 use sampler::Sampler;
@@ -155,8 +156,7 @@ pub struct Comparison<'a> {
 
 impl Comparison<'_> {
     pub fn run(&self, company: Option<&mut dyn Company>, began: Instant) -> Result<()> {
-        let specs = self.specs().map_err(|e| WrongArms(format!("{e:#}")))?;
-        self.preflight(&specs)?;
+        let specs = self.check()?;
         let _lock = lock()?;
         let stopped = catch_signals()?;
 
@@ -199,6 +199,13 @@ impl Comparison<'_> {
         output::print(&record)?;
         self.plan.output.write(&record)?;
         verdict(&record)
+    }
+
+    /// Can it be run here? Returns the arms.
+    pub fn check(&self) -> Result<Vec<arm::Spec>> {
+        let specs = self.specs().map_err(|e| WrongArms(format!("{e:#}")))?;
+        self.preflight(&specs)?;
+        Ok(specs)
     }
 
     fn specs(&self) -> Result<Vec<arm::Spec>> {

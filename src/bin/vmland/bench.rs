@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! `vmland bench`: a comparison that brings its own guests.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use scx_vmland::ab::measure::{Counters, Measure, Sample, Source, Values};
+use scx_vmland::ab::record::Better;
+use scx_vmland::guests::preflight::Options;
+use scx_vmland::guests::running::{Guests, Progress};
+use scx_vmland::guests::spec::{self, GuestRequest, Load};
+
+use crate::ab::{Company, Comparison, PAUSE, PlanOpts, measure};
+
+/// A guest is up in seconds; in an emulated host on a busy machine, in a minute.
+const BOOT_LIMIT: Duration = Duration::from_secs(120);
+
+/// The arm that leaves the first guest alone on the host.
+const SOLO: &str = "solo";
+
+/// Compare schedulers over Linux guests that it starts
+///
+/// Starts one guest under QEMU and KVM for each word of --guests, and compares
+/// schedulers over them as "vmland ab" does. The guests' user space is built in;
+/// their kernel is the host's own image. They end with vmland.
+///
+/// Loads, and what is counted:
+///   lock     a ticket lock that waits with PAUSE        acquisitions
+///   tlb      munmap, that is TLB shootdowns             munmaps
+///   msg      ping-pong over pipes between two CPUs      round trips
+///   barrier  a barrier that waits with PAUSE            barriers
+///   cpu      computes, shares nothing                   chunks
+///   lat      a timer of 2 ms                            lateness of wake-ups
+///   io       answers short requests from the host       time to the answer
+///   idle     nothing
+///
+/// Beside schedulers, "solo" is an arm: the kernel's own scheduler with all guests
+/// but the first stopped, the limit that the others may come near.
+#[derive(clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct Opts {
+    /// The guests: loads, each with settings if need be (tlb:vcpus=4,name=web).
+    #[arg(
+        long,
+        value_name = "LOAD,…",
+        default_value = "lock,lock",
+        conflicts_with = "preset"
+    )]
+    guests: String,
+
+    /// Guests for a purpose.
+    #[arg(long)]
+    preset: Option<Preset>,
+
+    /// vCPUs of each guest that does not say otherwise.
+    #[arg(long, value_name = "N", default_value = "2", value_parser = spec::vcpus)]
+    vcpus: u32,
+
+    /// KVM's paravirtual TLB flush, IPIs and yield. Spin locks never are paravirtual.
+    #[arg(long, value_enum, default_value_t = Switch::On)]
+    pv: Switch,
+
+    /// Keep the guests on these CPUs, such as 1-2,5.
+    #[arg(long, value_name = "LIST", env = "VMLAND_GUEST_CPUS")]
+    cpus: Option<String>,
+
+    /// The guests' kernel image.
+    #[arg(long, value_name = "FILE")]
+    kernel: Option<PathBuf>,
+
+    /// QEMU, if it is not in PATH.
+    #[arg(long, value_name = "FILE", default_value = "qemu-system-x86_64")]
+    qemu: PathBuf,
+
+    #[command(flatten)]
+    plan: PlanOpts,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Preset {
+    /// Four guests with as many vCPUs as they have CPUs, on munmap: the setting of the VEE '21 paper, to scale.
+    Paper,
+    /// A guest that sleeps and wakes beside two that contend for locks.
+    Neighbours,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Switch {
+    On,
+    Off,
+}
+
+pub fn run(opts: &Opts) -> Result<()> {
+    let (requests, vcpus) = wanted(opts)?;
+    let specs = spec::resolve(&requests, vcpus)?;
+    let loads: BTreeSet<&str> = specs.iter().map(|spec| spec.load.as_str()).collect();
+    let loads: Vec<Load> = Load::ALL
+        .into_iter()
+        .filter(|load| loads.contains(load.as_str()))
+        .collect();
+    let comparison = Comparison {
+        plan: &opts.plan,
+        metrics: vec![],
+        workload: vec![],
+        measures: loads.iter().flat_map(|&load| measures(load)).collect(),
+        extra_arms: &[SOLO],
+    };
+    comparison.check()?;
+
+    let began = Instant::now();
+    let guests = Guests::start(
+        &specs,
+        &Options {
+            qemu: opts.qemu.clone(),
+            kernel: opts.kernel.clone(),
+            cpus: opts.cpus.clone(),
+            pv: opts.pv == Switch::On,
+            ..Options::default()
+        },
+    )?;
+    guests.wait_up(BOOT_LIMIT)?;
+    let names = specs
+        .iter()
+        .map(|s| format!("{} ({}, {} vCPUs)", s.name, s.load, s.vcpus));
+    eprintln!("guests: {}", names.collect::<Vec<_>>().join(", "));
+
+    let mut bench = Bench {
+        guests,
+        alone: false,
+        began,
+        at_start: Vec::new(),
+    };
+    comparison.run(Some(&mut bench), began)
+}
+
+fn wanted(opts: &Opts) -> Result<(Vec<GuestRequest>, u32)> {
+    let Some(preset) = opts.preset else {
+        return Ok((spec::requests(&opts.guests)?, opts.vcpus));
+    };
+    Ok(match preset {
+        Preset::Paper => (spec::requests("tlb,tlb,tlb,tlb")?, guest_cpus(opts)?),
+        Preset::Neighbours => (spec::requests("lat:vcpus=1,lock,lock")?, opts.vcpus),
+    })
+}
+
+/// How many CPUs the guests have to share.
+fn guest_cpus(opts: &Opts) -> Result<u32> {
+    let cpus = match &opts.cpus {
+        Some(list) => scx_vmland::guests::cpus::parse(list)
+            .with_context(|| format!("--cpus {list}: no list of CPUs"))?
+            .len(),
+        None => std::thread::available_parallelism()?.get(),
+    };
+    ensure!(cpus > 0, "no CPUs for the guests");
+    Ok(cpus as u32)
+}
+
+/// What is measured of the guests with a load.
+fn measures(load: Load) -> Vec<Measure> {
+    let unit = load.unit();
+    let delays = |what: &str, about: &str| {
+        let delay = |which: &str| {
+            let name = delay_name(load, which);
+            measure(
+                &name,
+                "µs",
+                Better::Lower,
+                Source::Given,
+                &format!("{what}, {which} {about}"),
+            )
+        };
+        vec![delay("p99"), delay("max")]
+    };
+    match load {
+        Load::Idle => vec![],
+        Load::Lat => delays(
+            "How late wake-ups were",
+            "by the guest's clock: the median over the window's seconds, the highest of all for max.",
+        ),
+        Load::Io => delays(
+            "From the request to the guest's answer",
+            "by the host's clock.",
+        ),
+        _ => vec![
+            measure(
+                unit,
+                "1/s",
+                Better::Higher,
+                Source::Quotient(counter(WORK, load), counter(AT, load), 1.0),
+                &format!("Work that the guests with load {load} report, together."),
+            ),
+            measure(
+                &format!("pause exits per 1000 {unit}"),
+                "",
+                Better::Lower,
+                Source::Quotient(counter(PAUSE, load), counter(WORK, load), 1e3),
+                "Pause exits of the same guests.",
+            ),
+        ],
+    }
+}
+
+const WORK: &str = "work";
+/// Seconds at which the work was read.
+const AT: &str = "at";
+
+fn counter(what: &str, load: Load) -> String {
+    format!("{what} of {load}")
+}
+
+fn delay_name(load: Load, which: &str) -> String {
+    let what = if load == Load::Io {
+        "round trip"
+    } else {
+        "wake-up"
+    };
+    format!("{load}: {what} {which}")
+}
+
+struct Bench {
+    guests: Guests,
+    /// Are all but the first stopped?
+    alone: bool,
+    began: Instant,
+    /// Each guest's progress when the window began.
+    at_start: Vec<Option<Progress>>,
+}
+
+impl Bench {
+    /// The guests that run.
+    fn running(&self) -> std::ops::Range<usize> {
+        0..if self.alone {
+            1
+        } else {
+            self.guests.specs().len()
+        }
+    }
+}
+
+impl Company for Bench {
+    fn enter(&mut self, arm: &str) -> Result<()> {
+        let alone = arm == SOLO;
+        if alone != self.alone {
+            for guest in 1..self.guests.specs().len() {
+                if alone {
+                    self.guests.pause(guest)?;
+                } else {
+                    self.guests.resume(guest)?;
+                }
+            }
+            self.alone = alone;
+        }
+        Ok(())
+    }
+
+    fn check(&mut self) -> Result<()> {
+        Ok(self.guests.check()?)
+    }
+
+    fn sample(&mut self, sample: &mut Sample) {
+        let mut running_with: std::collections::HashMap<Load, f64> = Default::default();
+        let specs: Vec<_> = self.guests.specs().cloned().collect();
+        for guest in self.running() {
+            let (load, name) = (specs[guest].load, &specs[guest].name);
+            let Some(progress) = self.guests.progress(guest) else {
+                continue;
+            };
+            *running_with.entry(load).or_default() += 1.0;
+            let vm = sample.vms.entry(name.clone()).or_default();
+            let at_s = progress.received.duration_since(self.began).as_secs_f64();
+            vm.insert(counter(WORK, load), progress.work as f64);
+            vm.insert(counter(AT, load), at_s);
+            if let Some(&pauses) = vm.get(PAUSE) {
+                vm.insert(counter(PAUSE, load), pauses);
+            }
+            let of_load: Counters = vm
+                .iter()
+                .filter(|(name, _)| name.ends_with(&counter("", load)))
+                .map(|(name, value)| (name.clone(), *value))
+                .collect();
+            for (name, value) in of_load {
+                *sample.host.entry(name).or_default() += value;
+            }
+        }
+        // The guests' work adds up, their time does not.
+        for (load, guests) in running_with {
+            if let Some(at) = sample.host.get_mut(&counter(AT, load)) {
+                *at /= guests;
+            }
+        }
+    }
+
+    fn window_begins(&mut self) {
+        let guests = 0..self.guests.specs().len();
+        self.at_start = guests.map(|guest| self.guests.progress(guest)).collect();
+    }
+
+    /// The longest delays of all guests with a load.
+    fn window_ends(&mut self) -> Values {
+        let mut values = Values::new();
+        for guest in self.running() {
+            let Some(load) = self.guests.specs().nth(guest).map(|spec| spec.load) else {
+                continue;
+            };
+            let (Some(now), Some(Some(then))) =
+                (self.guests.progress(guest), self.at_start.get(guest))
+            else {
+                continue;
+            };
+            let Some(delays) = now.latency_since(then) else {
+                continue;
+            };
+            for (which, us) in [("p99", delays.p99_us), ("max", delays.max_us)] {
+                let value = values.entry(delay_name(load, which)).or_default();
+                *value = value.max(us as f64);
+            }
+        }
+        values
+    }
+}
