@@ -169,6 +169,25 @@ static void serve_lines(struct vmland_cpu *here, s32 cpu, struct task_struct *pr
 		line_take(PARKED_DSQ, here);
 }
 
+/*
+ * Is there anything for the user scheduler to do? Its mark is taken away only
+ * when it gets a CPU: it is put into its DSQ after ops.enqueue() has returned,
+ * and the mark must not be spent by a CPU that looks there too early.
+ */
+static __always_inline bool usersched_wanted(void)
+{
+	return usersched_needed || nr_scheduled ||
+	       bpf_ringbuf_query(&queued, BPF_RB_AVAIL_DATA) > 0;
+}
+
+static __always_inline bool usersched_serve(void)
+{
+	if (!usersched_wanted() || !scx_bpf_dsq_move_to_local(SCHED_DSQ, 0))
+		return false;
+	usersched_needed = 0;
+	return true;
+}
+
 void BPF_STRUCT_OPS(vmland_dispatch, s32 cpu, struct task_struct *prev)
 {
 	struct vmland_cpu *here = cpu_state(cpu);
@@ -178,12 +197,13 @@ void BPF_STRUCT_OPS(vmland_dispatch, s32 cpu, struct task_struct *prev)
 	policy_drain();
 	if (handoff_serve(here, cpu))
 		return;
-	if (usersched_has_pending_tasks() && scx_bpf_dsq_move_to_local(SCHED_DSQ, 0))
+	if (usersched_serve())
 		return;
 	serve_lines(here, cpu, prev);
-	if (prev && is_usersched_task(prev) && is_queued(prev) &&
-	    usersched_has_pending_tasks())
+	if (prev && is_usersched_task(prev) && is_queued(prev) && usersched_wanted()) {
+		usersched_needed = 0;
 		scx_bpf_task_set_slice(prev, slice_ns);
+	}
 }
 
 void BPF_STRUCT_OPS(vmland_running, struct task_struct *p)
