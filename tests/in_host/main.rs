@@ -8,6 +8,7 @@
 //! answers, never from the scheduler's counters alone.
 
 mod classify;
+mod compare;
 mod fairness;
 mod rig;
 mod survive;

@@ -142,6 +142,22 @@ impl Guest {
         guest(&["cont", &self.name]);
     }
 
+    /// Load lat: the latest that any wake-up was, once the guest was up for a while.
+    pub fn longest_wake_up(&self) -> Duration {
+        // L <ms> <samples> <p50> <p99> <max>
+        let late = |line: &str| -> Option<u64> {
+            line.strip_prefix("L ")?
+                .split(' ')
+                .nth(4)?
+                .trim()
+                .parse()
+                .ok()
+        };
+        let log = read(&format!("/run/guests/{}.log", self.name));
+        let seconds: Vec<u64> = log.lines().filter_map(late).collect();
+        Duration::from_micros(seconds.iter().skip(2).copied().max().expect("reports"))
+    }
+
     /// Asserts that the guest works on.
     pub fn assert_progress(&self) {
         let before = self.count();

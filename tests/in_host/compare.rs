@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! `vmland ab` and `vmland bench` on a real host: they switch, measure, and leave no trace.
+
+use std::fs;
+use std::process::{Child, Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::rig::{Guest, Scheduler, kill, ms, read, sched_ext_state, wait_for};
+
+const JSON: &str = "/tmp/compared.json";
+
+/// Short windows: what is tested is that it measures, not what.
+fn vmland(words: &str) -> Command {
+    let mut command = Command::new("vmland");
+    let mut words = words.split_whitespace();
+    command
+        .args(words.next())
+        .args(["--window", "2s", "--settle", "500ms", "--export-json", JSON])
+        .args(words);
+    command
+}
+
+fn run(words: &str) -> (Output, Value) {
+    let output = vmland(words).output().expect("vmland starts");
+    (output, record())
+}
+
+fn record() -> Value {
+    let record = fs::read_to_string(JSON).expect("a record");
+    serde_json::from_str(&record).expect("JSON")
+}
+
+fn start(words: &str) -> Child {
+    let output = fs::File::create("/tmp/vmland.log").expect("a log");
+    vmland(words)
+        .stdout(output.try_clone().expect("a log"))
+        .stderr(output)
+        .stdin(Stdio::null())
+        .spawn()
+        .expect("vmland starts")
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned()
+}
+
+/// The values of a metric in the windows of an arm that count.
+fn values(record: &Value, arm: usize, metric: &str) -> Vec<f64> {
+    let windows = record["windows"].as_array().expect("windows");
+    windows
+        .iter()
+        .filter(|w| w["arm"] == arm && w["discarded"].is_null())
+        .filter_map(|w| w["values"][metric].as_f64())
+        .collect()
+}
+
+fn notes(record: &Value) -> String {
+    record["notes"].to_string()
+}
+
+fn assert_no_trace_is_left() {
+    assert_eq!(sched_ext_state(), "disabled");
+    let instances = fs::read_dir("/sys/kernel/tracing/instances").expect("tracefs");
+    assert_eq!(instances.count(), 0);
+    assert_eq!(read("/sys/kernel/tracing/kprobe_events"), "");
+}
+
+#[test]
+#[ignore = "needs a sched_ext host with KVM"]
+fn guests_of_its_own_under_three_schedulers() {
+    let output = vmland("bench --guests lock,lat:vcpus=1 --rounds 2 --schedulers")
+        .arg("eevdf,scx_vmland,short=scx_vmland --slice-us 3000,solo")
+        .output()
+        .expect("vmland starts");
+    let record = record();
+    assert!(output.status.success(), "{}", text(&output));
+    for arm in 0..4 {
+        for metric in ["acquisitions", "pause exits", "vCPU time"] {
+            let values = values(&record, arm, metric);
+            assert_eq!(values.len(), 2, "{metric} of {arm}: {}", text(&output));
+            assert!(values.iter().all(|&v| v > 0.0), "{metric}: {values:?}");
+        }
+    }
+    // lock1 alone has both CPUs, and lat1 sleeps in no window of solo.
+    assert!(values(&record, 3, "lat: wake-up p99").is_empty());
+    assert_eq!(values(&record, 1, "lat: wake-up p99").len(), 2);
+    let accepted = values(&record, 1, "yields accepted");
+    assert!(
+        accepted.iter().all(|&percent| percent > 90.0),
+        "{accepted:?}"
+    );
+    assert_no_trace_is_left();
+    let left = fs::read_dir("/proc")
+        .expect("/proc")
+        .flatten()
+        .find(|process| {
+            let name = fs::read_to_string(process.path().join("comm"));
+            name.is_ok_and(|name| name.starts_with("qemu-system"))
+        });
+    assert!(left.is_none(), "a guest is left: {left:?}");
+}
+
+/// The same scheduler twice: the guests' work, which is what it would be first about, does not differ.
+#[test]
+#[ignore = "needs a sched_ext host with KVM"]
+fn a_against_a() {
+    let (output, record) = run("bench --guests cpu,cpu --rounds 6 --schedulers eevdf,stock=");
+    assert!(output.status.success(), "{}", text(&output));
+    let versus = &record["comparisons"][0]["arms"][1]["versus"];
+    assert_eq!(record["comparisons"][0]["metric"], "chunks");
+    assert_eq!(versus["verdict"], "no-difference-shown", "{versus}");
+    let ratio = versus["ratio"]["estimate"].as_f64().expect("a ratio");
+    assert!((0.9..=1.1).contains(&ratio), "{ratio}");
+}
+
+/// What goes wrong is told, and the rest goes on.
+#[test]
+#[ignore = "needs a sched_ext host with KVM"]
+fn arms_and_metrics_that_fail() {
+    let _guest = Guest::start("a", "cpu", 1);
+    fs::write("/tmp/hang", "sleep 60 &\nsleep 60\n").expect("a script");
+    let output = vmland("ab --rounds 3 --schedulers eevdf,scx_vmland,bad=false")
+        .args(["--metric", "none=echo nothing to tell"])
+        .args(["--metric", "fails=exit 3"])
+        .args(["--metric", "hangs=sh /tmp/hang"])
+        .args(["--metric", "uptime=cut -d' ' -f1 /proc/uptime"])
+        .output()
+        .expect("vmland starts");
+    let record = record();
+    assert!(output.status.success(), "{}", text(&output));
+    assert!(notes(&record).contains("printed no number: \\\"nothing to tell"));
+    assert!(notes(&record).contains("failed with exit status: 3"));
+    assert!(notes(&record).contains("was killed"));
+    assert!(notes(&record).contains("bad is left out"));
+    let failed = record["switches"].to_string();
+    assert!(failed.contains("ended with exit status: 1"), "{failed}");
+    for arm in [0, 1] {
+        let seconds = values(&record, arm, "uptime");
+        assert_eq!(seconds.len(), 3, "{}", text(&output));
+        // A clock goes on by a second a second.
+        assert!(
+            seconds.iter().all(|s| (0.9..=1.1).contains(s)),
+            "{seconds:?}"
+        );
+    }
+    assert_no_trace_is_left();
+}
+
+#[test]
+#[ignore = "needs a sched_ext host with KVM"]
+fn stopped_and_killed_in_the_middle() {
+    let guest = Guest::start("a", "lock", 2);
+    for (signal, says) in [("INT", "eevdf"), ("KILL", "")] {
+        let mut ab = start("ab --rounds 20");
+        wait_for("a switch to scx_vmland", ms(30_000), || {
+            sched_ext_state() == "enabled"
+        });
+        sleep(ms(1_500));
+        kill(ab.id() as i32, signal);
+        let took = wait_for("the kernel's own scheduler", ms(10_000), || {
+            sched_ext_state() == "disabled"
+        });
+        println!("{signal}: disabled after {took:?}");
+        let status = ab.wait().expect("it ends");
+        assert_eq!(
+            status.success(),
+            signal == "INT",
+            "{}",
+            read("/tmp/vmland.log")
+        );
+        assert!(read("/tmp/vmland.log").contains(says));
+        guest.assert_progress();
+    }
+    // The next one clears away what the killed one could not.
+    let (output, _) = run("ab --rounds 2 --schedulers eevdf,stock=");
+    assert!(output.status.success(), "{}", text(&output));
+    assert_no_trace_is_left();
+}
+
+#[test]
+#[ignore = "needs a sched_ext host with KVM"]
+fn the_scheduler_of_before_comes_back() {
+    let guest = Guest::start("a", "lat", 1);
+    let scheduler = Scheduler::start(&["--slice-us", "4000"]);
+    let ops = read("/sys/kernel/sched_ext/root/ops");
+    let (output, record) = run("ab --rounds 3");
+    assert!(output.status.success(), "{}", text(&output));
+    assert_eq!(values(&record, 1, "vCPU time").len(), 3);
+    assert_eq!(sched_ext_state(), "enabled");
+    assert_eq!(read("/sys/kernel/sched_ext/root/ops"), ops);
+    drop(scheduler);
+    assert_eq!(sched_ext_state(), "enabled", "it is another process now");
+    let gap = guest.longest_wake_up();
+    println!(
+        "longest a wake-up was late, over {} switches: {gap:?}",
+        record["switches"].as_array().map_or(0, Vec::len)
+    );
+    assert!(gap < Duration::from_millis(250), "{gap:?}");
+    let again = Command::new("killall")
+        .args(["-INT", "scx_vmland"])
+        .status();
+    assert!(again.expect("killall").success());
+    wait_for("the kernel's own scheduler", ms(3_000), || {
+        sched_ext_state() == "disabled"
+    });
+}
