@@ -23,7 +23,7 @@ test: check unit host
 check: setup
 	cargo fmt --check
 	cargo clippy --release --locked --all-targets -- -D warnings
-	shellcheck bpf/clang tests/setup tests/demo tests/compare tests/host/* tests/in_host/run \
+	shellcheck bpf/clang tests/setup tests/demo tests/host/* tests/in_host/run \
 		tests/fixtures/guests/qemu .ci/run
 
 unit: build

@@ -73,6 +73,7 @@ pub fn run(
             ..Record::default()
         },
     };
+    runner.take_notes();
     runner.all_rounds(tell);
     if let Err(why) = runner.host.restore() {
         runner.note(format!(

@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | does the arm matter? | rank-sum test, two-sided, exact ([`rank_sum`]) |
 //! | how much? | [`Ratio`], with an interval of 95 % that agrees with the test |
-//! | is it luck, among so many tests? | [`holm`]'s correction over the whole run |
+//! | is it luck, among so many tests? | [`holm`]'s correction over all that should go one way |
 //! | could it have been seen? | [`Versus::detectable`], [`fewest_windows`] |
 //!
 //! Nothing here is random: the same windows give the same answer. The windows of
@@ -69,8 +69,8 @@ pub struct Versus {
     pub ratio: Option<Ratio>,
     /// Of the rank-sum test, two-sided; within (0, 1].
     pub p: f64,
-    /// The same after Holm's correction over all metrics and arms of the run, those among them where
-    /// neither way is better. 1 where no outcome could be significant, as for a metric that is always 0;
+    /// The same after Holm's correction over all arms and all metrics of the run that should go one way; or,
+    /// for the others, over those. 1 where no outcome could be significant, as for a metric that is always 0;
     /// such a test does not count for the correction of the others.
     pub p_corrected: f64,
     pub verdict: Verdict,
@@ -122,18 +122,29 @@ pub fn compare(record: &Record) -> Vec<Comparison> {
         .collect();
     let tests: Vec<Vec<Option<RankSum>>> = samples.iter().map(|arms| against_first(arms)).collect();
 
-    let family = tests.iter().flatten().flatten().filter(|t| t.can_show());
-    let family: Vec<f64> = family.map(RankSum::p).collect();
-    let strictest = ALPHA / family.len().max(1) as f64;
-    let mut corrected = holm(&family).into_iter();
+    let mut goals = Family::default();
+    let mut information = Family::default();
+    for (metric, tests) in record.compared().zip(&tests) {
+        let family = match metric.better {
+            Better::Neither => &mut information,
+            _ => &mut goals,
+        };
+        family.extend(tests.iter().flatten());
+    }
+    let mut goals = goals.correct();
+    let mut information = information.correct();
 
     let mut comparisons = Vec::with_capacity(record.metrics.len());
     for ((metric, samples), tests) in record.compared().zip(samples).zip(tests) {
+        let family = match metric.better {
+            Better::Neither => &mut information,
+            _ => &mut goals,
+        };
         let arms = samples.iter().zip(tests).map(|(sample, test)| ArmResult {
             summary: summary(sample),
             versus: test.and_then(|test| {
                 let p_corrected = if test.can_show() {
-                    corrected.next()?
+                    family.corrected.next()?
                 } else {
                     1.0
                 };
@@ -143,7 +154,7 @@ pub fn compare(record: &Record) -> Vec<Comparison> {
                     p: test.p(),
                     p_corrected,
                     verdict: verdict(metric.better, p_corrected, test.direction(), ratio),
-                    detectable: test.detectable(strictest),
+                    detectable: test.detectable(family.strictest),
                 })
             }),
         });
@@ -153,6 +164,33 @@ pub fn compare(record: &Record) -> Vec<Comparison> {
         });
     }
     comparisons
+}
+
+/// Tests that are corrected together: those of all metrics that should go one
+/// way, and those of all others, which are there for information and must not
+/// take away from what can be shown.
+#[derive(Default)]
+struct Family(Vec<f64>);
+
+struct Corrected {
+    corrected: std::vec::IntoIter<f64>,
+    /// What the least p-value is held against.
+    strictest: f64,
+}
+
+impl Family {
+    fn extend<'a>(&mut self, tests: impl Iterator<Item = &'a RankSum>) {
+        self.0
+            .extend(tests.filter(|t| t.can_show()).map(RankSum::p));
+    }
+
+    /// In the order in which the tests came.
+    fn correct(self) -> Corrected {
+        Corrected {
+            strictest: ALPHA / self.0.len().max(1) as f64,
+            corrected: holm(&self.0).into_iter(),
+        }
+    }
 }
 
 /// One for each arm: none for the first, and where there are too few values.

@@ -10,7 +10,7 @@ use scx_vmland::ab::measure::{Counters, Measure, Sample, Source, Values};
 use scx_vmland::ab::record::Better;
 use scx_vmland::guests::preflight::Options;
 use scx_vmland::guests::running::{Guests, Progress};
-use scx_vmland::guests::spec::{self, GuestRequest, Load};
+use scx_vmland::guests::spec::{self, GuestRequest, GuestSpec, Load};
 
 use crate::ab::{Company, Comparison, PAUSE, PlanOpts, measure};
 
@@ -100,12 +100,13 @@ pub fn run(opts: &Opts) -> Result<()> {
         .into_iter()
         .filter(|load| loads.contains(load.as_str()))
         .collect();
-    let comparison = Comparison {
+    let mut comparison = Comparison {
         plan: &opts.plan,
         metrics: vec![],
         workload: vec![],
         measures: loads.iter().flat_map(|&load| measures(load)).collect(),
         extra_arms: &[SOLO],
+        notes: vec![],
     };
     comparison.check()?;
 
@@ -121,10 +122,7 @@ pub fn run(opts: &Opts) -> Result<()> {
         },
     )?;
     guests.wait_up(BOOT_LIMIT)?;
-    let names = specs
-        .iter()
-        .map(|s| format!("{} ({}, {} vCPUs)", s.name, s.load, s.vcpus));
-    eprintln!("guests: {}", names.collect::<Vec<_>>().join(", "));
+    comparison.notes.push(note(&specs, opts));
 
     let mut bench = Bench {
         guests,
@@ -133,6 +131,23 @@ pub fn run(opts: &Opts) -> Result<()> {
         at_start: Vec::new(),
     };
     comparison.run(Some(&mut bench), began)
+}
+
+fn note(specs: &[GuestSpec], opts: &Opts) -> String {
+    let guest = |s: &GuestSpec| format!("{} ({}, {} vCPUs)", s.name, s.load, s.vcpus);
+    let guests: Vec<_> = specs.iter().map(guest).collect();
+    let pv = match opts.pv {
+        Switch::On => "with",
+        Switch::Off => "without",
+    };
+    let cpus = opts
+        .cpus
+        .as_deref()
+        .map_or(String::new(), |list| format!(", on CPUs {list}"));
+    format!(
+        "guests: {}; {pv} KVM's paravirtual TLB flush, IPIs and yield{cpus}",
+        guests.join(", ")
+    )
 }
 
 fn wanted(opts: &Opts) -> Result<(Vec<GuestRequest>, u32)> {

@@ -73,6 +73,12 @@ impl<'a> Live<'a> {
         self.previous.as_ref().map(|previous| previous.ops.as_str())
     }
 
+    /// Something that a reader of the report should know.
+    pub fn note(&mut self, text: String) {
+        eprintln!("{text}");
+        self.notes.push(text);
+    }
+
     fn spec(&self, arm: &Arm) -> Result<Spec, String> {
         let spec = self.specs.iter().find(|spec| spec.name == arm.name);
         spec.cloned().ok_or_else(|| "no such arm".into())

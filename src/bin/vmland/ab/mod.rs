@@ -139,6 +139,7 @@ pub fn run(opts: &Opts) -> Result<()> {
         workload: opts.workload.clone(),
         measures,
         extra_arms: &[],
+        notes: vec![],
     };
     comparison.run(None, Instant::now())
 }
@@ -152,6 +153,8 @@ pub struct Comparison<'a> {
     pub measures: Vec<Measure>,
     /// Names of arms that are no schedulers.
     pub extra_arms: &'a [&'a str],
+    /// What a reader of the report should know.
+    pub notes: Vec<String>,
 }
 
 impl Comparison<'_> {
@@ -164,7 +167,7 @@ impl Comparison<'_> {
         sampler.look_around();
         let mut measures = self.measures.clone();
         measures.extend(sampler.measures());
-        self.say_what_can_be_shown(measures.len(), specs.len());
+        self.say_what_can_be_shown(&measures, specs.len());
 
         let details = sampler.details();
         let mut live = Live::new(
@@ -175,6 +178,9 @@ impl Comparison<'_> {
             company,
             stopped,
         )?;
+        for note in &self.notes {
+            live.note(note.clone());
+        }
         if let Some(before) = live.before() {
             eprintln!("{before} is attached; it comes back in the end");
         }
@@ -245,7 +251,11 @@ impl Comparison<'_> {
     }
 
     /// So few windows that no outcome could convince are worth a word before, not after.
-    fn say_what_can_be_shown(&self, metrics: usize, arms: usize) {
+    fn say_what_can_be_shown(&self, measures: &[Measure], arms: usize) {
+        let goals = measures
+            .iter()
+            .filter(|m| m.metric.better != Better::Neither);
+        let metrics = goals.count();
         let tests = metrics * (arms - 1);
         let fewest = fewest_windows(tests);
         if usize::from(self.plan.rounds) < fewest {

@@ -185,7 +185,7 @@ impl Sampler {
             add(
                 "yields accepted",
                 "%",
-                Higher,
+                Neither,
                 Source::Quotient("yields accepted".into(), "yields asked".into(), 100.0),
                 "Calls of yield_to() by vCPUs that the scheduler took.",
             );
