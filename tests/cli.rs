@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The two programs as a user meets them, on any machine and without root.
+//! The two programs as a user meets them, on any machine; a little of it needs root.
 
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output};
+
+use nix::unistd::geteuid;
 
 fn scx_vmland(args: &[&str]) -> Output {
     run(env!("CARGO_BIN_EXE_scx_vmland"), args)
@@ -124,4 +127,140 @@ fn asking_a_scheduler_that_is_not_there_is_said_so() {
         let message = text(&out.stderr);
         assert!(message.contains("no scx_vmland is running"), "{message}");
     }
+}
+
+/// No scheduler is needed to compare these two, and four windows of a second would be all.
+const HARMLESS: [&str; 9] = [
+    "ab",
+    "--schedulers",
+    "a=,b=",
+    "--rounds",
+    "2",
+    "--window",
+    "1s",
+    "--settle",
+    "0s",
+];
+
+/// Says what is not tested, and why.
+fn is_root() -> bool {
+    let is_root = geteuid().is_root();
+    if !is_root {
+        eprintln!("skipped: it needs root");
+    }
+    is_root
+}
+
+#[test]
+fn help_of_ab_names_every_flag() {
+    let out = vmland(&["ab", "--help"]);
+    assert_eq!(out.status.code(), Some(0));
+    let help = text(&out.stdout);
+    for word in [
+        "--window",
+        "--rounds",
+        "--schedulers",
+        "--settle",
+        "--seed",
+        "--metric",
+        "--export-json",
+        "--export-csv",
+        "--export-markdown",
+        "--report",
+        "[WORKLOAD]",
+    ] {
+        assert!(help.contains(word), "no {word} in:\n{help}");
+    }
+}
+
+#[test]
+fn wrong_usage_of_ab_is_64_and_says_what_is_wrong() {
+    let wrong: [(&[&str], &str); 15] = [
+        (&["--schedulers", "eevdf,scx_no"], "no program \"scx_no\""),
+        (&["--schedulers", "eevdf"], "two schedulers at least"),
+        (&["--schedulers", "a=,a="], "two schedulers are called a"),
+        (&["--schedulers", "eevdf,=true"], "needs a name"),
+        (&["--schedulers", "a=,b=sh 'c"], "unbalanced quotes"),
+        (&["--window", "0.5s"], "1s"),
+        (&["--window", "500ms"], "1s at least"),
+        (&["--window", "abc"], "such as 2s"),
+        (&["--settle", "2d"], "a day at most"),
+        (&["--rounds", "1"], "2..=1000"),
+        (&["--seed", "x"], "invalid digit"),
+        (&["--metric", "x"], "NAME=COMMAND"),
+        (&["--metric", "x="], "needs a command"),
+        (&["--metric", "=true"], "needs a name"),
+        (&["--", "no-such-load"], "no program \"no-such-load\""),
+    ];
+    for (args, expected) in wrong {
+        let out = vmland(&[&["ab"], args].concat());
+        assert_eq!(out.status.code(), Some(64), "{args:?}");
+        let message = text(&out.stderr);
+        assert!(message.contains(expected), "{args:?}: {message}");
+    }
+}
+
+#[test]
+fn two_metrics_of_one_name_are_wrong_usage() {
+    if !is_root() {
+        return;
+    }
+    let twice = ["--metric", "x=echo 1", "--metric", "x-=echo 2"];
+    for args in [&twice[..], &["--metric", "CPU pressure@=echo 1"]] {
+        let out = vmland(&[&HARMLESS[..], args].concat());
+        assert_eq!(out.status.code(), Some(64), "{args:?}");
+        let message = text(&out.stderr);
+        assert!(message.contains("two metrics are called"), "{message}");
+    }
+}
+
+#[test]
+fn ab_measures_nothing_that_it_could_not_write() {
+    if !is_root() {
+        return;
+    }
+    let nowhere: [(&[&str], &str); 2] = [
+        (&["--report", "/proc/none"], "cannot make /proc/none"),
+        (&["--export-json", "/proc/a/b"], "cannot write /proc/a/b"),
+    ];
+    for (args, expected) in nowhere {
+        let out = vmland(&[&HARMLESS[..], args].concat());
+        assert_eq!(out.status.code(), Some(1), "{args:?}");
+        let message = text(&out.stderr);
+        assert!(message.contains(expected), "{args:?}: {message}");
+        assert!(!message.contains("window 1"), "{args:?}: {message}");
+    }
+}
+
+#[test]
+fn ab_without_root_is_77() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vmland"));
+    command.args(HARMLESS);
+    if geteuid().is_root() {
+        command.uid(65_534).gid(65_534);
+    }
+    let out = match command.output() {
+        Ok(out) => out,
+        Err(e) => {
+            eprintln!("skipped: the program lies where only root may run it: {e}");
+            return;
+        }
+    };
+    assert_eq!(out.status.code(), Some(77));
+    let message = text(&out.stderr);
+    assert!(message.contains("root only"), "{message}");
+}
+
+#[test]
+fn ab_on_a_kernel_without_sched_ext_is_69_root_or_not() {
+    if Path::new("/sys/kernel/sched_ext").exists() {
+        return; // tests/in_host compares schedulers for real
+    }
+    let out = vmland(&["ab"]);
+    assert_eq!(out.status.code(), Some(69));
+    let message = text(&out.stderr);
+    assert!(
+        message.contains("this kernel has no sched_ext"),
+        "{message}"
+    );
 }

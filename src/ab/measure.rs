@@ -75,10 +75,12 @@ pub fn values(
     (of_host, of_vms.collect())
 }
 
+/// A total that shrank began anew with what it counts: how far it got before is not known.
 fn growth(before: &Counters, after: &Counters) -> Counters {
     after
         .iter()
         .filter_map(|(name, now)| Some((name.clone(), now - before.get(name)?)))
+        .filter(|(_, grown)| *grown >= 0.0)
         .collect()
 }
 
@@ -158,6 +160,18 @@ mod tests {
         assert_eq!(vms.len(), 2);
         assert_eq!(vms["a"], counters(&[("share", 75.0), ("work", 2.0)]));
         assert_eq!(vms["b"], counters(&[("share", 25.0)]));
+    }
+
+    #[test]
+    fn a_total_that_began_anew_is_no_value() {
+        let sample = |at_s, work| Sample {
+            at_s,
+            host: counters(&[("work", work), ("exits", work / 2.0)]),
+            vms: BTreeMap::from([("a".into(), counters(&[("cpu", work)]))]),
+        };
+        let (host, vms) = values(&measures(), &sample(0.0, 50.0), &sample(1.0, 20.0));
+        assert!(host.is_empty(), "{host:?}");
+        assert!(vms["a"].is_empty(), "{vms:?}");
     }
 
     #[test]

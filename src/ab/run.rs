@@ -11,7 +11,8 @@ pub const FAILURES: usize = 2;
 
 /// What a comparison does to a host, and what it reads there.
 ///
-/// The runner promises that [`restore`](Host::restore) comes last, whatever happened before.
+/// The runner promises that [`restore`](Host::restore) comes last, whatever happened before: after it, nothing but
+/// the time is asked.
 pub trait Host {
     /// Seconds since the comparison began.
     fn now_s(&self) -> f64;
@@ -73,18 +74,19 @@ pub fn run(
             ..Record::default()
         },
     };
-    runner.take_notes();
-    runner.all_rounds(tell);
+    runner.record.interrupted = runner.all_rounds(tell).is_err();
     if let Err(why) = runner.host.restore() {
         runner.note(format!(
             "the scheduler of before could not be restored: {why}"
         ));
     }
-    runner.take_notes();
     let mut record = runner.record;
     record.comparisons = statistics::compare(&record);
     record
 }
+
+/// The host was asked to end it before all was done.
+struct Stopped;
 
 struct Runner<'a> {
     host: &'a mut dyn Host,
@@ -97,62 +99,66 @@ struct Runner<'a> {
 }
 
 impl Runner<'_> {
-    fn all_rounds(&mut self, tell: &mut dyn FnMut(Progress)) {
+    fn all_rounds(&mut self, tell: &mut dyn FnMut(Progress)) -> Result<(), Stopped> {
         let settings = &self.record.settings;
         let plan = plan(self.record.arms.len(), settings.rounds, settings.seed);
         let windows = plan.iter().map(Vec::len).sum();
-        let mut done = 0;
-        for (round, arms) in plan.iter().enumerate() {
-            for &arm in arms {
-                tell(Progress {
-                    round,
-                    done,
-                    windows,
-                    arm: &self.record.arms[arm].name,
-                });
-                if self.failures[arm] < FAILURES {
-                    self.turn(round, arm);
-                }
-                if self.host.stopped() {
-                    self.record.interrupted = true;
-                    return;
-                }
-                done += 1;
+        let turns = plan.iter().enumerate();
+        let turns = turns.flat_map(|(round, arms)| arms.iter().map(move |&arm| (round, arm)));
+        for (done, (round, arm)) in turns.enumerate() {
+            if self.failures[arm] >= FAILURES {
+                continue;
             }
+            self.unless_stopped()?;
+            tell(Progress {
+                round,
+                done,
+                windows,
+                arm: &self.record.arms[arm].name,
+            });
+            let turn = self.turn(round, arm);
+            self.take_notes();
+            turn?;
+        }
+        Ok(())
+    }
+
+    fn unless_stopped(&self) -> Result<(), Stopped> {
+        if self.host.stopped() {
+            Err(Stopped)
+        } else {
+            Ok(())
         }
     }
 
     /// One arm's turn: switch, settle, window.
-    fn turn(&mut self, round: usize, arm: usize) {
-        if self.put_in_force(arm).is_err() || self.host.stopped() {
-            return;
+    fn turn(&mut self, round: usize, arm: usize) -> Result<(), Stopped> {
+        if !self.put_in_force(arm)? {
+            return Ok(());
         }
         let window = self.window(round, arm);
-        if self.host.stopped() {
-            // Cut short, it says nothing.
-            return;
-        }
+        // Cut short, it says nothing.
+        self.unless_stopped()?;
         match window.discarded {
             Some(_) => self.failed(arm),
             None => self.failures[arm] = 0,
         }
         self.record.windows.push(window);
-        self.take_notes();
+        Ok(())
     }
 
-    fn put_in_force(&mut self, arm: usize) -> Result<(), ()> {
+    /// False if the arm failed.
+    fn put_in_force(&mut self, arm: usize) -> Result<bool, Stopped> {
         let wanted = self.record.arms[arm].clone();
         if self.in_force == Some(arm) && self.host.check(&wanted).is_ok() {
-            return Ok(());
+            return Ok(true);
         }
         self.in_force = None;
         let at_s = self.host.now_s();
-        let switched = self.host.switch(&wanted);
+        let failed = self.host.switch(&wanted).err();
         let took_s = self.host.now_s() - at_s;
-        if self.host.stopped() {
-            return Err(());
-        }
-        let failed = switched.err();
+        // It may have failed for just that.
+        self.unless_stopped()?;
         let attached = failed.is_none();
         self.record.switches.push(Switch {
             at_s,
@@ -162,11 +168,12 @@ impl Runner<'_> {
         });
         if !attached {
             self.failed(arm);
-            return Err(());
+            return Ok(false);
         }
         self.in_force = Some(arm);
         self.host.settle(self.record.settings.settle_s);
-        Ok(())
+        self.unless_stopped()?;
+        Ok(true)
     }
 
     fn window(&mut self, round: usize, arm: usize) -> Window {
@@ -184,6 +191,7 @@ impl Runner<'_> {
             let after = self.host.sample();
             check = self.host.check(&wanted);
             (window.values, window.vms) = measure::values(&self.measures, &before, &after);
+            let given = given.into_iter().filter(|(_, value)| value.is_finite());
             window.values.extend(given);
         }
         window.end_s = self.host.now_s();

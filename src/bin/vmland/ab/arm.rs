@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getppid};
@@ -79,8 +79,8 @@ fn find(program: &str) -> Result<PathBuf> {
     let beside = std::env::current_exe()?.with_file_name(program);
     which::which(program)
         .or_else(|_| which::which(beside))
-        .with_context(|| {
-            format!("no program \"{program}\" in PATH; an arm may also be given as NAME=COMMAND")
+        .map_err(|_| {
+            anyhow!("no program \"{program}\" in PATH; an arm may also be given as NAME=COMMAND")
         })
 }
 

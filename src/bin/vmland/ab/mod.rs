@@ -11,11 +11,12 @@ mod previous;
 mod sampler;
 mod vms;
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use nix::fcntl::{Flock, FlockArg};
 use scx_utils::build_id;
 use scx_vmland::ab::measure::{Measure, Source};
@@ -87,7 +88,7 @@ pub struct PlanOpts {
     pub schedulers: Vec<String>,
 
     /// Time after a switch that is not counted.
-    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_settle)]
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_time)]
     pub settle: Duration,
 
     /// Decides the order of the windows.
@@ -102,31 +103,26 @@ fn parse_metric(text: &str) -> Result<MetricCommand, String> {
     MetricCommand::parse(text).map_err(|e| format!("{e:#}"))
 }
 
-fn parse_time(text: &str, least: Duration, why: &str) -> Result<Duration, String> {
-    let time = humantime::parse_duration(text)
-        .map_err(|e| format!("{e}; expected a time such as 10s or 500ms"))?;
-    if time < least {
-        return Err(why.into());
+fn parse_time(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(time) if time <= Duration::from_secs(86_400) => Ok(time),
+        Ok(_) => Err("expected a day at most".into()),
+        Err(_) => Err("expected a time such as 2s or 1500ms".into()),
     }
-    if time > Duration::from_secs(86_400) {
-        return Err("at most a day".into());
-    }
-    Ok(time)
 }
 
 fn parse_window(text: &str) -> Result<Duration, String> {
-    let why = "at least 1s: what is counted is told ten times a second";
-    parse_time(text, Duration::from_secs(1), why)
-}
-
-fn parse_settle(text: &str) -> Result<Duration, String> {
-    parse_time(text, Duration::ZERO, "")
+    let window = parse_time(text)?;
+    if window < Duration::from_secs(1) {
+        return Err("expected 1s at least: too little is counted in less".into());
+    }
+    Ok(window)
 }
 
 pub fn run(opts: &Opts) -> Result<()> {
     if let Some(program) = opts.workload.first() {
         which::which(program)
-            .with_context(|| format!("no program \"{program}\" to run as the workload"))?;
+            .map_err(|_| WrongUsage(format!("no program \"{program}\" to run as the workload")))?;
     }
     let mut measures = Vec::new();
     if !opts.workload.is_empty() {
@@ -167,9 +163,10 @@ impl Comparison<'_> {
         sampler.look_around();
         let mut measures = self.measures.clone();
         measures.extend(sampler.measures());
+        let details = sampler.details();
+        one_of_each(measures.iter().chain(&details))?;
         self.say_what_can_be_shown(&measures, specs.len());
 
-        let details = sampler.details();
         let mut live = Live::new(
             began,
             specs.clone(),
@@ -202,14 +199,15 @@ impl Comparison<'_> {
             &mut |progress| meter.tell(progress),
         );
         meter.end();
-        output::print(&record)?;
+        // Files first: whoever reads the tables may have seen enough of them.
         self.plan.output.write(&record)?;
+        output::print(&record)?;
         verdict(&record)
     }
 
     /// Can it be run here? Returns the arms.
     pub fn check(&self) -> Result<Vec<arm::Spec>> {
-        let specs = self.specs().map_err(|e| WrongArms(format!("{e:#}")))?;
+        let specs = self.specs().map_err(|e| WrongUsage(format!("{e:#}")))?;
         self.preflight(&specs)?;
         Ok(specs)
     }
@@ -234,7 +232,7 @@ impl Comparison<'_> {
         for (i, spec) in specs.iter().enumerate() {
             ensure!(
                 !specs[..i].iter().any(|other| other.name == spec.name),
-                "two arms are called {}: give one another name, as NAME=COMMAND",
+                "two schedulers are called {}: give one of them another name, as NAME=COMMAND",
                 spec.name
             );
         }
@@ -242,11 +240,10 @@ impl Comparison<'_> {
     }
 
     fn preflight(&self, specs: &[arm::Spec]) -> Result<()> {
-        ensure!(nix::unistd::geteuid().is_root(), NotRoot);
+        // As in scx_vmland: nobody is sent for root in vain.
         let schedulers = specs.iter().any(|spec| !spec.words.is_empty());
-        if schedulers && !kernel::has_sched_ext() {
-            bail!(NoSchedExt);
-        }
+        ensure!(!schedulers || kernel::has_sched_ext(), NoSchedExt);
+        ensure!(nix::unistd::geteuid().is_root(), NotRoot);
         self.plan.output.check()
     }
 
@@ -276,9 +273,10 @@ impl Comparison<'_> {
     }
 }
 
+/// What clap cannot know to be wrong.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct WrongArms(String);
+pub struct WrongUsage(String);
 
 /// Needs root, for it replaces the host's scheduler.
 #[derive(Debug, thiserror::Error)]
@@ -290,6 +288,20 @@ pub struct NotRoot;
     "this kernel has no sched_ext (CONFIG_SCHED_CLASS_EXT, Linux 6.16 or newer): there is only one scheduler here"
 )]
 pub struct NoSchedExt;
+
+/// Values go by the names of their metrics.
+fn one_of_each<'a>(measures: impl Iterator<Item = &'a Measure>) -> Result<(), WrongUsage> {
+    let mut names = HashSet::new();
+    for Measure { metric, .. } in measures {
+        if !names.insert(&metric.name) {
+            let name = &metric.name;
+            return Err(WrongUsage(format!(
+                "two metrics are called \"{name}\": give yours another name"
+            )));
+        }
+    }
+    Ok(())
+}
 
 /// A comparison that measured nothing has failed.
 fn verdict(record: &Record) -> Result<()> {

@@ -48,7 +48,14 @@ impl Previous {
     pub fn stop(&self) -> Result<()> {
         match &self.start {
             Start::Service(unit) => systemctl("stop", unit)?,
-            Start::Process(_) => kill(self.pid, Signal::SIGINT).context("cannot signal it")?,
+            Start::Process(_) => {
+                // Stopped once already, its pid may be anybody's by now.
+                ensure!(
+                    holds_struct_ops(self.pid.as_raw()),
+                    "somebody else has attached a scheduler"
+                );
+                kill(self.pid, Signal::SIGINT).context("cannot signal it")?;
+            }
         }
         ensure!(
             kernel::wait_until(LIMIT, kernel::is_stock),
