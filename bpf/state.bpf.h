@@ -44,6 +44,7 @@ struct vmland_cpu {
 	u64 curr_vruntime;
 	u64 curr_start;
 	u64 curr_weight;	/* 0: nobody that may be preempted */
+	s32 curr_pid;
 
 	/* A hand-off from ops.yield() to the next ops.dispatch(); 0: none. */
 	s32 handoff_pid;

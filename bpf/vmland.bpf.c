@@ -18,6 +18,16 @@
 #include "yield.bpf.h"
 #include "policy.bpf.h"
 
+/* On a full host there is nothing to pick from, and that is told faster. */
+static __always_inline bool any_idle_for(const struct task_struct *p)
+{
+	const struct cpumask *idle = scx_bpf_get_idle_cpumask();
+	bool any = bpf_cpumask_intersects(idle, p->cpus_ptr);
+
+	scx_bpf_put_idle_cpumask(idle);
+	return any;
+}
+
 s32 BPF_STRUCT_OPS(vmland_select_cpu, struct task_struct *p, s32 prev_cpu,
 		   u64 wake_flags)
 {
@@ -26,7 +36,7 @@ s32 BPF_STRUCT_OPS(vmland_select_cpu, struct task_struct *p, s32 prev_cpu,
 	if (!bpf_cpumask_test_cpu(prev_cpu, p->cpus_ptr))
 		prev_cpu = bpf_cpumask_test_cpu(this_cpu, p->cpus_ptr) ?
 			   this_cpu : (s32)bpf_cpumask_first(p->cpus_ptr);
-	if (is_usersched_task(p))
+	if (is_usersched_task(p) || !any_idle_for(p))
 		return prev_cpu;
 
 	cpu = pick_idle_cpu(p, prev_cpu, wake_flags);
@@ -60,20 +70,34 @@ static __always_inline void kick_idle_for_usersched(void)
 		scx_bpf_kick_cpu(cpu, SCX_KICK_IDLE);
 }
 
-/* Preempts what runs on @cpu if @t deserves the CPU more by a good measure. */
+/*
+ * Preempts what runs on @cpu if @t deserves the CPU more by a good measure, but
+ * not before that has run for the shortest slice: who has just begun may be
+ * about to sleep, as vCPUs that answer each other are.
+ */
 static __always_inline void preempt_if_due(const struct vmland_task *t,
 					   const struct vmland_cpu *there, s32 cpu)
 {
-	u64 weight = there->curr_weight, vruntime;
+	u64 weight = there->curr_weight, ran, vruntime;
+	struct task_struct *curr;
 
 	if (!weight)
 		return;
-	vruntime = there->curr_vruntime +
-		   weighted(scx_bpf_now() - there->curr_start, weight);
-	if (time_before(t->vruntime + vmland_slice_min_ns, vruntime)) {
+	ran = scx_bpf_now() - there->curr_start;
+	vruntime = there->curr_vruntime + weighted(ran, weight);
+	if (!time_before(t->vruntime + vmland_slice_min_ns, vruntime))
+		return;
+	if (ran >= vmland_slice_min_ns) {
 		count(VMLAND_PREEMPT);
 		scx_bpf_kick_cpu(cpu, SCX_KICK_PREEMPT);
+		return;
 	}
+	curr = bpf_task_from_pid(there->curr_pid);
+	if (!curr)
+		return;
+	if (curr->scx.slice > vmland_slice_min_ns - ran)
+		scx_bpf_task_set_slice(curr, vmland_slice_min_ns - ran);
+	bpf_task_release(curr);
 }
 
 void BPF_STRUCT_OPS(vmland_enqueue, struct task_struct *p, u64 enq_flags)
@@ -119,6 +143,12 @@ void BPF_STRUCT_OPS(vmland_enqueue, struct task_struct *p, u64 enq_flags)
 		preempt_if_due(t, there, cpu);
 }
 
+/* Could @prev, which had the CPU, go on? */
+static __always_inline bool wants_on(const struct task_struct *prev)
+{
+	return prev && is_queued(prev) && !is_usersched_task(prev);
+}
+
 /*
  * May @prev go on rather than @best, the first of those that wait for this CPU?
  * It may have come from where the clock is slower, so its lag is bounded first.
@@ -129,7 +159,7 @@ static bool keep_prev(struct task_struct *prev, const struct line_head *best,
 	struct vmland_task *t;
 	u64 least;
 
-	if (!prev || !is_queued(prev) || is_usersched_task(prev))
+	if (!wants_on(prev))
 		return false;
 	t = task_state(prev);
 	if (!t)
@@ -157,6 +187,11 @@ static void serve_lines(struct vmland_cpu *here, s32 cpu, struct task_struct *pr
 {
 	struct line_head best = {};
 
+	/* Mostly one line is all there is, and nobody to weigh its head against. */
+	if (!wants_on(prev) && !policy_open && !scx_bpf_dsq_nr_queued(cpu)) {
+		line_take(SHARED_DSQ, here);
+		return;
+	}
 	line_peek(SHARED_DSQ, cpu, &best);
 	line_peek(cpu, cpu, &best);
 	line_peek(PARKED_DSQ, cpu, &best);
@@ -228,6 +263,7 @@ void BPF_STRUCT_OPS(vmland_running, struct task_struct *p)
 	here->curr_vruntime = t->vruntime;
 	here->curr_start = t->run_start;
 	here->curr_weight = task_weight(p);
+	here->curr_pid = p->pid;
 	if (here->expected_pid) {
 		if (here->expected_pid == p->pid)
 			count(VMLAND_HANDOFF_NEXT);

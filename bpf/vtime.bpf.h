@@ -32,8 +32,9 @@
 #define DEBT_SLICES 3
 
 /*
- * Least lead with which a waking task preempts a running one, in ns. Set by
- * user space after load; the slice is the framework's slice_ns.
+ * Least lead with which a waking task preempts a running one, and least time
+ * that the running one has had by then, in ns. Set by user space after load;
+ * the slice is the framework's slice_ns.
  */
 volatile u64 vmland_slice_min_ns = 2000000;
 

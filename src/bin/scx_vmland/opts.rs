@@ -30,7 +30,7 @@ pub struct Opts {
     pub slice_us: u64,
 
     /// Least lead, in microseconds of CPU time, with which a waking task
-    /// preempts a running one.
+    /// preempts a running one, and least time that this one has run by then.
     #[arg(short = 'S', long, value_name = "USEC", default_value_t = 2_000,
           value_parser = clap::value_parser!(u64).range(0..=100_000))]
     pub slice_us_min: u64,
