@@ -90,6 +90,70 @@ fn wrong_usage_is_64_and_says_what_is_allowed() {
 }
 
 #[test]
+fn workloads_that_cannot_be_run_are_refused_before_guests_start() {
+    let refused: [(&[&str], i32, &str); 7] = [
+        (&["--guests", "run"], 64, "--workload"),
+        (
+            &["--guests", "lock", "--workload", "sh"],
+            64,
+            "--guests run",
+        ),
+        (
+            &["--guests", "run", "--workload-file", "/etc/passwd"],
+            64,
+            "--workload",
+        ),
+        (
+            &["--guests", "run", "--workload", "no-such-program -x"],
+            69,
+            "no-such-program",
+        ),
+        (
+            &[
+                "--guests",
+                "run",
+                "--workload",
+                "sh",
+                "--workload-file",
+                "/no/file",
+            ],
+            69,
+            "/no/file",
+        ),
+        (
+            &[
+                "--guests",
+                "run",
+                "--workload",
+                "sh",
+                "--workload-file",
+                "/etc/passwd:x",
+            ],
+            64,
+            "DEST",
+        ),
+        (
+            &[
+                "--guests",
+                "run",
+                "--workload",
+                "sh",
+                "--workload-root",
+                "/no/root",
+            ],
+            69,
+            "/no/root",
+        ),
+    ];
+    for (args, code, expected) in refused {
+        let out = vmland(&[&["bench"], args].concat());
+        let message = text(&out.stderr);
+        assert_eq!(out.status.code(), Some(code), "{args:?}: {message}");
+        assert!(message.contains(expected), "{args:?}: {message}");
+    }
+}
+
+#[test]
 fn statistics_are_explained_without_a_scheduler() {
     let out = scx_vmland(&["--help-stats"]);
     assert_eq!(out.status.code(), Some(0));

@@ -129,6 +129,17 @@ fn the_command_line() {
     let kernel = format!("-kernel {}", fixtures().join("boot/vmlinux").display());
     assert!(on.contains(&kernel), "{on}");
 
+    let with_workload = told(&Options {
+        archive: b"070701 and more".to_vec(),
+        ..options()
+    });
+    for part in ["-smp 2 -m 194", "initrd ends with more"] {
+        assert!(
+            with_workload.contains(part),
+            "no {part:?} in:{with_workload}"
+        );
+    }
+
     let off = told(&Options {
         pv: false,
         cpus: Some("0".into()),
@@ -201,6 +212,15 @@ fn a_guest_that_ends() {
         matches!(&error, Error::Ended { name, .. } if name == "works"),
         "{error}"
     );
+}
+
+#[test]
+fn a_guest_whose_workload_fails() {
+    let guests = start(&["fails"]);
+    wait_for("the failure", || guests.check().is_err());
+    let error = guests.check().unwrap_err();
+    assert!(matches!(&error, Error::Failed { name, status: 2, .. } if name == "fails"));
+    assert!(error.to_string().contains("no such option"), "{error}");
 }
 
 #[test]

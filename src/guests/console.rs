@@ -45,6 +45,8 @@ pub struct State {
     pub wake_ups: Vec<(u64, Latency)>,
     /// All of them since the start; only for the load `io`.
     pub round_trips: Option<RoundTrips>,
+    /// The exit status of the program of the load `run`, if it has failed.
+    pub failed: Option<u64>,
     /// It has ended, or closed its console.
     pub ended: bool,
     /// When it last gave a sign of life, or could have begun to.
@@ -62,6 +64,7 @@ impl State {
         Self {
             work: None,
             wake_ups: Vec::new(),
+            failed: None,
             round_trips: with_requests.then(|| {
                 RoundTrips::new_with_bounds(1, ROUND_TRIP_MAX_US, ROUND_TRIP_DIGITS)
                     .expect("the bounds are in order")
@@ -121,6 +124,7 @@ impl State {
             Some(Report::WakeUps { guest_ms, lateness }) => {
                 self.wake_ups.push((guest_ms, lateness));
             }
+            Some(Report::Failed { status }) => self.failed = Some(status),
             Some(Report::Answer) => {
                 if let (Some(trips), Some(asked)) = (&mut self.round_trips, self.asked.take()) {
                     let us = now.duration_since(asked).as_micros();
@@ -234,6 +238,14 @@ mod tests {
         assert_eq!((guest_ms, work), (200, 2));
         assert_eq!(state.wake_ups.len(), 1);
         assert_eq!(state.tail(), "\n  P 300");
+    }
+
+    #[test]
+    fn a_failure_is_kept_with_what_was_said_before() {
+        let mut state = State::new(false);
+        take(&mut state, "P 100 0\r\nno such option\r\n\r\nF 2\r\n");
+        assert_eq!(state.failed, Some(2));
+        assert_eq!(state.tail(), "\n  no such option");
     }
 
     #[test]

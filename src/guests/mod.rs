@@ -9,6 +9,7 @@
 //! | [`report`] | what a guest tells about its progress |
 //! | `qemu` | the command line of QEMU, and why each of its parts is there |
 //! | `console` | one guest's console: its reports, and the requests of `io` |
+//! | [`workload`] | a program of the host's, packed for the load `run` (feature `scheduler`) |
 //! | [`running`] | all of them, from their start to their end (feature `scheduler`) |
 
 #[cfg(feature = "scheduler")]
@@ -21,3 +22,5 @@ pub mod report;
 #[cfg(feature = "scheduler")]
 pub mod running;
 pub mod spec;
+#[cfg(feature = "scheduler")]
+pub mod workload;

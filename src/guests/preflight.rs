@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use super::cpus;
 use crate::preflight::exit;
 
-/// Memory of a guest, in MiB: a kernel and one small program.
+/// Memory of a guest without a workload, in MiB: a kernel and one small program.
 pub const GUEST_MEMORY_MIB: u64 = 192;
 
 /// What QEMU needs beside its guest's memory, in MiB, its caches and page tables
@@ -37,6 +37,9 @@ pub struct Options {
     /// Whether the guests have the paravirtual TLB flush, IPIs and yield. Their
     /// locks never are paravirtual.
     pub pv: bool,
+    /// What the guests' kernels unpack over their user space, as
+    /// `workload::pack` makes it; empty for nothing.
+    pub archive: Vec<u8>,
     /// Where `/dev`, `/proc`, `/sys` and `/boot` are looked for; `/`, except in tests.
     pub root: PathBuf,
 }
@@ -48,6 +51,7 @@ impl Default for Options {
             kernel: None,
             cpus: None,
             pv: true,
+            archive: Vec::new(),
             root: "/".into(),
         }
     }
@@ -61,6 +65,20 @@ pub struct Machine {
     /// Never empty.
     pub cpus: Option<BTreeSet<usize>>,
     pub pv: bool,
+    /// As in [`Options`].
+    pub archive: Vec<u8>,
+}
+
+impl Machine {
+    /// Memory of each guest, in MiB: while it boots, it holds the archive and what it
+    /// has unpacked of it.
+    pub fn guest_memory_mib(&self) -> u64 {
+        GUEST_MEMORY_MIB + 2 * self.archive_mib()
+    }
+
+    fn archive_mib(&self) -> u64 {
+        (self.archive.len() as u64).div_ceil(1 << 20)
+    }
 }
 
 /// Why the guests cannot be started. `Display` says what is wrong and what to do
@@ -159,13 +177,15 @@ pub fn check(guests: usize, options: &Options) -> Result<Machine, Refusal> {
         .as_deref()
         .map(|list| host_cpus(root, list))
         .transpose()?;
-    memory(root, guests)?;
-    Ok(Machine {
+    let machine = Machine {
         qemu,
         kernel,
         cpus,
         pv: options.pv,
-    })
+        archive: options.archive.clone(),
+    };
+    memory(root, guests, &machine)?;
+    Ok(machine)
 }
 
 /// As a shell finds it: what contains a slash is not looked up in `path`.
@@ -175,9 +195,12 @@ fn program(name: &Path, path: &OsStr) -> Option<PathBuf> {
     } else {
         env::split_paths(path).map(|dir| dir.join(name)).collect()
     };
-    candidates.into_iter().find(|file| {
-        fs::metadata(file).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
-    })
+    candidates.into_iter().find(|file| is_program(file))
+}
+
+/// Whether it is a file that may be executed.
+pub(super) fn is_program(file: &Path) -> bool {
+    fs::metadata(file).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
 }
 
 fn kvm(root: &Path) -> Result<(), Refusal> {
@@ -232,7 +255,7 @@ fn host_cpus(root: &Path, given: &str) -> Result<BTreeSet<usize>, Refusal> {
         })
 }
 
-fn memory(root: &Path, guests: usize) -> Result<(), Refusal> {
+fn memory(root: &Path, guests: usize, machine: &Machine) -> Result<(), Refusal> {
     let path = root.join("proc/meminfo");
     let meminfo = read(&path)?;
     let available_kib: u64 = meminfo
@@ -241,7 +264,9 @@ fn memory(root: &Path, guests: usize) -> Result<(), Refusal> {
         .and_then(|value| value.trim().strip_suffix(" kB")?.parse().ok())
         .ok_or_else(|| invalid(&path, "no MemAvailable"))?;
     let available_mib = available_kib / 1024;
-    let needed_mib = guests as u64 * (GUEST_MEMORY_MIB + QEMU_MEMORY_MIB);
+    // QEMU keeps the archive for as long as it runs.
+    let guest_mib = machine.guest_memory_mib() + QEMU_MEMORY_MIB + machine.archive_mib();
+    let needed_mib = guests as u64 * guest_mib;
     if needed_mib > available_mib {
         return Err(Refusal::NoMemory {
             guests,
@@ -426,6 +451,17 @@ mod tests {
             panic!("{refusal}");
         };
         assert_eq!((needed_mib, available_mib), (1280, 1024));
+
+        let with_archive = |guests| {
+            let options = Options {
+                archive: vec![0; (3 << 20) + 1],
+                ..tree.options()
+            };
+            check(guests, &options)
+        };
+        assert_eq!(with_archive(3).unwrap().guest_memory_mib(), 200);
+        let refusal = with_archive(4).unwrap_err();
+        assert!(refusal.to_string().contains("1072 MiB"), "{refusal}");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getpid, getppid};
 
-use super::preflight::{GUEST_MEMORY_MIB, Machine};
+use super::preflight::Machine;
 use super::spec::GuestSpec;
 
 /// A guest's user space, built from `tests/guest/load.c`.
@@ -34,12 +34,18 @@ pub const INITRAMFS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/guest.cpi
 const QUIRKS: &str = "no_timer_check noxsave initcall_blacklist=cmos_init \
     nosoftlockup rcupdate.rcu_cpu_stall_suppress=1";
 
+/// Archives begin at multiples of this many bytes, or the kernel does not see them.
+const ARCHIVE_ALIGNMENT: usize = 4;
+
 /// The guests' user space as a file that has no name: even a killed process
 /// leaves none behind. QEMU, which is to open it, inherits it.
-pub fn initramfs() -> io::Result<OwnedFd> {
+pub fn initramfs(machine: &Machine) -> io::Result<OwnedFd> {
     let fd = memfd_create("initramfs", MFdFlags::empty())?;
     let mut file = File::from(fd);
     file.write_all(INITRAMFS)?;
+    let aligned = INITRAMFS.len().next_multiple_of(ARCHIVE_ALIGNMENT);
+    file.write_all(&[0; ARCHIVE_ALIGNMENT][..aligned - INITRAMFS.len()])?;
+    file.write_all(&machine.archive)?;
     Ok(file.into())
 }
 
@@ -91,7 +97,7 @@ fn hardware(machine: &Machine, guest: &GuestSpec) -> [String; 10] {
         "-smp",
         &guest.vcpus.to_string(),
         "-m",
-        &GUEST_MEMORY_MIB.to_string(),
+        &machine.guest_memory_mib().to_string(),
     ]
     .map(str::to_owned)
 }

@@ -22,6 +22,11 @@ pub enum Report {
         guest_ms: u64,
         lateness: Latency,
     },
+    /// `F`: the program of the load `run` has failed, and the load has ended.
+    Failed {
+        /// As a shell has it: 128 and the signal's number, if it was killed.
+        status: u64,
+    },
     /// `R`: the answer to a request.
     Answer,
 }
@@ -45,6 +50,7 @@ pub fn parse(line: &[u8]) -> Option<Report> {
     let fields: Vec<u64> = fields.split(' ').map(number).collect::<Option<_>>()?;
     match (kind, &fields[..]) {
         ("P", &[guest_ms, work]) => Some(Report::Work { guest_ms, work }),
+        ("F", &[status]) => Some(Report::Failed { status }),
         ("L", &[guest_ms, samples, p50_us, p99_us, max_us]) => Some(Report::WakeUps {
             guest_ms,
             lateness: Latency {
@@ -108,6 +114,7 @@ mod tests {
             lateness: latency([500, 60, 1900, 2000]),
         };
         assert_eq!(parse(b"L 1200 500 60 1900 2000\r\n"), Some(wake_ups));
+        assert_eq!(parse(b"F 139\r\n"), Some(Report::Failed { status: 139 }));
         assert_eq!(parse(b"R\r\n"), Some(Report::Answer));
     }
 
@@ -119,6 +126,8 @@ mod tests {
             b"R",
             b"R\n",
             b"R \r\n",
+            b"F\r\n",
+            b"F 1 2\r\n",
             b"?R\r\n",
             b"P 1200 34",
             b"P 1200 34\n",
@@ -180,7 +189,7 @@ mod tests {
         #[test]
         fn garbage(line: Vec<u8>) {
             // Without a letter of ours at its beginning it is nothing.
-            if !line.first().is_some_and(|b| b"PLR".contains(b)) {
+            if !line.first().is_some_and(|b| b"FPLR".contains(b)) {
                 prop_assert_eq!(parse(&line), None);
             } else {
                 parse(&line);

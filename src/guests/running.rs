@@ -40,6 +40,13 @@ pub enum Error {
     #[error("Guest {name} has ended.{console}")]
     Ended { name: String, console: String },
 
+    #[error("The workload of guest {name} has failed with exit status {status}.{console}")]
+    Failed {
+        name: String,
+        status: u64,
+        console: String,
+    },
+
     #[error("Guest {name} is not up after {} s.{console}", after.as_secs())]
     NotUp {
         name: String,
@@ -151,7 +158,7 @@ impl Guests {
     ///
     /// # Errors
     ///
-    /// [`Error::Ended`] and [`Error::NotUp`], of the first for which it is true.
+    /// [`Error::Ended`], [`Error::Failed`] and [`Error::NotUp`], of the first for which it is true.
     pub fn wait_up(&self, timeout: Duration) -> Result<(), Error> {
         let start = Instant::now();
         for guest in &self.guests {
@@ -175,7 +182,7 @@ impl Guests {
     ///
     /// # Errors
     ///
-    /// [`Error::Ended`], and [`Error::Stalled`] if one that is not paused has
+    /// [`Error::Ended`], [`Error::Failed`], and [`Error::Stalled`] if one that is not paused has
     /// been silent for longer than [`STALLED_AFTER`].
     pub fn check(&self) -> Result<(), Error> {
         for guest in &self.guests {
@@ -249,7 +256,7 @@ struct Guest {
 
 impl Guest {
     fn start(spec: &GuestSpec, machine: &Machine) -> io::Result<Self> {
-        let initramfs: OwnedFd = qemu::initramfs()?;
+        let initramfs: OwnedFd = qemu::initramfs(machine)?;
         // What QEMU itself has to say comes with what its guest says.
         let (output, input) = io::pipe()?;
         let mut qemu = qemu::command(machine, spec, &initramfs)?;
@@ -270,12 +277,15 @@ impl Guest {
 
     fn check_ended(&self) -> Result<(), Error> {
         let state = self.console.state();
-        match state.ended {
-            true => Err(Error::Ended {
-                name: self.spec.name.clone(),
-                console: state.tail(),
+        let (name, console) = (self.spec.name.clone(), state.tail());
+        match (state.failed, state.ended) {
+            (Some(status), _) => Err(Error::Failed {
+                name,
+                status,
+                console,
             }),
-            false => Ok(()),
+            (None, true) => Err(Error::Ended { name, console }),
+            (None, false) => Ok(()),
         }
     }
 

@@ -33,13 +33,15 @@ pub enum Load {
     Lat,
     /// Answers short requests from the host, on the first vCPU.
     Io,
+    /// A program of the host's, again and again.
+    Run,
     /// Does nothing.
     Idle,
 }
 
 impl Load {
     /// In the order in which they are listed to users.
-    pub const ALL: [Load; 8] = [
+    pub const ALL: [Load; 9] = [
         Load::Lock,
         Load::Tlb,
         Load::Msg,
@@ -47,6 +49,7 @@ impl Load {
         Load::Cpu,
         Load::Lat,
         Load::Io,
+        Load::Run,
         Load::Idle,
     ];
 
@@ -60,6 +63,7 @@ impl Load {
             Load::Cpu => "cpu",
             Load::Lat => "lat",
             Load::Io => "io",
+            Load::Run => "run",
             Load::Idle => "idle",
         }
     }
@@ -74,6 +78,7 @@ impl Load {
             Load::Cpu => "chunks",
             Load::Lat => "wake-ups",
             Load::Io => "answers",
+            Load::Run => "runs",
             Load::Idle => "nothing",
         }
     }

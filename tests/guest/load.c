@@ -6,9 +6,9 @@
  *
  *	load=lock [threads=N]
  *
- * On an ordinary system the same load runs as a process: load NAME [THREADS]
+ * On an ordinary system the same load runs as a process: load NAME [THREADS], or load run COMMAND [ARGUMENT]...
  *
- * One thread is pinned to each CPU (threads=N: to the first N; io: always one, on the first CPU). What the loads do,
+ * One thread is pinned to each CPU (threads=N: to the first N; io: always one, on the first CPU; run: one, anywhere). What the loads do,
  * and what one unit of work is:
  *
  *	lock	one ticket lock that waits with PAUSE	an acquisition
@@ -18,12 +18,14 @@
  *	cpu	compute, nothing shared			a chunk of CHUNK steps
  *	lat	sleep until the next tick of 2 ms	a wake-up
  *	io	answer short requests from the host	an answer
+ *	run	a program, again and again		a run; a guest's /workload holds the words of its command
  *	idle	nothing					none
  *
  * Reports are lines on stdout, here the guest's console:
  *
  *	P <ms> <work>				ten times a second: CLOCK_MONOTONIC, all work done since the start
  *	L <ms> <samples> <p50> <p99> <max>	lat only, once a second: how late in µs the wake-ups of that second were
+ *	F <status>				run only: the program has failed, as a shell tells it; it was the last run
  *	R					io only: the answer to one byte on stdin, at once
  *
  * <ms> is the guest's own time: it stands still while QEMU has stopped the guest, but not while QEMU itself is stopped
@@ -34,6 +36,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
+#include <spawn.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -41,7 +44,9 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/reboot.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <termios.h>
 #include <time.h>
 #include <unistd.h>
@@ -75,6 +80,8 @@ struct load {
 		/* Threads come in pairs that talk to each other. */
 		IN_PAIRS,
 		ON_FIRST_CPU,
+		/* One that is not pinned, for what it starts would be pinned too. */
+		ANYWHERE,
 	} threads;
 };
 
@@ -110,6 +117,13 @@ static void pause_cpu(void)
 #else
 	__builtin_ia32_pause();
 #endif
+}
+
+static void mount_at(const char *dir, const char *type)
+{
+	mkdir(dir, 0755);
+	if (mount(type, dir, type, 0, NULL))
+		die(dir);
 }
 
 /* Busy work that the compiler can neither drop nor shorten: every step needs the one before. */
@@ -342,13 +356,105 @@ static void interrupt_at_each_byte(void)
 {
 	int fd;
 
-	mkdir("/sys", 0755);
-	if (mount("sysfs", "/sys", "sysfs", 0, NULL))
-		die("mount /sys");
+	mount_at("/sys", "sysfs");
 	fd = open("/sys/class/tty/ttyS0/rx_trig_bytes", O_WRONLY);
 	if (fd < 0 || write(fd, "1", 1) != 1)
 		die("/sys/class/tty/ttyS0/rx_trig_bytes");
 	close(fd);
+}
+
+/*
+ * run: real programs. One that fails would be a load of another kind, so it ends the guest, and its last words on
+ * stderr tell why.
+ */
+static char **command;
+
+static void run_failed(int errors, int status)
+{
+	off_t size = lseek(errors, 0, SEEK_END);
+	char words[1000];
+	ssize_t length = pread(errors, words, sizeof(words), size > (off_t)sizeof(words) ? size - sizeof(words) : 0);
+
+	flockfile(stdout);
+	fwrite(words, 1, length > 0 ? length : 0, stdout);
+	printf("\nF %d\n", status);
+	fflush(stdout);
+	if (getpid() == 1) {
+		tcdrain(STDOUT_FILENO);
+		reboot(RB_AUTOBOOT);
+	}
+	_exit(1);
+}
+
+/* Returns the exit status, as a shell has it. */
+static int run_once(const posix_spawn_file_actions_t *files)
+{
+	pid_t child;
+	int status;
+
+	if (posix_spawnp(&child, command[0], files, NULL, command, environ))
+		return 127;
+	/* As init we are handed orphans too. */
+	while (wait(&status) != child)
+		;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+static void run_run(struct worker *self)
+{
+	posix_spawn_file_actions_t files;
+	int errors = memfd_create("stderr", MFD_CLOEXEC);
+
+	if (errors < 0)
+		die("memfd_create");
+	posix_spawn_file_actions_init(&files);
+	posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+	posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+	posix_spawn_file_actions_adddup2(&files, errors, STDERR_FILENO);
+
+	for (;;) {
+		int status;
+
+		if (ftruncate(errors, 0) || lseek(errors, 0, SEEK_SET))
+			die("stderr");
+		status = run_once(&files);
+		if (status)
+			run_failed(errors, status);
+		done_one(self);
+	}
+}
+
+/* What programs find on any small system. The root is memory, and so is all that they write. */
+static void set_up_root(void)
+{
+	mount_at("/dev", "devtmpfs");
+	mount_at("/dev/shm", "tmpfs");
+	mount_at("/sys", "sysfs");
+	mount_at("/tmp", "tmpfs");
+	if (chdir("/tmp") || setenv("PATH", "/bin", 1) || setenv("LD_LIBRARY_PATH", "/lib", 1))
+		die("/tmp");
+}
+
+/* The words of a file, each ended by a NUL, as an argument vector. */
+static char **read_words(const char *path)
+{
+	FILE *file = fopen(path, "r");
+	char **words = NULL, *word = NULL;
+	size_t count = 0, size = 0;
+
+	if (!file)
+		die(path);
+	while (getdelim(&word, &size, 0, file) > 0) {
+		words = realloc(words, (count + 2) * sizeof(*words));
+		if (!words)
+			die("realloc");
+		words[count++] = word;
+		words[count] = NULL;
+		/* The next one gets memory of its own. */
+		word = NULL;
+	}
+	fclose(file);
+	return words;
 }
 
 static void run_idle(struct worker *self)
@@ -366,6 +472,7 @@ static const struct load loads[] = {
 	{ "cpu", run_cpu, ON_EACH_CPU },
 	{ "lat", run_lat, ON_EACH_CPU },
 	{ "io", run_io, ON_FIRST_CPU },
+	{ "run", run_run, ANYWHERE },
 	{ "idle", run_idle, ON_EACH_CPU },
 };
 
@@ -397,7 +504,7 @@ static void start_workers(int threads)
 	/* A pair needs both; on an odd number of CPUs its second half shares the first CPU. */
 	if (load->threads == IN_PAIRS)
 		nr_workers += nr_workers & 1;
-	else if (load->threads == ON_FIRST_CPU)
+	else if (load->threads == ON_FIRST_CPU || load->threads == ANYWHERE)
 		nr_workers = 1;
 	if (nr_workers > 1024) {
 		fprintf(stderr, "load: at most 1024 threads\n");
@@ -416,7 +523,8 @@ static void start_workers(int threads)
 		CPU_SET(i % cpus, &cpu);
 		workers[i].id = i;
 		pthread_attr_init(&attr);
-		pthread_attr_setaffinity_np(&attr, sizeof(cpu), &cpu);
+		if (load->threads != ANYWHERE)
+			pthread_attr_setaffinity_np(&attr, sizeof(cpu), &cpu);
 		errno = pthread_create(&workers[i].thread, &attr, work, &workers[i]);
 		if (errno)
 			die("pthread_create");
@@ -469,9 +577,7 @@ int main(int argc, char **argv)
 	const char *name = argc > 1 ? argv[1] : NULL, *threads = argc > 2 ? argv[2] : NULL;
 
 	if (getpid() == 1) {
-		mkdir("/proc", 0755);
-		if (mount("proc", "/proc", "proc", 0, NULL))
-			die("mount /proc");
+		mount_at("/proc", "proc");
 		name = boot_option("load");
 		threads = boot_option("threads");
 	}
@@ -480,6 +586,16 @@ int main(int argc, char **argv)
 		if (getpid() == 1)
 			interrupt_at_each_byte();
 		take_single_bytes();
+	}
+	if (load->run == run_run) {
+		if (getpid() == 1)
+			set_up_root();
+		command = getpid() == 1 ? read_words("/workload") : argv + 2;
+		if (!command || !command[0]) {
+			fprintf(stderr, "load: run what?\n");
+			exit(64);
+		}
+		threads = NULL;
 	}
 	start_workers(threads ? atoi(threads) : 0);
 	report_forever();

@@ -11,6 +11,7 @@ use scx_vmland::ab::record::Better;
 use scx_vmland::guests::preflight::Options;
 use scx_vmland::guests::running::{Guests, Progress};
 use scx_vmland::guests::spec::{self, GuestRequest, GuestSpec, Load};
+use scx_vmland::guests::workload;
 
 use crate::ab::{Company, Comparison, PAUSE, PlanOpts, measure};
 
@@ -34,6 +35,7 @@ const SOLO: &str = "solo";
 ///   cpu      computes, shares nothing                   chunks
 ///   lat      a timer of 2 ms                            lateness of wake-ups
 ///   io       answers short requests from the host       time to the answer
+///   run      --workload, again and again                runs
 ///   idle     nothing
 ///
 /// Beside schedulers, "solo" is an arm: the kernel's own scheduler with all guests
@@ -74,6 +76,26 @@ pub struct Opts {
     #[arg(long, value_name = "FILE", default_value = "qemu-system-x86_64")]
     qemu: PathBuf,
 
+    /// What the load run runs: a program of this host with its arguments, such as
+    /// "hackbench -g 1 -l 50". A run should be short beside the window.
+    #[arg(long, value_name = "COMMAND")]
+    workload: Option<String>,
+
+    /// A file that the workload needs; at DEST in the guest, or at its own path.
+    /// May be repeated.
+    #[arg(long, value_name = "FILE[:DEST]", requires = "workload")]
+    workload_file: Vec<String>,
+
+    /// Take the workload, its libraries and files from this root, as chroot would.
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "/",
+        hide_default_value = true,
+        requires = "workload"
+    )]
+    workload_root: PathBuf,
+
     #[command(flatten)]
     plan: PlanOpts,
 }
@@ -95,6 +117,7 @@ enum Switch {
 pub fn run(opts: &Opts) -> Result<()> {
     let (requests, vcpus) = wanted(opts)?;
     let specs = spec::resolve(&requests, vcpus)?;
+    let archive = packed(opts, &specs)?;
     let loads: BTreeSet<&str> = specs.iter().map(|spec| spec.load.as_str()).collect();
     let loads: Vec<Load> = Load::ALL
         .into_iter()
@@ -118,6 +141,7 @@ pub fn run(opts: &Opts) -> Result<()> {
             kernel: opts.kernel.clone(),
             cpus: opts.cpus.clone(),
             pv: opts.pv == Switch::On,
+            archive,
             ..Options::default()
         },
     )?;
@@ -158,6 +182,21 @@ fn wanted(opts: &Opts) -> Result<(Vec<GuestRequest>, u32)> {
         Preset::Paper => (spec::requests("tlb,tlb,tlb,tlb")?, guest_cpus(opts)?),
         Preset::Neighbours => (spec::requests("lat:vcpus=1,lock,lock")?, opts.vcpus),
     })
+}
+
+/// The workload's archive; empty if no guest runs one.
+fn packed(opts: &Opts, specs: &[GuestSpec]) -> Result<Vec<u8>, workload::Error> {
+    let runs = specs.iter().any(|spec| spec.load == Load::Run);
+    match (runs, &opts.workload) {
+        (false, None) => Ok(Vec::new()),
+        (false, Some(_)) => Err(workload::Error::Unused),
+        (true, None) => Err(workload::Error::Missing),
+        (true, Some(command)) => workload::pack(&workload::Request {
+            command: command.clone(),
+            files: opts.workload_file.clone(),
+            root: opts.workload_root.clone(),
+        }),
+    }
 }
 
 /// How many CPUs the guests have to share.

@@ -58,6 +58,8 @@ fn exit_code(e: &anyhow::Error) -> u8 {
         exit::NOPERM
     } else if let Some(e) = e.downcast_ref::<guests::running::Error>() {
         e.exit_code()
+    } else if let Some(e) = e.downcast_ref::<guests::workload::Error>() {
+        e.exit_code()
     } else if e.is::<ab::WrongUsage>() || e.is::<guests::spec::SpecError>() {
         exit::USAGE
     } else {
