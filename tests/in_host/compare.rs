@@ -103,6 +103,29 @@ fn guests_of_its_own_under_three_schedulers() {
     assert!(left.is_none(), "a guest is left: {left:?}");
 }
 
+/// A guest that ends, or stops to report, ends the run.
+#[test]
+#[ignore = "needs a sched_ext host with KVM"]
+fn a_guest_that_dies_fails_the_run() {
+    let mut bench =
+        start("bench --guests cpu:vcpus=1,cpu:vcpus=1 --rounds 20 --schedulers eevdf,stock=");
+    wait_for("a window", ms(90_000), || {
+        read("/tmp/vmland.log").contains("window 2 ")
+    });
+    let killed = Command::new("sh")
+        .args([
+            "-c",
+            "kill -KILL $(grep -lz guest=cpu2 /proc/[0-9]*/cmdline | cut -d/ -f3 | head -n 1)",
+        ])
+        .status();
+    assert!(killed.is_ok_and(|s| s.success()), "no guest to kill");
+    let status = bench.wait().expect("it ends");
+    let log = read("/tmp/vmland.log");
+    assert_eq!(status.code(), Some(1), "{log}");
+    assert!(log.contains("Guest cpu2 has ended"), "{log}");
+    assert_no_trace_is_left();
+}
+
 /// The same scheduler twice: the guests' work, which is what it would be first about, does not differ.
 #[test]
 #[ignore = "needs a sched_ext host with KVM"]
@@ -203,7 +226,7 @@ fn the_scheduler_of_before_comes_back() {
         .args(["-INT", "scx_vmland"])
         .status();
     assert!(again.expect("killall").success());
-    wait_for("the kernel's own scheduler", ms(3_000), || {
+    wait_for("the kernel's own scheduler", ms(10_000), || {
         sched_ext_state() == "disabled"
     });
 }

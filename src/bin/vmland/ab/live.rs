@@ -44,6 +44,8 @@ pub struct Live<'a> {
     running: Option<Running>,
     previous: Option<Previous>,
     notes: Vec<String>,
+    /// Why it cannot go on: something that takes part has failed.
+    broken: Option<String>,
 }
 
 impl<'a> Live<'a> {
@@ -65,7 +67,13 @@ impl<'a> Live<'a> {
             running: None,
             previous: Previous::find()?,
             notes: Vec::new(),
+            broken: None,
         })
+    }
+
+    /// Why the run ended before its time, if it did not by request.
+    pub fn broken(&self) -> Option<&str> {
+        self.broken.as_deref()
     }
 
     /// The scheduler that was in force before, by name.
@@ -138,7 +146,7 @@ impl Host for Live<'_> {
     }
 
     fn stopped(&self) -> bool {
-        self.stopped.load(Ordering::Relaxed)
+        self.stopped.load(Ordering::Relaxed) || self.broken.is_some()
     }
 
     fn switch(&mut self, arm: &Arm) -> Result<(), String> {
@@ -167,16 +175,19 @@ impl Host for Live<'_> {
                     kernel::attached().unwrap_or_default()
                 ),
             }
-            if let Some(company) = &mut self.company {
-                company.check()?;
-            }
             Ok(())
         };
-        check().map_err(|e| {
+        let checked = check().map_err(|e| {
             // What is left of it must not be taken for the next arm.
             self.running = None;
             format!("{e:#}")
-        })
+        });
+        if let Some(company) = &mut self.company
+            && let Err(e) = company.check()
+        {
+            self.broken = Some(format!("{e:#}"));
+        }
+        checked
     }
 
     fn settle(&mut self, seconds: f64) {

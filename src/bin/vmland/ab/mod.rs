@@ -16,7 +16,7 @@ use std::fs::{self, File};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use nix::fcntl::{Flock, FlockArg};
 use scx_utils::build_id;
 use scx_vmland::ab::measure::{Measure, Source};
@@ -202,6 +202,9 @@ impl Comparison<'_> {
         // Files first: whoever reads the tables may have seen enough of them.
         self.plan.output.write(&record)?;
         output::print(&record)?;
+        if let Some(why) = live.broken() {
+            bail!("{why}");
+        }
         verdict(&record)
     }
 
