@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | [`ab`] | how schedulers are compared: the plan, the run, the statistics |
 //! | [`guests`] | Linux guests with a load, to compare schedulers over |
+//! | [`lifetime`] | children that do not outlive us (feature `scheduler`) |
 //! | [`policy`] | which vCPU deserves a CPU next, and for how long |
 //! | [`preflight`] | whether a scheduler can attach here, and what to do if not |
 //! | [`vm_name`] | what a VM is called |
@@ -12,6 +13,8 @@
 
 pub mod ab;
 pub mod guests;
+#[cfg(feature = "scheduler")]
+pub mod lifetime;
 pub mod policy;
 pub mod preflight;
 #[cfg(feature = "scheduler")]

@@ -9,15 +9,13 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use nix::errno::Errno;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::Signal;
-use nix::unistd::{Pid, getpid, getppid};
+use nix::unistd::{Pid, getpid};
 
 use super::preflight::Machine;
 use super::spec::GuestSpec;
+use crate::lifetime::die_with;
 
 /// A guest's user space, built from `tests/guest/load.c`.
 pub const INITRAMFS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/guest.cpio"));
@@ -118,13 +116,9 @@ fn cpu_set(cpus: &BTreeSet<usize>) -> nix::Result<CpuSet> {
     Ok(set)
 }
 
-/// In the child, before QEMU. `parent` may have ended before the child could ask
-/// to be told of that.
+/// In the child, before QEMU.
 fn prepare(parent: Pid, affinity: Option<&CpuSet>) -> nix::Result<()> {
-    set_pdeathsig(Signal::SIGKILL)?;
-    if getppid() != parent {
-        return Err(Errno::ECHILD);
-    }
+    die_with(parent)?;
     match affinity {
         Some(set) => sched_setaffinity(Pid::from_raw(0), set),
         None => Ok(()),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::words::{self, NONE};
 use crate::ab::record::{Metric, Record};
-use crate::ab::statistics::{ArmResult, Summary, Verdict};
+use crate::ab::statistics::{self, ArmResult, Summary, Verdict};
 
 /// One arm's line in the table of a metric.
 pub struct ResultRow<'a> {
@@ -140,13 +140,7 @@ pub fn vms(record: &Record) -> Option<VmTable<'_>> {
 
 /// Middle of some values, or of the middle two; NaN of none.
 fn median(values: Vec<f64>) -> f64 {
-    let mut values = finite(values);
-    values.sort_by(f64::total_cmp);
-    let n = values.len();
-    match n {
-        0 => f64::NAN,
-        n => (values[(n - 1) / 2] + values[n / 2]) / 2.0,
-    }
+    statistics::summary(&finite(values)).map_or(f64::NAN, |s| s.median)
 }
 
 fn finite(mut values: Vec<f64>) -> Vec<f64> {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! `vmland bench`: a comparison that brings its own guests.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -118,16 +117,14 @@ pub fn run(opts: &Opts) -> Result<()> {
     let (requests, vcpus) = wanted(opts)?;
     let specs = spec::resolve(&requests, vcpus)?;
     let archive = packed(opts, &specs)?;
-    let loads: BTreeSet<&str> = specs.iter().map(|spec| spec.load.as_str()).collect();
-    let loads: Vec<Load> = Load::ALL
+    let loads = Load::ALL
         .into_iter()
-        .filter(|load| loads.contains(load.as_str()))
-        .collect();
+        .filter(|load| specs.iter().any(|spec| spec.load == *load));
     let mut comparison = Comparison {
         plan: &opts.plan,
         metrics: vec![],
         workload: vec![],
-        measures: loads.iter().flat_map(|&load| measures(load)).collect(),
+        measures: loads.flat_map(measures).collect(),
         extra_arms: &[SOLO],
         notes: vec![],
     };

@@ -9,10 +9,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, getppid};
+use nix::unistd::Pid;
 use scx_vmland::ab::record::Arm;
+use scx_vmland::lifetime::die_with;
 
 use super::kernel;
 
@@ -174,16 +174,8 @@ fn command(words: &[String], output: &File) -> Result<Command> {
         .stderr(output.try_clone()?)
         .process_group(0);
     let parent = Pid::this();
-    // SAFETY: prctl(2) and getppid(2) are async-signal-safe.
-    unsafe {
-        command.pre_exec(move || {
-            prctl::set_pdeathsig(Signal::SIGKILL)?;
-            if getppid() != parent {
-                return Err(std::io::ErrorKind::BrokenPipe.into());
-            }
-            Ok(())
-        });
-    }
+    // SAFETY: it only makes system calls, which a forked child may.
+    unsafe { command.pre_exec(move || Ok(die_with(parent)?)) };
     Ok(command)
 }
 

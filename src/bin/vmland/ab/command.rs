@@ -7,9 +7,9 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use nix::sys::prctl;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
+use scx_vmland::lifetime::die_with;
 
 /// A command that takes longer is no reading of this moment.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -117,10 +117,9 @@ struct Group {
 impl Group {
     fn spawn(command: &mut Command) -> Result<Self> {
         command.process_group(0);
-        // SAFETY: prctl(2) is async-signal-safe.
-        unsafe {
-            command.pre_exec(|| Ok(prctl::set_pdeathsig(Signal::SIGKILL)?));
-        }
+        let parent = Pid::this();
+        // SAFETY: it only makes system calls, which a forked child may.
+        unsafe { command.pre_exec(move || Ok(die_with(parent)?)) };
         let child = command
             .spawn()
             .with_context(|| format!("cannot run {}", command.get_program().display()))?;
