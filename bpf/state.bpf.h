@@ -34,6 +34,14 @@ static __always_inline bool is_vcpu(const struct vmland_task *t)
 	return t->vm_slot != VMLAND_NO_VM;
 }
 
+/* Pause exits since a vCPU last paid, counted by bpf/kvm.bpf.c. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, u64);
+} vmland_pauses SEC(".maps");
+
 struct vmland_cpu {
 	/* The vruntime that those who compete for it have come to. */
 	u64 clock;
@@ -45,6 +53,9 @@ struct vmland_cpu {
 	u64 curr_start;
 	u64 curr_weight;	/* 0: nobody that may be preempted */
 	s32 curr_pid;
+
+	/* When the turn is over that a hand-off passes on (yield.bpf.h). */
+	u64 turn_end;
 
 	/* A hand-off from ops.yield() to the next ops.dispatch(); 0: none. */
 	s32 handoff_pid;

@@ -178,6 +178,7 @@ static bool keep_prev(struct task_struct *prev, const struct line_head *best,
 		t->vruntime = here->clock;
 	}
 	scx_bpf_task_set_slice(prev, slice_ns);
+	here->turn_end = t->run_start + slice_ns;
 	count(VMLAND_DISPATCH_KEPT);
 	return true;
 }
@@ -264,11 +265,11 @@ void BPF_STRUCT_OPS(vmland_running, struct task_struct *p)
 	here->curr_start = t->run_start;
 	here->curr_weight = task_weight(p);
 	here->curr_pid = p->pid;
-	if (here->expected_pid) {
-		if (here->expected_pid == p->pid)
-			count(VMLAND_HANDOFF_NEXT);
-		here->expected_pid = 0;
-	}
+	if (here->expected_pid == p->pid)
+		count(VMLAND_HANDOFF_NEXT);
+	else
+		here->turn_end = t->run_start + p->scx.slice;
+	here->expected_pid = 0;
 }
 
 void BPF_STRUCT_OPS(vmland_stopping, struct task_struct *p, bool runnable)

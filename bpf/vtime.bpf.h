@@ -84,6 +84,8 @@ static __always_inline void charge(const struct task_struct *p,
 {
 	u64 ns = now - t->run_start;
 	struct vmland_vm *vm;
+	u64 *pauses;
+	u32 key = 0;
 
 	t->run_start = now;
 	t->ran_ns += ns;
@@ -91,8 +93,14 @@ static __always_inline void charge(const struct task_struct *p,
 	if (!is_vcpu(t))
 		return;
 	vm = vm_state(t->vm_slot);
-	if (vm)
-		__sync_fetch_and_add(&vm->cpu_ns, ns);
+	if (!vm)
+		return;
+	__sync_fetch_and_add(&vm->cpu_ns, ns);
+	pauses = bpf_map_lookup_percpu_elem(&vmland_pauses, &key, scx_bpf_task_cpu(p));
+	if (pauses && *pauses) {
+		__sync_fetch_and_add(&vm->pause_exits, *pauses);
+		*pauses = 0;
+	}
 }
 
 static __always_inline bool is_pinned(const struct task_struct *p)

@@ -15,14 +15,26 @@
  * target's, so that it does not come back before the target; the target is
  * given nothing, so that the VM gains nothing. bound_lag() bounds what is paid.
  *
+ * Turns. A hand-off passes on what is left of the yielder's slice, not a slice
+ * of its own: the CPU's turn began with somebody taken from a line and ends when
+ * that one's slice would have, however often it changed hands. With fresh slices
+ * siblings that wait for each other kept one CPU between them as long as they
+ * spun, and met their siblings on the other CPUs never. With turns all CPUs come
+ * back to the lines after a slice, where siblings stand next to each other: VMs
+ * that want to run together fall into step.
+ *
  * Limit. Out of turn a target runs only while it is less than HANDOFF_SLICES
- * ahead of its share. Beyond that the hint is still taken, but in turn: the
- * yielder leaves, the target comes before it, and both wait for their VM's time.
+ * ahead of its share, and while there is something left of the turn. Beyond that
+ * the hint is still taken, but in turn: the yielder leaves, the target comes
+ * before it, and both wait for their VM's time.
  */
 #ifndef VMLAND_YIELD_BPF_H
 #define VMLAND_YIELD_BPF_H
 
 #define HANDOFF_SLICES 2
+
+/* Not worth two context switches. */
+#define HANDOFF_MIN_NS (100 * 1000ULL)
 
 /* sched_yield(): behind everybody of the same weight, once. */
 static __always_inline void yield_plain(struct task_struct *p, struct vmland_task *t,
@@ -43,6 +55,15 @@ static __always_inline void yield_pay(const struct task_struct *from,
 	if (time_before_eq(f->vruntime, t->vruntime))
 		f->vruntime = t->vruntime + 1;
 	bound_lag(from, f, here->clock);
+}
+
+/* What is left of the CPU's turn, in ns; 0: too little to hand on. */
+static __always_inline u64 turn_left(const struct vmland_cpu *here)
+{
+	u64 now = scx_bpf_now();
+
+	return time_before(now + HANDOFF_MIN_NS, here->turn_end) ?
+	       here->turn_end - now : 0;
 }
 
 /* Returns whether the hint was taken. */
@@ -72,7 +93,8 @@ static bool yield_directed(struct task_struct *from, struct vmland_task *f,
 	}
 
 	__sync_fetch_and_add(&vm->yields_honoured, 1);
-	in_turn = time_after(t->vruntime, here->clock + HANDOFF_SLICES * slice_vtime(to));
+	in_turn = !turn_left(here) ||
+		  time_after(t->vruntime, here->clock + HANDOFF_SLICES * slice_vtime(to));
 	yield_pay(from, f, t, here);
 	if (in_turn) {
 		count(VMLAND_YIELD_IN_TURN);
@@ -98,7 +120,7 @@ static __always_inline u32 handoff_place(u64 dsq)
  * not run on @cpu. An iterator moves any task that was on its DSQ when the
  * iterator was made, so this costs the same however long the line is.
  */
-static bool handoff_move(struct task_struct *p, u64 dsq, s32 cpu)
+static bool handoff_move(struct task_struct *p, u64 dsq, s32 cpu, u64 slice)
 {
 	bool here = bpf_cpumask_test_cpu(cpu, p->cpus_ptr) &&
 		    (!is_pinned(p) || scx_bpf_task_cpu(p) == cpu);
@@ -107,7 +129,7 @@ static bool handoff_move(struct task_struct *p, u64 dsq, s32 cpu)
 	bool moved = false;
 
 	if (!bpf_iter_scx_dsq_new(&it, dsq, 0)) {
-		scx_bpf_dsq_move_set_slice(&it, slice_ns);
+		scx_bpf_dsq_move_set_slice(&it, slice);
 		moved = scx_bpf_dsq_move(&it, p, SCX_DSQ_LOCAL_ON | dest,
 					 here ? 0 : SCX_ENQ_HEAD | SCX_ENQ_PREEMPT);
 	}
@@ -136,7 +158,7 @@ static bool handoff_serve(struct vmland_cpu *here, s32 cpu)
 
 	dsq = p->scx.dsq ? p->scx.dsq->id : SCX_DSQ_INVALID;
 	if (dsq <= PARKED_DSQ) {
-		served = handoff_move(p, dsq, cpu);
+		served = handoff_move(p, dsq, cpu, turn_left(here) ?: HANDOFF_MIN_NS);
 		if (served)
 			here->expected_pid = pid;
 	} else if (is_queued(p)) {

@@ -32,6 +32,7 @@ pub struct Maps {
     pub layout: MapHandle,
     pub vm_slots: MapHandle,
     pub vms: MapHandle,
+    pub pauses: MapHandle,
 }
 
 /// Starts the thread; it begins when it is sent the maps.
@@ -97,6 +98,7 @@ fn attend(maps: &Maps, layout: Result<Vec<u8>>) -> Result<()> {
     open.progs.write_layout.set_autoload(false);
     open.maps.vmland_vm_slots.reuse_fd(maps.vm_slots.as_fd())?;
     open.maps.vmland_vms.reuse_fd(maps.vms.as_fd())?;
+    open.maps.vmland_pauses.reuse_fd(maps.pauses.as_fd())?;
     let loaded = open.load().context("cannot load the KVM object")?;
     let _spin = optional(loaded.progs.on_spin.attach(), "pause exits are not counted");
     let _destroy = optional(

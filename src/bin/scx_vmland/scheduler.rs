@@ -100,6 +100,7 @@ impl<'a> Scheduler<'a> {
             layout: MapHandle::try_from(&maps.vmland_kvm_layout)?,
             vm_slots: MapHandle::try_from(&maps.vmland_vm_slots)?,
             vms: MapHandle::try_from(&maps.vmland_vms)?,
+            pauses: MapHandle::try_from(&maps.vmland_pauses)?,
         })
     }
 
