@@ -239,12 +239,21 @@ fn help_of_ab_names_every_flag() {
 
 #[test]
 fn wrong_usage_of_ab_is_64_and_says_what_is_wrong() {
-    let wrong: [(&[&str], &str); 15] = [
+    let wrong: [(&[&str], &str); 20] = [
         (&["--schedulers", "eevdf,scx_no"], "no program \"scx_no\""),
         (&["--schedulers", "eevdf"], "two schedulers at least"),
         (&["--schedulers", "a=,a="], "two schedulers are called a"),
         (&["--schedulers", "eevdf,=true"], "needs a name"),
         (&["--schedulers", "a=,b=sh 'c"], "unbalanced quotes"),
+        (&["--schedulers", "a=,b=sh 1,2"], "quotes around a comma"),
+        (
+            &["--schedulers", "a=,b=sh '1,2',a="],
+            "two schedulers are called a",
+        ),
+        (
+            &["--schedulers", "a=", "--schedulers", "a="],
+            "two schedulers are called a",
+        ),
         (&["--window", "0.5s"], "1s"),
         (&["--window", "500ms"], "1s at least"),
         (&["--window", "abc"], "such as 2s"),

@@ -82,9 +82,9 @@ pub struct PlanOpts {
 
     /// The schedulers; the first is what the others are held against. "eevdf" is the
     /// kernel's own, else a program's name or NAME=COMMAND. An empty COMMAND
-    /// attaches nothing.
-    #[arg(long, value_name = "NAME[=COMMAND]", value_delimiter = ',',
-          default_values = ["eevdf", "scx_vmland"])]
+    /// attaches nothing. A comma within COMMAND is quoted as for a shell:
+    /// "eevdf,mine=scx_mine --cpus '1,2'". May be repeated.
+    #[arg(long, value_name = "NAME[=COMMAND],…", default_value = "eevdf,scx_vmland")]
     pub schedulers: Vec<String>,
 
     /// Time after a switch that is not counted.
@@ -216,8 +216,8 @@ impl Comparison<'_> {
     }
 
     fn specs(&self) -> Result<Vec<arm::Spec>> {
-        let spec = |text: &String| {
-            if self.extra_arms.contains(&text.as_str()) {
+        let spec = |text: &str| {
+            if self.extra_arms.contains(&text) {
                 return Ok(arm::Spec::nothing(text));
             }
             arm::Spec::parse(text)
@@ -226,6 +226,7 @@ impl Comparison<'_> {
             .plan
             .schedulers
             .iter()
+            .flat_map(|list| arm::list(list))
             .map(spec)
             .collect::<Result<_>>()?;
         ensure!(
