@@ -2,10 +2,11 @@
 //! Asks the running scheduler, and /proc for what the scheduler does not know.
 
 use std::collections::HashMap;
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use procfs::FromRead;
+use procfs::process::Schedstat;
 use scx_stats::prelude::StatsClient;
 use scx_vmland::stats::Metrics;
 use scx_vmland::vm_name::{self, VmIdentity};
@@ -42,21 +43,8 @@ impl Client {
     }
 }
 
-/// From /proc/PID/task/TID/schedstat (Documentation/scheduler/sched-stats.rst).
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SchedStat {
-    /// Time on a CPU, in ns.
-    pub cpu_ns: u64,
-    /// Time spent ready, waiting for a CPU, in ns.
-    pub run_delay_ns: u64,
-}
-
-/// Zeros for a thread that is gone.
-pub fn schedstat(tgid: i32, tid: i32) -> SchedStat {
-    let text = fs::read_to_string(format!("/proc/{tgid}/task/{tid}/schedstat")).unwrap_or_default();
-    let mut fields = text.split_whitespace().map(|f| f.parse().unwrap_or(0));
-    SchedStat {
-        cpu_ns: fields.next().unwrap_or(0),
-        run_delay_ns: fields.next().unwrap_or(0),
-    }
+/// What a thread had of the CPUs and how long it waited for one, in ns
+/// (Documentation/scheduler/sched-stats.rst); none if it is gone.
+pub fn schedstat(tgid: i32, tid: i32) -> Option<Schedstat> {
+    Schedstat::from_file(format!("/proc/{tgid}/task/{tid}/schedstat")).ok()
 }

@@ -71,8 +71,8 @@ fn read() -> Result<Vec<Vm>> {
                     Vcpu {
                         id,
                         tid,
-                        cpu_ns: stat.cpu_ns,
-                        run_delay_ns: stat.run_delay_ns,
+                        cpu_ns: stat.as_ref().map_or(0, |stat| stat.sum_exec_runtime),
+                        run_delay_ns: stat.as_ref().map_or(0, |stat| stat.run_delay),
                     }
                 })
                 .collect(),
