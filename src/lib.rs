@@ -19,4 +19,6 @@ pub mod policy;
 pub mod preflight;
 #[cfg(feature = "scheduler")]
 pub mod stats;
+#[cfg(test)]
+mod test_tree;
 pub mod vm_name;

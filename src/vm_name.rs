@@ -498,9 +498,7 @@ pub(crate) fn harmless(c: char) -> char {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::symlink;
-    use std::path::PathBuf;
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use crate::test_tree::Tree;
 
     /// Identifies the process of a tree kept in `tests/fixtures/proc`.
     fn fixture(case: &str, pid: u32) -> VmIdentity {
@@ -511,17 +509,12 @@ mod tests {
         identify(&root, pid)
     }
 
-    /// A `/proc` of one process with PID 1, removed when dropped.
-    struct Proc(PathBuf);
+    /// A `/proc` of one process with PID 1.
+    struct Proc(Tree);
 
     impl Proc {
         fn new() -> Self {
-            static COUNT: AtomicU32 = AtomicU32::new(0);
-            let count = COUNT.fetch_add(1, Ordering::Relaxed);
-            let name = format!("vmland-vm-name-{}-{count}", std::process::id());
-            let root = std::env::temp_dir().join(name);
-            fs::create_dir_all(root.join("1")).unwrap();
-            Proc(root)
+            Proc(Tree::new())
         }
 
         fn qemu(args: &[&str]) -> Self {
@@ -529,8 +522,7 @@ mod tests {
         }
 
         fn put(self, file: &str, content: impl AsRef<[u8]>) -> Self {
-            fs::write(self.0.join("1").join(file), content).unwrap();
-            self
+            Proc(self.0.put(Path::new("1").join(file), content))
         }
 
         fn cmdline(self, args: &[&str]) -> Self {
@@ -539,18 +531,11 @@ mod tests {
         }
 
         fn exe(self, target: &str) -> Self {
-            symlink(target, self.0.join("1/exe")).unwrap();
-            self
+            Proc(self.0.link("1/exe", target))
         }
 
         fn identify(&self) -> VmIdentity {
-            identify(&self.0, 1)
-        }
-    }
-
-    impl Drop for Proc {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
+            identify(self.0.path(), 1)
         }
     }
 
