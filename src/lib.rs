@@ -8,7 +8,7 @@
 //! | [`lifetime`] | children that do not outlive us (feature `scheduler`) |
 //! | [`policy`] | which vCPU deserves a CPU next, and for how long |
 //! | [`preflight`] | whether a scheduler can attach here, and what to do if not |
-//! | [`vm_name`] | what a VM is called |
+//! | [`vm_identity`] | who the VMs are |
 //! | [`stats`] | what a running scheduler tells about itself (feature `scheduler`) |
 
 pub mod ab;
@@ -21,4 +21,4 @@ pub mod preflight;
 pub mod stats;
 #[cfg(test)]
 mod test_tree;
-pub mod vm_name;
+pub mod vm_identity;

@@ -9,7 +9,10 @@ use procfs::FromRead;
 use procfs::process::Schedstat;
 use scx_stats::prelude::StatsClient;
 use scx_vmland::stats::Metrics;
-use scx_vmland::vm_name::{self, VmIdentity};
+use scx_vmland::vm_identity::{self, VmIdentity};
+
+/// Where the kernel tells of processes.
+pub const PROC: &str = "/proc";
 
 #[derive(Debug, thiserror::Error)]
 #[error("no scx_vmland is running here, or it may not be asked without root")]
@@ -39,7 +42,7 @@ impl Client {
     pub fn identity(&mut self, vm_id: u32, tgid: i32) -> &VmIdentity {
         self.names
             .entry(vm_id)
-            .or_insert_with(|| vm_name::identify(Path::new("/proc"), tgid.unsigned_abs()))
+            .or_insert_with(|| vm_identity::identify(Path::new(PROC), tgid))
     }
 }
 

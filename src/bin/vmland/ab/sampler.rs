@@ -6,16 +6,18 @@
 //! same threads.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
 use std::time::Instant;
 
 use procfs::{CpuPressure, Current, CurrentSI, KernelStats};
 use scx_vmland::ab::measure::{Counters, Measure, Sample, Values};
+use scx_vmland::vm_identity::{self, Thread};
 
 use super::command::MetricCommand;
 use super::exits::{Exits, REASONS, ThreadExits};
 use super::metrics;
 use super::vms::{self, Vms};
-use crate::client::schedstat;
+use crate::client::{PROC, schedstat};
 
 pub struct Sampler {
     began: Instant,
@@ -50,13 +52,14 @@ impl Sampler {
         let seen = self.thread_exits();
         self.vcpus.clear();
         for &pid in self.vms.values() {
-            let mut threads = vms::threads(pid);
-            if self.exits.is_some() {
-                threads.retain(|tid| seen.contains_key(tid));
-            } else {
-                threads.retain(|&tid| vms::is_vcpu_by_name(pid, tid));
-            }
-            self.vcpus.insert(pid, threads.into_iter().collect());
+            let counted = self.exits.is_some();
+            let is_vcpu = |thread: &Thread| match counted {
+                true => seen.contains_key(&thread.tid),
+                false => thread.is_vcpu_by_name(),
+            };
+            let threads = vm_identity::threads(Path::new(PROC), pid).into_iter();
+            let vcpus = threads.filter(is_vcpu).map(|thread| thread.tid);
+            self.vcpus.insert(pid, vcpus.collect());
         }
     }
 
@@ -177,8 +180,8 @@ fn host_counters() -> Counters {
 fn process_cpu_ns(pid: u32) -> Option<f64> {
     let pid = pid as i32;
     let mut ns = 0;
-    for tid in vms::threads(pid) {
-        ns += schedstat(pid, tid)?.sum_exec_runtime;
+    for thread in vm_identity::threads(Path::new(PROC), pid) {
+        ns += schedstat(pid, thread.tid)?.sum_exec_runtime;
     }
     Some(ns as f64)
 }
