@@ -8,7 +8,7 @@
 //! | [`lifetime`] | children that do not outlive us (feature `scheduler`) |
 //! | [`policy`] | which vCPU deserves a CPU next, and for how long |
 //! | [`preflight`] | whether a scheduler can attach here, and what to do if not |
-//! | [`vm_name`] | what a VM is called |
+//! | [`vm_identity`] | who the VMs are |
 //! | [`stats`] | what a running scheduler tells about itself (feature `scheduler`) |
 
 pub mod ab;
@@ -19,4 +19,6 @@ pub mod policy;
 pub mod preflight;
 #[cfg(feature = "scheduler")]
 pub mod stats;
-pub mod vm_name;
+#[cfg(test)]
+mod test_tree;
+pub mod vm_identity;

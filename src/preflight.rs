@@ -349,65 +349,34 @@ fn may_lock_all_memory(root: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::symlink;
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use crate::test_tree::Tree;
 
-    /// A small `/proc` and `/sys` in a directory of its own, removed when dropped.
-    struct Tree(PathBuf);
+    /// A host that passes: root, sched_ext without a scheduler.
+    fn good() -> Tree {
+        Tree::new()
+            .put("proc/sys/kernel/osrelease", "6.18.2-1-amd64\n")
+            .put("proc/self/status", status("000001ffffffffff", "4242"))
+            .put("sys/kernel/sched_ext/state", "disabled\n")
+            .put("sys/kernel/btf/vmlinux", "")
+            .link("proc/self/ns/pid", "pid:[4026531836]")
+            .link("proc/self/ns/user", "user:[4026531837]")
+    }
 
-    impl Tree {
-        fn empty() -> Self {
-            static COUNT: AtomicU32 = AtomicU32::new(0);
-            let count = COUNT.fetch_add(1, Ordering::Relaxed);
-            let name = format!("vmland-preflight-{}-{count}", std::process::id());
-            let dir = std::env::temp_dir().join(name);
-            fs::create_dir_all(&dir).unwrap();
-            Tree(dir)
-        }
+    trait Checked {
+        fn capabilities(self, bits: &[u32]) -> Self;
+        fn check(&self) -> Result<Host, Refusal>;
+        fn refusal(&self) -> Refusal;
+        fn missing(&self) -> Vec<&'static str>;
+    }
 
-        /// A host that passes: root, sched_ext without a scheduler.
-        fn good() -> Self {
-            Tree::empty()
-                .put("proc/sys/kernel/osrelease", "6.18.2-1-amd64\n")
-                .put("proc/self/status", &status("000001ffffffffff", "4242"))
-                .put("sys/kernel/sched_ext/state", "disabled\n")
-                .put("sys/kernel/btf/vmlinux", "")
-                .link("proc/self/ns/pid", "pid:[4026531836]")
-                .link("proc/self/ns/user", "user:[4026531837]")
-        }
-
-        fn put(self, path: &str, content: &str) -> Self {
-            let path = self.0.join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, content).unwrap();
-            self
-        }
-
-        fn link(self, path: &str, target: &str) -> Self {
-            let path = self.0.join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            let _ = fs::remove_file(&path);
-            symlink(target, path).unwrap();
-            self
-        }
-
-        fn remove(self, path: &str) -> Self {
-            let path = self.0.join(path);
-            if path.is_dir() {
-                fs::remove_dir_all(path).unwrap();
-            } else {
-                fs::remove_file(path).unwrap();
-            }
-            self
-        }
-
+    impl Checked for Tree {
         fn capabilities(self, bits: &[u32]) -> Self {
             let set = bits.iter().fold(0u64, |set, bit| set | 1 << bit);
-            self.put("proc/self/status", &status(&format!("{set:016x}"), "4242"))
+            self.put("proc/self/status", status(&format!("{set:016x}"), "4242"))
         }
 
         fn check(&self) -> Result<Host, Refusal> {
-            check(&self.0)
+            check(self.path())
         }
 
         fn refusal(&self) -> Refusal {
@@ -423,12 +392,6 @@ mod tests {
         }
     }
 
-    impl Drop for Tree {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
-    }
-
     fn status(cap_eff: &str, nspid: &str) -> String {
         format!(
             "Name:\tscx_vmland\nPid:\t4242\nUid:\t0\t0\t0\t0\nNSpid:\t{nspid}\n\
@@ -439,7 +402,7 @@ mod tests {
 
     #[test]
     fn a_good_host_passes() {
-        let host = Tree::good().check().unwrap();
+        let host = good().check().unwrap();
         assert_eq!(host.release, "6.18.2-1-amd64");
         assert_eq!(host.version, (6, 18));
     }
@@ -466,10 +429,10 @@ mod tests {
 
     #[test]
     fn oldest_kernel() {
-        let tree = Tree::good().put("proc/sys/kernel/osrelease", "6.16.0\n");
+        let tree = good().put("proc/sys/kernel/osrelease", "6.16.0\n");
         assert!(tree.check().is_ok());
         for release in ["6.15.9", "6.6.1", "5.19.0"] {
-            let tree = Tree::good().put("proc/sys/kernel/osrelease", release);
+            let tree = good().put("proc/sys/kernel/osrelease", release);
             let refusal = tree.refusal();
             assert_eq!(refusal.exit_code(), exit::UNAVAILABLE);
             assert!(
@@ -481,32 +444,32 @@ mod tests {
 
     #[test]
     fn no_sched_ext() {
-        let tree = Tree::good().remove("sys/kernel/sched_ext");
-        assert!(!sched_ext_available(&tree.0));
+        let tree = good().remove("sys/kernel/sched_ext");
+        assert!(!sched_ext_available(tree.path()));
         let refusal = tree.refusal();
         assert!(matches!(refusal, Refusal::NoSchedExt { .. }), "{refusal}");
         assert_eq!(refusal.exit_code(), exit::UNAVAILABLE);
-        assert!(sched_ext_available(&Tree::good().0));
+        assert!(sched_ext_available(good().path()));
     }
 
     #[test]
     fn no_sysfs_says_nothing_about_the_kernel() {
-        let tree = Tree::good().remove("sys");
+        let tree = good().remove("sys");
         let refusal = tree.refusal();
         assert!(matches!(refusal, Refusal::Unreadable { .. }), "{refusal}");
     }
 
     #[test]
     fn no_btf() {
-        let refusal = Tree::good().remove("sys/kernel/btf").refusal();
+        let refusal = good().remove("sys/kernel/btf").refusal();
         assert!(matches!(refusal, Refusal::NoBtf), "{refusal}");
         assert_eq!(refusal.exit_code(), exit::UNAVAILABLE);
     }
 
     #[test]
     fn pid_namespace_seen_through_the_hosts_proc() {
-        let tree = Tree::good()
-            .put("proc/self/status", &status("000001ffffffffff", "4242\t17"))
+        let tree = good()
+            .put("proc/self/status", status("000001ffffffffff", "4242\t17"))
             .remove("proc/self/ns");
         let refusal = tree.refusal();
         assert!(matches!(refusal, Refusal::PidNamespace), "{refusal}");
@@ -515,14 +478,14 @@ mod tests {
 
     #[test]
     fn pid_namespace_with_a_proc_of_its_own() {
-        let tree = Tree::good().link("proc/self/ns/pid", "pid:[4026532617]");
+        let tree = good().link("proc/self/ns/pid", "pid:[4026532617]");
         let refusal = tree.refusal();
         assert!(matches!(refusal, Refusal::PidNamespace), "{refusal}");
     }
 
     #[test]
     fn kernel_without_namespaces() {
-        let tree = Tree::good()
+        let tree = good()
             .put("proc/self/status", "CapEff:\t000001ffffffffff\n")
             .remove("proc/self/ns");
         assert!(tree.check().is_ok());
@@ -530,7 +493,7 @@ mod tests {
 
     #[test]
     fn no_privileges_at_all() {
-        let tree = Tree::good().capabilities(&[]);
+        let tree = good().capabilities(&[]);
         assert_eq!(
             tree.missing(),
             ["CAP_BPF", "CAP_PERFMON", "CAP_SYS_RESOURCE"]
@@ -545,26 +508,24 @@ mod tests {
 
     #[test]
     fn bpf_and_perfmon_suffice_to_load() {
-        let tree = Tree::good().capabilities(&[cap::BPF, cap::PERFMON, cap::SYS_RESOURCE]);
+        let tree = good().capabilities(&[cap::BPF, cap::PERFMON, cap::SYS_RESOURCE]);
         assert!(tree.missing().is_empty());
-        let tree = Tree::good().capabilities(&[cap::BPF, cap::SYS_RESOURCE]);
+        let tree = good().capabilities(&[cap::BPF, cap::SYS_RESOURCE]);
         assert_eq!(tree.missing(), ["CAP_PERFMON"]);
-        let tree = Tree::good().capabilities(&[cap::PERFMON, cap::SYS_RESOURCE]);
+        let tree = good().capabilities(&[cap::PERFMON, cap::SYS_RESOURCE]);
         assert_eq!(tree.missing(), ["CAP_BPF"]);
     }
 
     #[test]
     fn sys_admin_stands_in() {
-        let tree = Tree::good().capabilities(&[cap::SYS_ADMIN, cap::SYS_RESOURCE]);
+        let tree = good().capabilities(&[cap::SYS_ADMIN, cap::SYS_RESOURCE]);
         assert!(tree.missing().is_empty());
     }
 
     #[test]
     fn kvm_as_a_module_needs_sys_admin() {
         let bits = [cap::BPF, cap::PERFMON, cap::SYS_RESOURCE];
-        let tree = Tree::good()
-            .capabilities(&bits)
-            .put("sys/kernel/btf/kvm", "");
+        let tree = good().capabilities(&bits).put("sys/kernel/btf/kvm", "");
         assert_eq!(tree.missing(), ["CAP_SYS_ADMIN"]);
         let tree = tree.capabilities(&[cap::SYS_ADMIN, cap::SYS_RESOURCE]);
         assert!(tree.missing().is_empty());
@@ -579,17 +540,17 @@ mod tests {
                  Max locked memory         8388608              {hard}            bytes     \n"
             )
         };
-        let tree = Tree::good().capabilities(&[cap::SYS_ADMIN]);
+        let tree = good().capabilities(&[cap::SYS_ADMIN]);
         assert_eq!(tree.missing(), ["CAP_SYS_RESOURCE"]);
-        let tree = tree.put("proc/self/limits", &limits("8388608"));
+        let tree = tree.put("proc/self/limits", limits("8388608"));
         assert_eq!(tree.missing(), ["CAP_SYS_RESOURCE"]);
-        let tree = tree.put("proc/self/limits", &limits("unlimited"));
+        let tree = tree.put("proc/self/limits", limits("unlimited"));
         assert!(tree.missing().is_empty());
     }
 
     #[test]
     fn root_of_a_user_namespace_is_not_root() {
-        let tree = Tree::good().link("proc/self/ns/user", "user:[4026532201]");
+        let tree = good().link("proc/self/ns/user", "user:[4026532201]");
         assert_eq!(
             tree.missing(),
             ["CAP_BPF", "CAP_PERFMON", "CAP_SYS_RESOURCE"]
@@ -598,7 +559,7 @@ mod tests {
 
     #[test]
     fn other_scheduler() {
-        let tree = Tree::good()
+        let tree = good()
             .put("sys/kernel/sched_ext/state", "enabled\n")
             .put("sys/kernel/sched_ext/root/ops", "lavd_1.0.20\n");
         let refusal = tree.refusal();
@@ -612,7 +573,7 @@ mod tests {
 
     #[test]
     fn other_scheduler_on_its_way_out() {
-        let refusal = Tree::good()
+        let refusal = good()
             .put("sys/kernel/sched_ext/state", "disabling\n")
             .refusal();
         assert_eq!(refusal.exit_code(), exit::TEMPFAIL);
@@ -625,9 +586,9 @@ mod tests {
     #[test]
     fn order_of_refusals() {
         // Everything is wrong at first; each repair brings up the next refusal.
-        let tree = Tree::good()
+        let tree = good()
             .put("proc/sys/kernel/osrelease", "5.4.0")
-            .put("proc/self/status", &status("0", "4242\t1"))
+            .put("proc/self/status", status("0", "4242\t1"))
             .put("sys/kernel/sched_ext/root/ops", "other")
             .remove("sys/kernel/sched_ext/state")
             .remove("sys/kernel/btf");
@@ -638,9 +599,9 @@ mod tests {
         assert!(matches!(tree.refusal(), Refusal::NoBtf));
         let tree = tree.put("sys/kernel/btf/vmlinux", "");
         assert!(matches!(tree.refusal(), Refusal::PidNamespace));
-        let tree = tree.put("proc/self/status", &status("0", "4242"));
+        let tree = tree.put("proc/self/status", status("0", "4242"));
         assert!(matches!(tree.refusal(), Refusal::NoPrivilege { .. }));
-        let tree = tree.put("proc/self/status", &status("1ffffffffff", "4242"));
+        let tree = tree.put("proc/self/status", status("1ffffffffff", "4242"));
         assert!(matches!(tree.refusal(), Refusal::OtherScheduler { .. }));
         let tree = tree.put("sys/kernel/sched_ext/state", "disabled");
         assert!(tree.check().is_ok());
@@ -648,7 +609,7 @@ mod tests {
 
     #[test]
     fn unreadable() {
-        let refusal = Tree::empty().refusal();
+        let refusal = Tree::new().refusal();
         assert_eq!(refusal.exit_code(), exit::FAILURE);
         assert!(refusal.to_string().contains("osrelease"), "{refusal}");
 
@@ -657,7 +618,7 @@ mod tests {
             ("proc/self/status", "Name:\tx\n"),
             ("proc/self/status", "CapEff:\tnot hex\n"),
         ] {
-            let refusal = Tree::good().put(path, content).refusal();
+            let refusal = good().put(path, content).refusal();
             let Refusal::Unreadable { path: p, source } = refusal else {
                 panic!("{refusal}");
             };

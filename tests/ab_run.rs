@@ -70,6 +70,8 @@ struct Mock {
     rng: Rng,
     /// May the n-th reading fail to have the work?
     unreadable: fn(usize) -> bool,
+    /// Is the VM "two" gone at the n-th reading?
+    gone: fn(usize) -> bool,
     samples: usize,
     restores: Result<(), String>,
     calls: RefCell<Vec<String>>,
@@ -91,6 +93,7 @@ impl Mock {
             noise: 0.0,
             rng: Rng::with_seed(1),
             unreadable: |_| false,
+            gone: |_| false,
             samples: 0,
             restores: Ok(()),
             calls: RefCell::default(),
@@ -221,9 +224,10 @@ impl Host for Mock {
         if !(self.unreadable)(self.samples) {
             sample.host.insert("work".into(), self.work);
         }
-        for vm in ["one", "two"] {
+        let vms = if (self.gone)(self.samples) { 1 } else { 2 };
+        for vm in &["one", "two"][..vms] {
             let work = BTreeMap::from([("work".into(), self.work / 2.0)]);
-            sample.vms.insert(vm.into(), work);
+            sample.vms.insert(vm.to_string(), work);
         }
         self.samples += 1;
         self.advance(SAMPLE_S);
@@ -488,6 +492,28 @@ fn what_cannot_be_read_is_missing_and_the_rest_is_there() {
             .windows
     };
     assert_eq!(with_speed(0) + with_speed(1), 8);
+}
+
+#[test]
+fn a_vm_that_ends_within_a_window_is_left_out_of_it_and_that_is_said() {
+    let mut host = Mock::new(&[steady(100.0), steady(120.0)]);
+    // From the end of the third window on.
+    host.gone = |sample| sample >= 5;
+    let record = host.run(4, 0);
+    for (index, window) in record.windows.iter().enumerate() {
+        assert_eq!(window.vms.contains_key("two"), index < 2);
+        assert!(window.values["speed"] > 0.0 && window.discarded.is_none());
+        let share = if index < 2 { 50.0 } else { 100.0 };
+        assert!(close(window.vms["one"]["share"], share));
+    }
+    let third = &record.windows[2];
+    let said = format!(
+        "within the window of arm {} in round {}",
+        third.arm,
+        third.round + 1
+    );
+    assert_eq!(notes_with(&record, "VM two ended"), 1);
+    assert_eq!(notes_with(&record, &said), 1);
 }
 
 #[test]

@@ -239,12 +239,21 @@ fn help_of_ab_names_every_flag() {
 
 #[test]
 fn wrong_usage_of_ab_is_64_and_says_what_is_wrong() {
-    let wrong: [(&[&str], &str); 15] = [
+    let wrong: [(&[&str], &str); 21] = [
         (&["--schedulers", "eevdf,scx_no"], "no program \"scx_no\""),
         (&["--schedulers", "eevdf"], "two schedulers at least"),
         (&["--schedulers", "a=,a="], "two schedulers are called a"),
         (&["--schedulers", "eevdf,=true"], "needs a name"),
         (&["--schedulers", "a=,b=sh 'c"], "unbalanced quotes"),
+        (&["--schedulers", "a=,b=sh 1,2"], "quotes around a comma"),
+        (
+            &["--schedulers", "a=,b=sh '1,2',a="],
+            "two schedulers are called a",
+        ),
+        (
+            &["--schedulers", "a=", "--schedulers", "a="],
+            "two schedulers are called a",
+        ),
         (&["--window", "0.5s"], "1s"),
         (&["--window", "500ms"], "1s at least"),
         (&["--window", "abc"], "such as 2s"),
@@ -254,6 +263,12 @@ fn wrong_usage_of_ab_is_64_and_says_what_is_wrong() {
         (&["--metric", "x"], "NAME=COMMAND"),
         (&["--metric", "x="], "needs a command"),
         (&["--metric", "=true"], "needs a name"),
+        (
+            &["--metric", "x=echo 1", "--metric", "x-=echo 2"],
+            "two metrics are called \"x\"",
+        ),
+        (&["--metric", "CPU pressure@=echo 1"], "\"CPU pressure\""),
+        (&["--metric", "pause exits=echo 1"], "\"pause exits\""),
         (&["--", "no-such-load"], "no program \"no-such-load\""),
     ];
     for (args, expected) in wrong {
@@ -261,20 +276,6 @@ fn wrong_usage_of_ab_is_64_and_says_what_is_wrong() {
         assert_eq!(out.status.code(), Some(64), "{args:?}");
         let message = text(&out.stderr);
         assert!(message.contains(expected), "{args:?}: {message}");
-    }
-}
-
-#[test]
-fn two_metrics_of_one_name_are_wrong_usage() {
-    if !is_root() {
-        return;
-    }
-    let twice = ["--metric", "x=echo 1", "--metric", "x-=echo 2"];
-    for args in [&twice[..], &["--metric", "CPU pressure@=echo 1"]] {
-        let out = vmland(&[&HARMLESS[..], args].concat());
-        assert_eq!(out.status.code(), Some(64), "{args:?}");
-        let message = text(&out.stderr);
-        assert!(message.contains("two metrics are called"), "{message}");
     }
 }
 

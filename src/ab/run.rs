@@ -190,7 +190,15 @@ impl Runner<'_> {
             let given = self.host.pass(self.record.settings.window_s);
             let after = self.host.sample();
             check = self.host.check(&wanted);
-            (window.values, window.vms) = measure::values(&self.measures, &before, &after);
+            let worth = measure::worth(&self.measures, &before, &after);
+            (window.values, window.vms) = (worth.host, worth.vms);
+            for vm in worth.left_out {
+                self.note(format!(
+                    "VM {vm} ended, or a vCPU of it, within the window of {} in round {}: it is left out of that window",
+                    wanted.name,
+                    round + 1
+                ));
+            }
             let given = given.into_iter().filter(|(_, value)| value.is_finite());
             window.values.extend(given);
         }

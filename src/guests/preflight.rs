@@ -294,45 +294,33 @@ fn invalid(path: &Path, what: &'static str) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use crate::test_tree::Tree;
 
-    /// A directory that plays `/`; removed when dropped.
-    struct Tree(PathBuf);
+    /// A host that passes, with room for four guests.
+    fn good() -> Tree {
+        Tree::new()
+            .put("dev/kvm", "")
+            .put("proc/sys/kernel/osrelease", "6.18.2-1-amd64\n")
+            .put(
+                "proc/meminfo",
+                "MemFree: 1 kB\nMemAvailable:    1048576 kB\n",
+            )
+            .put("sys/devices/system/cpu/online", "0-3\n")
+            .put("boot/vmlinuz-6.18.2-1-amd64", "")
+    }
 
-    impl Tree {
-        /// A host that passes, with room for four guests.
-        fn good() -> Self {
-            static COUNT: AtomicU32 = AtomicU32::new(0);
-            let count = COUNT.fetch_add(1, Ordering::Relaxed);
-            let name = format!("vmland-guests-{}-{count}", std::process::id());
-            let tree = Tree(env::temp_dir().join(name));
-            tree.put("dev/kvm", "")
-                .put("proc/sys/kernel/osrelease", "6.18.2-1-amd64\n")
-                .put(
-                    "proc/meminfo",
-                    "MemFree: 1 kB\nMemAvailable:    1048576 kB\n",
-                )
-                .put("sys/devices/system/cpu/online", "0-3\n")
-                .put("boot/vmlinuz-6.18.2-1-amd64", "")
-        }
+    trait Checked {
+        fn options(&self) -> Options;
+        fn check(&self) -> Result<Machine, Refusal>;
+        fn with_cpus(&self, cpus: &str) -> Result<Machine, Refusal>;
+    }
 
-        fn put(self, path: &str, content: &str) -> Self {
-            let path = self.0.join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, content).unwrap();
-            self
-        }
-
-        fn remove(self, path: &str) -> Self {
-            fs::remove_file(self.0.join(path)).unwrap();
-            self
-        }
-
+    impl Checked for Tree {
         /// Every machine that runs tests has a shell, to play QEMU.
         fn options(&self) -> Options {
             Options {
                 qemu: "sh".into(),
-                root: self.0.clone(),
+                root: self.path().into(),
                 ..Options::default()
             }
         }
@@ -350,18 +338,15 @@ mod tests {
         }
     }
 
-    impl Drop for Tree {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
-    }
-
     #[test]
     fn a_good_host() {
-        let tree = Tree::good();
+        let tree = good();
         let machine = tree.check().unwrap();
         assert!(machine.qemu.is_absolute() && machine.qemu.ends_with("sh"));
-        assert_eq!(machine.kernel, tree.0.join("boot/vmlinuz-6.18.2-1-amd64"));
+        assert_eq!(
+            machine.kernel,
+            tree.path().join("boot/vmlinuz-6.18.2-1-amd64")
+        );
         assert_eq!(machine.cpus, None);
 
         let machine = tree.with_cpus("1-2").unwrap();
@@ -370,8 +355,8 @@ mod tests {
 
     #[test]
     fn no_qemu() {
-        let tree = Tree::good().put("not-executable", "");
-        for qemu in ["no-such-qemu".into(), tree.0.join("not-executable")] {
+        let tree = good().put("not-executable", "");
+        for qemu in ["no-such-qemu".into(), tree.path().join("not-executable")] {
             let options = Options {
                 qemu,
                 ..tree.options()
@@ -385,11 +370,11 @@ mod tests {
 
     #[test]
     fn no_kvm() {
-        let refusal = Tree::good().remove("dev/kvm").check().unwrap_err();
+        let refusal = good().remove("dev/kvm").check().unwrap_err();
         assert!(matches!(refusal, Refusal::NoKvm), "{refusal}");
 
         // A directory cannot be opened for writing, not even by root.
-        let tree = Tree::good().remove("dev/kvm").put("dev/kvm/x", "");
+        let tree = good().remove("dev/kvm").put("dev/kvm/x", "");
         let refusal = tree.check().unwrap_err();
         assert!(matches!(refusal, Refusal::KvmClosed(_)), "{refusal}");
         let forbidden = Refusal::KvmClosed(io::ErrorKind::PermissionDenied.into());
@@ -398,22 +383,25 @@ mod tests {
 
     #[test]
     fn the_kernel() {
-        let tree = Tree::good().remove("boot/vmlinuz-6.18.2-1-amd64");
+        let tree = good().remove("boot/vmlinuz-6.18.2-1-amd64");
         let refusal = tree.check().unwrap_err();
         assert!(matches!(refusal, Refusal::NoKernel { .. }), "{refusal}");
         assert!(refusal.to_string().contains("vmlinuz-6.18.2-1-amd64 nor"));
 
         let tree = tree.put("boot/vmlinux", "").put("other", "");
-        assert_eq!(tree.check().unwrap().kernel, tree.0.join("boot/vmlinux"));
+        assert_eq!(
+            tree.check().unwrap().kernel,
+            tree.path().join("boot/vmlinux")
+        );
 
         let kernel = |path: &str| {
             let options = Options {
-                kernel: Some(tree.0.join(path)),
+                kernel: Some(tree.path().join(path)),
                 ..tree.options()
             };
             check(1, &options)
         };
-        assert_eq!(kernel("other").unwrap().kernel, tree.0.join("other"));
+        assert_eq!(kernel("other").unwrap().kernel, tree.path().join("other"));
         for path in ["missing", "boot"] {
             let refusal = kernel(path).unwrap_err();
             assert!(
@@ -426,7 +414,7 @@ mod tests {
 
     #[test]
     fn cpus_that_are_not_there() {
-        let tree = Tree::good();
+        let tree = good();
         for list in ["", "4", "0-4", "x"] {
             let refusal = tree.with_cpus(list).unwrap_err();
             assert!(
@@ -440,7 +428,7 @@ mod tests {
 
     #[test]
     fn memory_for_all() {
-        let tree = Tree::good();
+        let tree = good();
         let refusal = check(5, &tree.options()).unwrap_err();
         let Refusal::NoMemory {
             needed_mib,
@@ -471,13 +459,13 @@ mod tests {
             ("proc/meminfo", "MemAvailable: much\n"),
             ("sys/devices/system/cpu/online", "all"),
         ] {
-            let refusal = Tree::good().put(path, content).with_cpus("0").unwrap_err();
+            let refusal = good().put(path, content).with_cpus("0").unwrap_err();
             let Refusal::Unreadable { path: p, .. } = refusal else {
                 panic!("{refusal}");
             };
             assert!(p.ends_with(path));
         }
-        let refusal = Tree::good().remove("proc/meminfo").check().unwrap_err();
+        let refusal = good().remove("proc/meminfo").check().unwrap_err();
         assert!(matches!(refusal, Refusal::Unreadable { .. }), "{refusal}");
     }
 }

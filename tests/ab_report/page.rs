@@ -157,3 +157,12 @@ fn the_verdicts_are_in_the_table() {
         assert!(table.contains(wanted), "{wanted}: {table}");
     }
 }
+
+#[test]
+fn the_ratio_is_explained_as_what_it_is() {
+    let page = page();
+    let page = parse(&page);
+    let explained = text(all(&page, "details").next().unwrap());
+    assert!(explained.contains("every window of the one is divided by every window of the other"));
+    assert!(explained.contains("the median of these quotients"));
+}

@@ -221,7 +221,7 @@ fn values(arm: usize, chance: &mut Chance) -> BTreeMap<String, f64> {
     ])
 }
 
-/// The ratios are those of the medians; verdicts and probabilities are made up.
+/// All of it is made up, the ratios from the medians: no report computes any of it.
 fn compare(record: &Record, metric: &Metric) -> Comparison {
     let summaries: Vec<Summary> = (0..record.arms.len())
         .map(|arm| summary(&mut record.values(arm, &metric.name)))

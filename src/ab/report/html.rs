@@ -79,7 +79,8 @@ fn results(record: &Record) -> Markup {
         table.results {
             caption {
                 "Medians of the windows that count, quartiles below; ratios to the reference, "
-                "95 % intervals below; p is corrected for the number of comparisons."
+                "over all pairs of windows, 95 % intervals below; p is corrected for the number "
+                "of comparisons."
             }
             thead {
                 tr {

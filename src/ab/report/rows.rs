@@ -15,7 +15,7 @@ pub struct ResultRow<'a> {
     pub quartiles: String,
     /// Of the windows that count.
     pub values: Vec<f64>,
-    /// Against the reference's median.
+    /// [`Ratio::estimate`](statistics::Ratio::estimate), to the reference.
     pub ratio: String,
     pub interval: String,
     /// Corrected.

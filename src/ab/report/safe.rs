@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use crate::ab::record::Record;
-use crate::vm_name::harmless;
+use crate::vm_identity::harmless;
 
 /// The same record with every string on one line and harmless.
 pub fn safe(record: &Record) -> Record {

@@ -8,8 +8,10 @@ use crate::ab::statistics::Verdict;
 /// How the figures are to be read, for who does not know the words.
 pub const HOW_TO_READ: &str = "\
 Every scheduler had many short windows of time, in turn, and each window gives one value of each \
-metric. The ratio is a scheduler’s median over the reference’s; of a hundred comparisons like \
-this one, about 95 have the true ratio within their 95 % interval. The p-value says how often \
+metric. The ratio tells what a scheduler multiplies the reference by: every window of the one is \
+divided by every window of the other, and the ratio is the median of these quotients (Hodges and \
+Lehmann’s estimate), which is seldom exactly the quotient of the two medians. Of a hundred \
+comparisons like this one, about 95 have the true ratio within their 95 % interval. The p-value says how often \
 chance alone would make a difference at least this large between schedulers that are alike; it \
 is corrected for the number of comparisons shown (Holm’s method), so that one in many is not \
 found just because there are many. “No difference shown” does not mean that there is none: a \

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use scx_vmland::ab::measure::{Counters, Measure, Sample, Source, Values};
+use scx_vmland::ab::measure::{Measure, Sample, Source, Values};
 use scx_vmland::ab::record::Better;
 use scx_vmland::guests::preflight::Options;
 use scx_vmland::guests::running::{Guests, Progress};
@@ -239,7 +239,7 @@ fn measures(load: Load) -> Vec<Measure> {
                 unit,
                 "1/s",
                 Better::Higher,
-                Source::Quotient(counter(WORK, load), counter(AT, load), 1.0),
+                Source::Clocked(counter(WORK, load), counter(AT, load)),
                 &format!("Work that the guests with load {load} report, together."),
             ),
             measure(
@@ -311,34 +311,19 @@ impl Company for Bench {
     }
 
     fn sample(&mut self, sample: &mut Sample) {
-        let mut running_with: std::collections::HashMap<Load, f64> = Default::default();
-        let specs: Vec<_> = self.guests.specs().cloned().collect();
         for guest in self.running() {
-            let (load, name) = (specs[guest].load, &specs[guest].name);
             let Some(progress) = self.guests.progress(guest) else {
                 continue;
             };
-            *running_with.entry(load).or_default() += 1.0;
-            let vm = sample.vms.entry(name.clone()).or_default();
+            let Some(spec) = self.guests.specs().nth(guest) else {
+                continue;
+            };
             let at_s = progress.received.duration_since(self.began).as_secs_f64();
-            vm.insert(counter(WORK, load), progress.work as f64);
-            vm.insert(counter(AT, load), at_s);
+            let vm = sample.vms.entry(spec.name.clone()).or_default();
+            vm.insert(counter(WORK, spec.load), progress.work as f64);
+            vm.insert(counter(AT, spec.load), at_s);
             if let Some(&pauses) = vm.get(PAUSE) {
-                vm.insert(counter(PAUSE, load), pauses);
-            }
-            let of_load: Counters = vm
-                .iter()
-                .filter(|(name, _)| name.ends_with(&counter("", load)))
-                .map(|(name, value)| (name.clone(), *value))
-                .collect();
-            for (name, value) in of_load {
-                *sample.host.entry(name).or_default() += value;
-            }
-        }
-        // The guests' work adds up, their time does not.
-        for (load, guests) in running_with {
-            if let Some(at) = sample.host.get_mut(&counter(AT, load)) {
-                *at /= guests;
+                vm.insert(counter(PAUSE, spec.load), pauses);
             }
         }
     }

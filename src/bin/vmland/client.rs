@@ -2,13 +2,17 @@
 //! Asks the running scheduler, and /proc for what the scheduler does not know.
 
 use std::collections::HashMap;
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use procfs::FromRead;
+use procfs::process::Schedstat;
 use scx_stats::prelude::StatsClient;
 use scx_vmland::stats::Metrics;
-use scx_vmland::vm_name::{self, VmIdentity};
+use scx_vmland::vm_identity::{self, VmIdentity};
+
+/// Where the kernel tells of processes.
+pub const PROC: &str = "/proc";
 
 #[derive(Debug, thiserror::Error)]
 #[error("no scx_vmland is running here, or it may not be asked without root")]
@@ -38,25 +42,12 @@ impl Client {
     pub fn identity(&mut self, vm_id: u32, tgid: i32) -> &VmIdentity {
         self.names
             .entry(vm_id)
-            .or_insert_with(|| vm_name::identify(Path::new("/proc"), tgid.unsigned_abs()))
+            .or_insert_with(|| vm_identity::identify(Path::new(PROC), tgid))
     }
 }
 
-/// From /proc/PID/task/TID/schedstat (Documentation/scheduler/sched-stats.rst).
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SchedStat {
-    /// Time on a CPU, in ns.
-    pub cpu_ns: u64,
-    /// Time spent ready, waiting for a CPU, in ns.
-    pub run_delay_ns: u64,
-}
-
-/// Zeros for a thread that is gone.
-pub fn schedstat(tgid: i32, tid: i32) -> SchedStat {
-    let text = fs::read_to_string(format!("/proc/{tgid}/task/{tid}/schedstat")).unwrap_or_default();
-    let mut fields = text.split_whitespace().map(|f| f.parse().unwrap_or(0));
-    SchedStat {
-        cpu_ns: fields.next().unwrap_or(0),
-        run_delay_ns: fields.next().unwrap_or(0),
-    }
+/// What a thread had of the CPUs and how long it waited for one, in ns
+/// (Documentation/scheduler/sched-stats.rst); none if it is gone.
+pub fn schedstat(tgid: i32, tid: i32) -> Option<Schedstat> {
+    Schedstat::from_file(format!("/proc/{tgid}/task/{tid}/schedstat")).ok()
 }

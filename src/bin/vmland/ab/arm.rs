@@ -74,13 +74,40 @@ impl Spec {
     }
 }
 
+/// The arms of a list: commas part them, except where they are quoted as for a shell.
+/// Whether all quotes are closed is for [`Spec::parse`] to say.
+pub fn list(text: &str) -> Vec<&str> {
+    let mut arms = Vec::new();
+    let mut start = 0;
+    let mut quote = None;
+    let mut escaped = false;
+    for (at, c) in text.char_indices() {
+        match (quote, c) {
+            _ if escaped => escaped = false,
+            (None | Some('"'), '\\') => escaped = true,
+            (None, '\'' | '"') => quote = Some(c),
+            (Some(open), c) if c == open => quote = None,
+            (None, ',') => {
+                arms.push(text[start..at].trim());
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    arms.push(text[start..].trim());
+    arms
+}
+
 /// In PATH, or beside this program.
 fn find(program: &str) -> Result<PathBuf> {
     let beside = std::env::current_exe()?.with_file_name(program);
     which::which(program)
         .or_else(|_| which::which(beside))
         .map_err(|_| {
-            anyhow!("no program \"{program}\" in PATH; an arm may also be given as NAME=COMMAND")
+            anyhow!(
+                "no program \"{program}\" in PATH; an arm may also be given as NAME=COMMAND, \
+                 with quotes around a comma of its own"
+            )
         })
 }
 
@@ -212,6 +239,25 @@ mod tests {
         assert!(spec.words[0].ends_with("/sh"));
         assert_eq!(spec.words[1..], ["-c", "exit 3"]);
         assert!(spec.arm().command.unwrap().ends_with("/sh -c 'exit 3'"));
+    }
+
+    #[test]
+    fn commas_part_arms_unless_they_are_quoted() {
+        for (text, arms) in [
+            ("eevdf", &["eevdf"][..]),
+            ("eevdf, scx_vmland", &["eevdf", "scx_vmland"]),
+            ("a=x --cpus '1,2',b=", &["a=x --cpus '1,2'", "b="]),
+            (r#"a=x "1,'2",b"#, &[r#"a=x "1,'2""#, "b"]),
+            (r#"a=x "\",",b"#, &[r#"a=x "\",""#, "b"]),
+            (r"a=x 1\,2,b", &[r"a=x 1\,2", "b"]),
+            (r"a=x '\',b", &[r"a=x '\'", "b"]),
+            ("a,,b,", &["a", "", "b", ""]),
+            ("a='x,b", &["a='x,b"]),
+        ] {
+            assert_eq!(list(text), arms, "{text}");
+        }
+        let spec = Spec::parse(list("a=,b=sh -c '1,2'")[1]).unwrap();
+        assert_eq!(spec.words[1..], ["-c", "1,2"]);
     }
 
     #[test]

@@ -6,18 +6,19 @@ mod command;
 mod exits;
 mod kernel;
 mod live;
+mod metrics;
 mod output;
 mod previous;
 mod sampler;
 mod vms;
 
-use std::collections::HashSet;
 use std::fs::{self, File};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::fcntl::{Flock, FlockArg};
+use procfs::{CpuInfo, Current, Meminfo};
 use scx_utils::build_id;
 use scx_vmland::ab::measure::{Measure, Source};
 use scx_vmland::ab::record::{About, Better, Record, Settings};
@@ -30,8 +31,8 @@ use command::MetricCommand;
 pub use exits::PAUSE;
 pub use live::Company;
 use live::Live;
+pub use metrics::measure;
 use sampler::Sampler;
-pub use sampler::measure;
 
 /// The metric of a workload.
 const WORKLOAD: &str = "workload's wall time";
@@ -82,9 +83,13 @@ pub struct PlanOpts {
 
     /// The schedulers; the first is what the others are held against. "eevdf" is the
     /// kernel's own, else a program's name or NAME=COMMAND. An empty COMMAND
-    /// attaches nothing.
-    #[arg(long, value_name = "NAME[=COMMAND]", value_delimiter = ',',
-          default_values = ["eevdf", "scx_vmland"])]
+    /// attaches nothing. A comma within COMMAND is quoted as for a shell:
+    /// "eevdf,mine=scx_mine --cpus '1,2'". May be repeated.
+    #[arg(
+        long,
+        value_name = "NAME[=COMMAND],…",
+        default_value = "eevdf,scx_vmland"
+    )]
     pub schedulers: Vec<String>,
 
     /// Time after a switch that is not counted.
@@ -164,7 +169,6 @@ impl Comparison<'_> {
         let mut measures = self.measures.clone();
         measures.extend(sampler.measures());
         let details = sampler.details();
-        one_of_each(measures.iter().chain(&details))?;
         self.say_what_can_be_shown(&measures, specs.len());
 
         let mut live = Live::new(
@@ -211,13 +215,14 @@ impl Comparison<'_> {
     /// Can it be run here? Returns the arms.
     pub fn check(&self) -> Result<Vec<arm::Spec>> {
         let specs = self.specs().map_err(|e| WrongUsage(format!("{e:#}")))?;
+        metrics::check_names(&self.metrics, &self.measures)?;
         self.preflight(&specs)?;
         Ok(specs)
     }
 
     fn specs(&self) -> Result<Vec<arm::Spec>> {
-        let spec = |text: &String| {
-            if self.extra_arms.contains(&text.as_str()) {
+        let spec = |text: &str| {
+            if self.extra_arms.contains(&text) {
                 return Ok(arm::Spec::nothing(text));
             }
             arm::Spec::parse(text)
@@ -226,6 +231,7 @@ impl Comparison<'_> {
             .plan
             .schedulers
             .iter()
+            .flat_map(|list| arm::list(list))
             .map(spec)
             .collect::<Result<_>>()?;
         ensure!(
@@ -292,20 +298,6 @@ pub struct NotRoot;
 )]
 pub struct NoSchedExt;
 
-/// Values go by the names of their metrics.
-fn one_of_each<'a>(measures: impl Iterator<Item = &'a Measure>) -> Result<(), WrongUsage> {
-    let mut names = HashSet::new();
-    for Measure { metric, .. } in measures {
-        if !names.insert(&metric.name) {
-            let name = &metric.name;
-            return Err(WrongUsage(format!(
-                "two metrics are called \"{name}\": give yours another name"
-            )));
-        }
-    }
-    Ok(())
-}
-
 /// A comparison that measured nothing has failed.
 fn verdict(record: &Record) -> Result<()> {
     if record.interrupted {
@@ -338,25 +330,16 @@ fn catch_signals() -> Result<&'static AtomicBool> {
 }
 
 fn about() -> Result<About> {
-    let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpuinfo
-        .lines()
-        .find_map(|line| line.strip_prefix("model name"))
-        .and_then(|rest| rest.split_once(':'));
-    let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let memory_kib: u64 = meminfo
-        .lines()
-        .find_map(|line| line.strip_prefix("MemTotal:"))
-        .and_then(|rest| rest.trim().strip_suffix("kB")?.trim().parse().ok())
-        .unwrap_or(0);
+    let cpus = CpuInfo::current().ok();
+    let model = cpus.as_ref().and_then(|cpus| cpus.model_name(0));
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     Ok(About {
         command: std::env::args().collect(),
         version: build_id::full_version(env!("CARGO_PKG_VERSION")),
         kernel: release.trim().into(),
-        machine: model.map_or("unknown", |(_, name)| name.trim()).into(),
+        machine: model.unwrap_or("unknown").into(),
         cpus: std::thread::available_parallelism()?.get(),
-        memory_bytes: memory_kib * 1024,
+        memory_bytes: Meminfo::current().map_or(0, |memory| memory.mem_total),
         started: OffsetDateTime::now_utc().format(&Rfc3339)?,
     })
 }
