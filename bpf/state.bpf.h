@@ -54,7 +54,8 @@ struct vmland_cpu {
 	u64 curr_weight;	/* 0: nobody that may be preempted */
 	s32 curr_pid;
 
-	/* When the turn is over that a hand-off passes on (yield.bpf.h). */
+	/* The turn that a hand-off passes on (yield.bpf.h), scx_bpf_now(). */
+	u64 turn_start;
 	u64 turn_end;
 
 	/* A hand-off from ops.yield() to the next ops.dispatch(); 0: none. */

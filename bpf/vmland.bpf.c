@@ -72,31 +72,35 @@ static __always_inline void kick_idle_for_usersched(void)
 
 /*
  * Preempts what runs on @cpu if @t deserves the CPU more by a good measure, but
- * not before that has run for the shortest slice: who has just begun may be
- * about to sleep, as vCPUs that answer each other are.
+ * not before the turn has lasted for the shortest slice: who has just begun may
+ * be about to sleep, as vCPUs that answer each other are. It is the turn that
+ * counts, lest siblings that hand it to and fro are always those that have just
+ * begun.
  */
 static __always_inline void preempt_if_due(const struct vmland_task *t,
-					   const struct vmland_cpu *there, s32 cpu)
+					   struct vmland_cpu *there, s32 cpu)
 {
-	u64 weight = there->curr_weight, ran, vruntime;
+	u64 weight = there->curr_weight, now = scx_bpf_now(), least, vruntime;
 	struct task_struct *curr;
 
 	if (!weight)
 		return;
-	ran = scx_bpf_now() - there->curr_start;
-	vruntime = there->curr_vruntime + weighted(ran, weight);
+	vruntime = there->curr_vruntime + weighted(now - there->curr_start, weight);
 	if (!time_before(t->vruntime + vmland_slice_min_ns, vruntime))
 		return;
-	if (ran >= vmland_slice_min_ns) {
+	least = there->turn_start + vmland_slice_min_ns;
+	if (!time_before(now, least)) {
 		count(VMLAND_PREEMPT);
 		scx_bpf_kick_cpu(cpu, SCX_KICK_PREEMPT);
 		return;
 	}
+	if (!time_before(least, there->turn_end))
+		return;
+	there->turn_end = least;
 	curr = bpf_task_from_pid(there->curr_pid);
 	if (!curr)
 		return;
-	if (curr->scx.slice > vmland_slice_min_ns - ran)
-		scx_bpf_task_set_slice(curr, vmland_slice_min_ns - ran);
+	scx_bpf_task_set_slice(curr, least - now);
 	bpf_task_release(curr);
 }
 
@@ -178,7 +182,7 @@ static bool keep_prev(struct task_struct *prev, const struct line_head *best,
 		t->vruntime = here->clock;
 	}
 	scx_bpf_task_set_slice(prev, slice_ns);
-	here->turn_end = t->run_start + slice_ns;
+	turn_begin(here, t->run_start, slice_ns);
 	count(VMLAND_DISPATCH_KEPT);
 	return true;
 }
@@ -268,7 +272,7 @@ void BPF_STRUCT_OPS(vmland_running, struct task_struct *p)
 	if (here->expected_pid == p->pid)
 		count(VMLAND_HANDOFF_NEXT);
 	else
-		here->turn_end = t->run_start + p->scx.slice;
+		turn_begin(here, t->run_start, p->scx.slice);
 	here->expected_pid = 0;
 }
 

@@ -57,6 +57,12 @@ static __always_inline void yield_pay(const struct task_struct *from,
 	bound_lag(from, f, here->clock);
 }
 
+static __always_inline void turn_begin(struct vmland_cpu *here, u64 now, u64 slice)
+{
+	here->turn_start = now;
+	here->turn_end = now + slice;
+}
+
 /* What is left of the CPU's turn, in ns; 0: too little to hand on. */
 static __always_inline u64 turn_left(const struct vmland_cpu *here)
 {
