@@ -4,6 +4,7 @@
 //! | module | what it knows |
 //! | --- | --- |
 //! | [`ab`] | how schedulers are compared: the plan, the run, the statistics |
+//! | [`config`] | what each VM may have, as the administrator says |
 //! | [`guests`] | Linux guests with a load, to compare schedulers over |
 //! | [`lifetime`] | children that do not outlive us (feature `scheduler`) |
 //! | [`policy`] | which vCPU deserves a CPU next, and for how long |
@@ -12,6 +13,7 @@
 //! | [`stats`] | what a running scheduler tells about itself (feature `scheduler`) |
 
 pub mod ab;
+pub mod config;
 pub mod guests;
 #[cfg(feature = "scheduler")]
 pub mod lifetime;

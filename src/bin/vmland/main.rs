@@ -4,12 +4,14 @@
 mod ab;
 mod bench;
 mod client;
+mod config;
 mod top;
 mod vms;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use scx_vmland::config::Diagnostics;
 use scx_vmland::guests;
 use scx_vmland::preflight::exit;
 
@@ -27,6 +29,7 @@ enum Command {
     Top(top::Opts),
     Ab(Box<ab::Opts>),
     Bench(Box<bench::Opts>),
+    Config(config::Opts),
 }
 
 fn main() -> ExitCode {
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
         Command::Top(opts) => top::run(&opts),
         Command::Ab(opts) => ab::run(&opts),
         Command::Bench(opts) => bench::run(&opts),
+        Command::Config(opts) => config::run(&opts),
     };
     match done {
         Ok(()) => ExitCode::from(exit::OK),
@@ -60,7 +64,8 @@ fn exit_code(e: &anyhow::Error) -> u8 {
         e.exit_code()
     } else if let Some(e) = e.downcast_ref::<guests::workload::Error>() {
         e.exit_code()
-    } else if e.is::<ab::WrongUsage>() || e.is::<guests::spec::SpecError>() {
+    } else if e.is::<Diagnostics>() || e.is::<ab::WrongUsage>() || e.is::<guests::spec::SpecError>()
+    {
         exit::USAGE
     } else {
         exit::FAILURE

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! `vmland config check`: what is wrong with a file.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use scx_vmland::config::{Config, DEFAULT_FILE, Host, Sources};
+
+use super::{caller, this_host, warn};
+
+/// Say what is wrong with a configuration
+///
+/// Reads FILE and the *.toml files of the directory beside it that ends in .d
+/// instead of .toml, as the scheduler does. Needs neither root nor a scheduler.
+/// Exit codes: 0 right (there may be warnings); 1 wrong.
+#[derive(clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct Opts {
+    #[arg(default_value = DEFAULT_FILE)]
+    file: PathBuf,
+
+    /// Settings on top, as the scheduler takes them. May be repeated.
+    #[arg(long, value_name = "NAME-GLOB:key=value,…")]
+    vm: Vec<String>,
+
+    /// CPUs of the host that the configuration is for, if not this one.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=8192))]
+    host_cpus: Option<u32>,
+}
+
+/// The errors themselves have been told.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {}", file.display(), count(*errors, "error"))]
+struct Broken {
+    file: PathBuf,
+    errors: usize,
+}
+
+pub fn run(opts: &Opts) -> Result<()> {
+    let sources = Sources {
+        file: opts.file.clone(),
+        must_exist: true,
+        flags: opts.vm.clone(),
+        host: match opts.host_cpus {
+            Some(cpus) => Host { cpus: Some(cpus) },
+            None => this_host(),
+        },
+        caller: caller(),
+    };
+    match Config::load(&sources) {
+        Ok((config, warnings)) => {
+            warn(&warnings);
+            let rules = config.rules().iter().filter(|rule| !rule.is_for_all());
+            let rules = count(rules.count(), "rule");
+            println!("{}: {rules}, no error", opts.file.display());
+            Ok(())
+        }
+        Err(diagnostics) => {
+            eprintln!("{diagnostics}");
+            let broken = Broken {
+                file: opts.file.clone(),
+                errors: diagnostics.0.len(),
+            };
+            Err(broken.into())
+        }
+    }
+}
+
+fn count(n: usize, what: &str) -> String {
+    match n {
+        1 => format!("1 {what}"),
+        n => format!("{n} {what}s"),
+    }
+}

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! A rule of the command line: `NAME-GLOB:key=value,…`.
+
+use super::finding::{Diagnostics, Finding, Place, Source};
+use super::glob_text::Glob;
+use super::kind::{Given, Host};
+use super::matching::Match;
+use super::parse::unknown_key;
+use super::rule::Rule;
+use super::settings::Key;
+
+/// All that is wrong with it is told at once. The glob may contain colons: it
+/// ends at the last one.
+pub(super) fn parse(text: &str, host: &Host) -> Result<Rule, Diagnostics> {
+    let source = Source::Flag(text.into());
+    let place = Place {
+        source: source.clone(),
+        position: None,
+    };
+    let finding = |text| Finding {
+        place: place.clone(),
+        text,
+    };
+    let Some((glob, settings)) = text.rsplit_once(':') else {
+        let text = "expected NAME-GLOB:key=value,… such as \"web-*:weight=200,slice=5ms\"";
+        return Err(Diagnostics(vec![finding(text.into())]));
+    };
+
+    let mut errors = vec![];
+    let matches = match Glob::new(glob.trim(), None) {
+        Ok(glob) => Match::by_name(glob),
+        Err(e) => {
+            errors.push(format!("{glob:?}: {e}"));
+            Match::default()
+        }
+    };
+    let mut rule = Rule::new(source, None, matches);
+    let mut given = vec![];
+    for setting in settings.split(',') {
+        let Some((name, value)) = setting.split_once('=') else {
+            errors.push(format!("{:?}: expected key=value", setting.trim()));
+            continue;
+        };
+        let (name, value) = (name.trim(), value.trim());
+        let Some(key) = Key::named(name) else {
+            errors.push(unknown_key(name, Key::ALL.iter().map(|key| key.name())));
+            continue;
+        };
+        if given.contains(&key) {
+            errors.push(format!("{name} is given twice"));
+        }
+        given.push(key);
+        if let Err(e) = rule.set(key, &Given::Word(value), || format!("{value:?}"), host) {
+            errors.push(e);
+        }
+    }
+
+    let mut errors: Vec<_> = errors.into_iter().map(finding).collect();
+    errors.extend(rule.contradiction());
+    if errors.is_empty() {
+        Ok(rule)
+    } else {
+        Err(Diagnostics(errors))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::kind::Latency;
+
+    fn errors(text: &str) -> String {
+        let diagnostics = parse(text, &Host { cpus: Some(4) }).expect_err(text);
+        diagnostics.to_string()
+    }
+
+    #[test]
+    fn settings() {
+        let rule = parse(
+            "web:*: weight = 200, slice=5ms,slice_min=500us,latency=low,cap=2.5",
+            &Host { cpus: Some(4) },
+        )
+        .expect("right");
+        let [names, ..] = &rule.matches.globs;
+        assert_eq!(names[0].as_str(), "web:*");
+        assert_eq!(rule.settings.weight, Some(200));
+        assert_eq!(rule.settings.slice_ns, Some(5_000_000));
+        assert_eq!(rule.settings.slice_min_ns, Some(500_000));
+        assert_eq!(rule.settings.latency, Some(Latency::Low));
+        assert_eq!(rule.settings.cap_millicpus, Some(2500));
+        assert_eq!(rule.settings.cosched, None);
+    }
+
+    #[test]
+    fn what_is_wrong() {
+        for (flag, text) in [
+            ("web", "expected NAME-GLOB:key=value"),
+            ("", "expected NAME-GLOB:key=value"),
+            (":weight=1", "a glob is expected"),
+            ("web:", r#""": expected key=value"#),
+            ("web:weight", r#""weight": expected key=value"#),
+            ("web:wieght=1", r#"did you mean "weight"?"#),
+            ("web:match=x", r#"unknown key "match"; there are "weight","#),
+            (
+                "web:weight=0",
+                r#"weight = "0": expected a whole number from 1 to 10000"#,
+            ),
+            ("web:slice=5", r#"did you mean "5ms"?"#),
+            ("web:cap=5", "from 0.001 to 4 (this host's),"),
+            ("web:cap=50%", r#"did you mean "0.5"?"#),
+            ("web:weight=1,weight=2", "weight is given twice"),
+            (
+                "web:slice=1ms,slice_min=2ms",
+                "slice_min = \"2ms\" is longer than slice = \"1ms\"",
+            ),
+        ] {
+            let errors = errors(flag);
+            assert!(errors.contains(text), "{flag}: {errors}");
+            assert!(errors.starts_with(&format!("--vm '{flag}': ")), "{errors}");
+        }
+    }
+
+    #[test]
+    fn all_that_is_wrong() {
+        let errors = errors("a[:weight=0,slcie=1ms,cap=x");
+        assert_eq!(errors.lines().count(), 4, "{errors}");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn never_panics(text in ".*", near in "[a*\\[]{0,3}:((weight|slice|cap|x)=?[0-9a-z.%]{0,6},?){0,3}") {
+            let _ = parse(&text, &Host::default());
+            let _ = parse(&near, &Host::default());
+        }
+    }
+}

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Kinds of values: how each is written in a file and on the command line.
+//!
+//! | kind | in a file | on the command line | as a plain value |
+//! | --- | --- | --- | --- |
+//! | [`Number`] | `200` | `200` | the number |
+//! | [`Time`] | `"500us"` | `500us` | nanoseconds |
+//! | [`Cpus`] | `2.5` or `"2.5"` | `2.5` | thousandths of a CPU |
+//! | [`Word`] | `"low"` | `low` | an enum |
+//!
+//! Kinds are markers that carry their range as parameters; a setting's row in
+//! the table ([`super::settings`]) names one.
+
+mod cpus;
+mod number;
+mod time;
+mod word;
+
+use std::borrow::Cow;
+use std::fmt;
+
+use schemars::JsonSchema;
+use toml::de::DeValue;
+
+pub use cpus::Cpus;
+pub use number::Number;
+pub use time::Time;
+pub use word::{Cosched, Latency, Word, YieldTo};
+
+/// What is known of the host whose configuration it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Host {
+    /// CPUs online. None: not known, so that nothing is checked against it.
+    pub cpus: Option<u32>,
+}
+
+/// A value as it was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Given<'a> {
+    /// A number of a file, in decimal notation.
+    Number(Cow<'a, str>),
+    /// A string of a file.
+    Text(&'a str),
+    /// A value of the command line, where nothing has quotes.
+    Word(&'a str),
+    /// Anything else that TOML has.
+    Other,
+}
+
+impl<'a> Given<'a> {
+    pub fn of(value: &'a DeValue<'_>) -> Self {
+        match value {
+            DeValue::Integer(n) if n.radix() == 10 => Given::Number(n.as_str().into()),
+            DeValue::Integer(n) => match i128::from_str_radix(n.as_str(), n.radix()) {
+                Ok(n) => Given::Number(n.to_string().into()),
+                Err(_) => Given::Other,
+            },
+            DeValue::Float(n) => Given::Number(n.as_str().into()),
+            DeValue::String(text) => Given::Text(text),
+            _ => Given::Other,
+        }
+    }
+
+    /// What stands where a string is due.
+    fn as_text(&self) -> Option<&str> {
+        match self {
+            Given::Text(text) | Given::Word(text) => Some(text),
+            _ => None,
+        }
+    }
+}
+
+/// One kind of values.
+pub trait Kind: JsonSchema {
+    /// The value for those who act on it.
+    type Plain: Copy + fmt::Debug + PartialEq;
+
+    /// Files have it in quotes.
+    const QUOTED: bool;
+
+    /// The value, or else what was probably meant, as [`Kind::write`] has it.
+    fn read(given: &Given<'_>, host: &Host) -> Result<Self::Plain, Option<String>>;
+
+    /// What is allowed, for "expected …".
+    fn expected(host: &Host) -> String;
+
+    /// As it is written, without quotes. `read` takes it back.
+    fn write(value: Self::Plain) -> String;
+}

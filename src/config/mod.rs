@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What each VM may have, as the administrator says.
+//!
+//! ```toml
+//! [defaults]
+//! slice = "5ms"
+//!
+//! [[vm]]
+//! match = { name = "db-*", vcpus = ">=4" }
+//! weight = 400
+//! ```
+//!
+//! [`Config::load`] reads a file, those beside it and the command line's `--vm`
+//! ([`Sources`]) and checks them whole; [`Config::settings_for`] says what holds
+//! for a VM. `[defaults]` come first, whichever file they are in, then the rules in
+//! their order, then the command line; the last word counts.
+//!
+//! | file | what it knows |
+//! | --- | --- |
+//! | `settings` | the table of all settings; `table` makes types of it |
+//! | `kind/` | the kinds of values: numbers, times, CPUs, words |
+//! | `matching`, `glob_text`, `vcpus` | for which VMs a rule is |
+//! | `parse`, `flag` | rules from a file, and from the command line |
+//! | `read`, `trust` | which files are read at all |
+//! | `rule_index`, `glob_index` | the rules of a VM, found fast |
+//! | `load`, `explain` | from files and flags to a [`Config`], and from that to settings |
+//! | `finding`, `suggest` | errors and warnings: where, what, and what was meant |
+//! | `schema` | the same for editors |
+
+mod explain;
+mod finding;
+mod flag;
+mod glob_index;
+mod glob_text;
+mod kind;
+mod load;
+mod matching;
+mod parse;
+mod read;
+mod rule;
+mod rule_index;
+mod schema;
+mod settings;
+mod suggest;
+mod table;
+mod trust;
+mod vcpus;
+
+pub use explain::Explained;
+pub use finding::{Diagnostics, Finding, Place, Position, Source, Warning};
+pub use kind::{Cosched, Host, Latency, YieldTo};
+pub use load::{DEFAULT_FILE, RULES_MAX, Sources};
+pub use matching::VmFacts;
+pub use read::FILE_MAX;
+pub use rule::Rule;
+pub use schema::schema;
+pub use settings::{Key, Settings};
+pub use trust::Caller;
+
+use rule_index::RuleIndex;
+
+/// A whole and valid configuration.
+#[derive(Debug)]
+pub struct Config {
+    /// Defaults, rules, flags: later ones win.
+    rules: Vec<Rule>,
+    index: RuleIndex,
+}
+
+impl Config {
+    fn new(rules: Vec<Rule>) -> Self {
+        Self {
+            index: RuleIndex::new(&rules),
+            rules,
+        }
+    }
+
+    /// With one rule more, which comes last.
+    pub fn with(mut self, rule: Rule) -> Self {
+        self.rules.push(rule);
+        Self::new(self.rules)
+    }
+
+    /// Defaults, rules and flags, in the order in which they count.
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+}
