@@ -32,6 +32,7 @@ enum vmland_counter {
 				   share: it comes before the yielder, in turn */
 	VMLAND_YIELD_NOT_VCPU,	/* refused: one of the two is no vCPU */
 	VMLAND_YIELD_OTHER_VM,	/* refused: two VMs */
+	VMLAND_YIELD_UNWANTED,	/* refused: the VM's terms say so */
 	VMLAND_YIELD_PLAIN,	/* sched_yield(), no target */
 
 	/* Where a hand-off found its target. */
@@ -88,8 +89,25 @@ struct vmland_vm {
 	unsigned int vm_id;	/* from 1 up, never reused */
 	int tgid;		/* the process that runs it */
 	unsigned int nr_vcpus;	/* vCPU threads known */
+	unsigned int nr_wanting;	/* of these, how many wait or run */
+};
+
+/* What a VM may have, for bpf/terms.bpf.h. Written by user space alone. */
+struct vmland_terms {
+	unsigned int vm_id;	/* of another VM, or 0: nothing has been said */
+	unsigned int weight;	/* 1 to 10000; 100 is that of a VM of which nothing is said */
+	unsigned long long slice_ns;		/* 0: --slice-us */
+	unsigned long long slice_min_ns;	/* 0: --slice-us-min */
+	unsigned int flags;	/* VMLAND_TERMS_* */
 	unsigned int pad;
 };
+
+/* yield_to() between its vCPUs is refused. */
+#define VMLAND_TERMS_IGNORE_YIELD 1
+/* A vCPU of it that wakes preempts without a lead and without waiting. */
+#define VMLAND_TERMS_LATENCY_LOW 2
+/* A vCPU of it that wakes preempts nobody. */
+#define VMLAND_TERMS_LATENCY_BATCH 4
 
 /*
  * Where KVM keeps what classification reads. The scheduler must load where

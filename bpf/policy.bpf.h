@@ -18,8 +18,8 @@ static u64 policy_open;
 
 /*
  * Sends an event about @p, which has left @cpu. Returns false when the ring is
- * full. Of the framework's fields, exec_runtime is that CPU's clock here, and the
- * time from start_ts to stop_ts the length of the last run.
+ * full. Of the framework's fields, here exec_runtime is that CPU's clock, start_ts
+ * the length of the last run, stop_ts the slice, and weight that of the terms.
  */
 static bool policy_ask(struct task_struct *p, struct vmland_task *t, s32 cpu,
 		       u64 clock, u64 enq_flags)
@@ -38,8 +38,9 @@ static bool policy_ask(struct task_struct *p, struct vmland_task *t, s32 cpu,
 	get_task_info(event, p, tctx, enq_flags, cpu);
 	event->vtime = t->vruntime;
 	event->exec_runtime = clock;
-	event->start_ts = t->run_start - t->ran_ns;
-	event->stop_ts = t->run_start;
+	event->start_ts = t->ran_ns;
+	event->stop_ts = t->slice_ns;
+	event->weight = t->weight;
 	/* First, for the answer may be there at once. */
 	__sync_fetch_and_add(&policy_open, 1);
 	bpf_ringbuf_submit(event, 0);
@@ -71,7 +72,7 @@ static void policy_place(const struct dispatched_task_ctx *d)
 		bpf_iter_scx_dsq_destroy(&it);
 	}
 	if (placed) {
-		t->vruntime = d->vtime - weighted(d->slice_ns, task_weight(p));
+		t->vruntime = d->vtime - weighted(d->slice_ns, t->weight ?: 1);
 		count(VMLAND_POLICY_PLACED);
 		__sync_fetch_and_add(&nr_user_dispatches, 1);
 	} else {

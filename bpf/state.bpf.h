@@ -14,7 +14,10 @@ struct vmland_task {
 	u64 notifier;		/* the preempt notifier it was recognised by */
 	u32 vm_slot;		/* VMLAND_NO_VM: no vCPU */
 	u32 vm_id;		/* the slot may have a new owner since */
+	u64 weight;		/* terms in force (terms.bpf.h) */
+	u64 slice_ns;
 	bool yielded;		/* left the CPU by ops.yield() */
+	bool wants;		/* a vCPU that waits or runs, and counted as such */
 };
 
 struct {
@@ -52,6 +55,7 @@ struct vmland_cpu {
 	u64 curr_vruntime;
 	u64 curr_start;
 	u64 curr_weight;	/* 0: nobody that may be preempted */
+	u64 curr_slice_min;	/* ns */
 	s32 curr_pid;
 
 	/* The turn that a hand-off passes on (yield.bpf.h), scx_bpf_now(). */

@@ -58,9 +58,42 @@ struct task_struct___kvm {
 
 static u32 last_vm_id;
 
+/* How many vCPUs wait or run, and how many VMs have such. */
+static u64 vcpus_wanting, vms_wanting;
+
 static __always_inline struct vmland_vm *vm_state(u32 slot)
 {
 	return bpf_map_lookup_elem(&vmland_vms, &slot);
+}
+
+static __always_inline void vcpu_wants(struct vmland_task *t)
+{
+	struct vmland_vm *vm;
+
+	if (t->wants || !is_vcpu(t))
+		return;
+	vm = vm_state(t->vm_slot);
+	if (!vm)
+		return;
+	t->wants = true;
+	__sync_fetch_and_add(&vcpus_wanting, 1);
+	if (!__sync_fetch_and_add(&vm->nr_wanting, 1))
+		__sync_fetch_and_add(&vms_wanting, 1);
+}
+
+static __always_inline void vcpu_rests(struct vmland_task *t)
+{
+	struct vmland_vm *vm;
+
+	if (!t->wants)
+		return;
+	t->wants = false;
+	__sync_fetch_and_sub(&vcpus_wanting, 1);
+	vm = vm_state(t->vm_slot);
+	/* A VM that KVM has destroyed has lost its id, but not yet its numbers. */
+	if (vm && (vm->vm_id == t->vm_id || !vm->vm_id) &&
+	    __sync_fetch_and_sub(&vm->nr_wanting, 1) == 1)
+		__sync_fetch_and_sub(&vms_wanting, 1);
 }
 
 static void tell_policy(u64 what, const struct task_struct *p,
@@ -104,6 +137,10 @@ static u32 vm_take_slot(u64 kvm, s32 tgid)
 		vm->cpu_ns = vm->pause_exits = 0;
 		vm->yields_asked = vm->yields_honoured = 0;
 		vm->nr_vcpus = 0;
+		if (vm->nr_wanting) {
+			vm->nr_wanting = 0;
+			__sync_fetch_and_sub(&vms_wanting, 1);
+		}
 		vm->tgid = tgid;
 		vm->vm_id = id;
 		if (!bpf_map_update_elem(&vmland_vm_slots, &kvm, &slot, BPF_NOEXIST))
@@ -123,6 +160,7 @@ static void vcpu_forget(struct task_struct *p, struct vmland_task *t)
 	struct vmland_vm *vm = vm_state(t->vm_slot);
 	s32 pid = p->pid;
 
+	vcpu_rests(t);
 	if (vm && vm->vm_id == t->vm_id &&
 	    __sync_fetch_and_sub(&vm->nr_vcpus, 1) == 1)
 		vm_release(t->vm_slot, vm);

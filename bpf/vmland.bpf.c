@@ -7,13 +7,15 @@
  *                    all else: a line (vtime.bpf.h)
  *   ops.yield        note a directed yield (yield.bpf.h)
  *   ops.dispatch     hand-off, user scheduler, earliest deadline
- *   ops.running/stopping   charge (vtime.bpf.h), classify (vcpu.bpf.h)
+ *   ops.running/stopping   charge (vtime.bpf.h), classify (vcpu.bpf.h),
+ *                look at the terms anew (terms.bpf.h)
  */
 #include "framework.bpf.h"
 #include "intf.h"
 #include "counters.bpf.h"
 #include "state.bpf.h"
 #include "vcpu.bpf.h"
+#include "terms.bpf.h"
 #include "vtime.bpf.h"
 #include "yield.bpf.h"
 #include "policy.bpf.h"
@@ -81,15 +83,16 @@ static __always_inline void preempt_if_due(const struct vmland_task *t,
 					   struct vmland_cpu *there, s32 cpu)
 {
 	u64 weight = there->curr_weight, now = scx_bpf_now(), least, vruntime;
+	bool at_once = terms_say(t, VMLAND_TERMS_LATENCY_LOW);
 	struct task_struct *curr;
 
-	if (!weight)
+	if (!weight || terms_say(t, VMLAND_TERMS_LATENCY_BATCH))
 		return;
 	vruntime = there->curr_vruntime + weighted(now - there->curr_start, weight);
-	if (!time_before(t->vruntime + vmland_slice_min_ns, vruntime))
+	if (!time_before(t->vruntime + (at_once ? 0 : vmland_slice_min_ns), vruntime))
 		return;
-	least = there->turn_start + vmland_slice_min_ns;
-	if (!time_before(now, least)) {
+	least = there->turn_start + there->curr_slice_min;
+	if (at_once || !time_before(now, least)) {
 		count(VMLAND_PREEMPT);
 		scx_bpf_kick_cpu(cpu, SCX_KICK_PREEMPT);
 		return;
@@ -128,19 +131,23 @@ void BPF_STRUCT_OPS(vmland_enqueue, struct task_struct *p, u64 enq_flags)
 		return;
 	}
 	vcpu_classify(p, t);
-	bound_lag(p, t, there->clock);
+	vcpu_wants(t);
+	/* Who yields has paid for a place in line, which new terms would move. */
+	if (!yielded)
+		terms_refresh(p, t);
+	bound_lag(t, there->clock);
 
-	expired = !wakeup && !yielded && t->ran_ns >= slice_ns;
+	expired = !wakeup && !yielded && t->ran_ns >= t->slice_ns;
 	if (expired && is_vcpu(t) && !is_pinned(p) &&
 	    policy_ask(p, t, cpu, there->clock, enq_flags)) {
-		scx_bpf_dsq_insert_vtime(p, PARKED_DSQ, slice_ns,
-					 deadline(p, t) + slice_vtime(p), enq_flags);
+		scx_bpf_dsq_insert_vtime(p, PARKED_DSQ, t->slice_ns,
+					 deadline(t) + slice_vtime(t), enq_flags);
 		/* One that may run @p serves both: the user scheduler, then @p. */
 		if (!kick_idle(p))
 			kick_idle_for_usersched();
 		return;
 	}
-	scx_bpf_dsq_insert_vtime(p, line_of(p, cpu), slice_ns, deadline(p, t), enq_flags);
+	scx_bpf_dsq_insert_vtime(p, line_of(p, cpu), t->slice_ns, deadline(t), enq_flags);
 	__sync_fetch_and_add(&nr_kernel_dispatches, 1);
 
 	if (!kick_idle(p) && wakeup)
@@ -170,19 +177,20 @@ static bool keep_prev(struct task_struct *prev, const struct line_head *best,
 		return false;
 	charge(prev, t, scx_bpf_now());
 	if (best->found) {
-		least = best->vruntime - slice_vtime(prev) -
+		least = best->vruntime - slice_vtime(t) -
 			DEBT_SLICES * (best->deadline - best->vruntime);
 		if (time_before(t->vruntime, least))
 			t->vruntime = least;
-		if (!time_before(deadline(prev, t), best->deadline))
+		if (!time_before(deadline(t), best->deadline))
 			return false;
 		clock_advance(here, time_before(best->vruntime, t->vruntime) ?
 			      best->vruntime : t->vruntime);
 	} else if (time_after(t->vruntime, here->clock)) {
 		t->vruntime = here->clock;
 	}
-	scx_bpf_task_set_slice(prev, slice_ns);
-	turn_begin(here, t->run_start, slice_ns);
+	terms_refresh(prev, t);
+	scx_bpf_task_set_slice(prev, t->slice_ns);
+	turn_begin(here, t->run_start, t->slice_ns);
 	count(VMLAND_DISPATCH_KEPT);
 	return true;
 }
@@ -260,14 +268,17 @@ void BPF_STRUCT_OPS(vmland_running, struct task_struct *p)
 		here->curr_weight = 0;
 		return;
 	}
-	bound_lag(p, t, here->clock);
+	vcpu_wants(t);
+	terms_refresh(p, t);
+	bound_lag(t, here->clock);
 	if (here->from_line) {
 		here->from_line = false;
 		clock_advance(here, t->vruntime);
 	}
 	here->curr_vruntime = t->vruntime;
 	here->curr_start = t->run_start;
-	here->curr_weight = task_weight(p);
+	here->curr_weight = t->weight;
+	here->curr_slice_min = slice_min_of(t);
 	here->curr_pid = p->pid;
 	if (here->expected_pid == p->pid)
 		count(VMLAND_HANDOFF_NEXT);
@@ -286,6 +297,8 @@ void BPF_STRUCT_OPS(vmland_stopping, struct task_struct *p, bool runnable)
 	here->curr_weight = 0;
 	charge(p, t, scx_bpf_now());
 	vcpu_classify(p, t);
+	if (!runnable)
+		vcpu_rests(t);
 }
 
 bool BPF_STRUCT_OPS(vmland_yield, struct task_struct *from, struct task_struct *to)
@@ -298,7 +311,7 @@ bool BPF_STRUCT_OPS(vmland_yield, struct task_struct *from, struct task_struct *
 	if (!is_usersched_task(from)) {
 		charge(from, f, scx_bpf_now());
 		if (!to)
-			yield_plain(from, f, here);
+			yield_plain(f, here);
 		else if (!yield_directed(from, f, to, here))
 			return false;
 	}
@@ -325,6 +338,8 @@ s32 BPF_STRUCT_OPS(vmland_init_task, struct task_struct *p,
 	if (!t)
 		return -ENOMEM;
 	t->vm_slot = VMLAND_NO_VM;
+	t->weight = 100;
+	t->slice_ns = slice_ns;
 	return ____rustland_init_task(ctx, p, args);
 }
 

@@ -31,33 +31,20 @@
 /* Largest debt, in slices of the task. */
 #define DEBT_SLICES 3
 
-/*
- * Least lead with which a waking task preempts a running one, and least time
- * that the running one has had by then, in ns. Set by user space after load;
- * the slice is the framework's slice_ns.
- */
-volatile u64 vmland_slice_min_ns = 2000000;
-
-static __always_inline u64 task_weight(const struct task_struct *p)
-{
-	return p->scx.weight ?: 100;
-}
-
 /* @ns of CPU time as vruntime of a task of @weight */
 static __always_inline u64 weighted(u64 ns, u64 weight)
 {
 	return ns * 100 / weight;
 }
 
-static __always_inline u64 slice_vtime(const struct task_struct *p)
+static __always_inline u64 slice_vtime(const struct vmland_task *t)
 {
-	return weighted(slice_ns, task_weight(p));
+	return weighted(t->slice_ns, t->weight ?: 1);
 }
 
-static __always_inline u64 deadline(const struct task_struct *p,
-				    const struct vmland_task *t)
+static __always_inline u64 deadline(const struct vmland_task *t)
 {
-	return t->vruntime + slice_vtime(p);
+	return t->vruntime + slice_vtime(t);
 }
 
 static __always_inline void clock_advance(struct vmland_cpu *here, u64 to)
@@ -66,10 +53,9 @@ static __always_inline void clock_advance(struct vmland_cpu *here, u64 to)
 		here->clock = to;
 }
 
-static __always_inline void bound_lag(const struct task_struct *p,
-				      struct vmland_task *t, u64 clock)
+static __always_inline void bound_lag(struct vmland_task *t, u64 clock)
 {
-	u64 slice = slice_vtime(p);
+	u64 slice = slice_vtime(t);
 	u64 least = clock - slice, most = clock + DEBT_SLICES * slice;
 
 	if (time_before(t->vruntime, least))
@@ -89,7 +75,7 @@ static __always_inline void charge(const struct task_struct *p,
 
 	t->run_start = now;
 	t->ran_ns += ns;
-	t->vruntime += weighted(ns, task_weight(p));
+	t->vruntime += weighted(ns, t->weight ?: 1);
 	if (!is_vcpu(t))
 		return;
 	vm = vm_state(t->vm_slot);

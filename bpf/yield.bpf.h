@@ -37,24 +37,23 @@
 #define HANDOFF_MIN_NS (100 * 1000ULL)
 
 /* sched_yield(): behind everybody of the same weight, once. */
-static __always_inline void yield_plain(struct task_struct *p, struct vmland_task *t,
+static __always_inline void yield_plain(struct vmland_task *t,
 					const struct vmland_cpu *here)
 {
-	u64 last = here->clock + slice_vtime(p);
+	u64 last = here->clock + slice_vtime(t);
 
 	count(VMLAND_YIELD_PLAIN);
 	if (time_before(t->vruntime, last))
 		t->vruntime = last;
 }
 
-static __always_inline void yield_pay(const struct task_struct *from,
-				      struct vmland_task *f,
-				      const struct vmland_task *t,
+/* At least to @least, as far as a debt may go. */
+static __always_inline void yield_pay(struct vmland_task *f, u64 least,
 				      const struct vmland_cpu *here)
 {
-	if (time_before_eq(f->vruntime, t->vruntime))
-		f->vruntime = t->vruntime + 1;
-	bound_lag(from, f, here->clock);
+	if (time_before(f->vruntime, least))
+		f->vruntime = least;
+	bound_lag(f, here->clock);
 }
 
 static __always_inline void turn_begin(struct vmland_cpu *here, u64 now, u64 slice)
@@ -98,11 +97,17 @@ static bool yield_directed(struct task_struct *from, struct vmland_task *f,
 		return false;
 	}
 
+	if (terms_say(f, VMLAND_TERMS_IGNORE_YIELD)) {
+		count(VMLAND_YIELD_UNWANTED);
+		return false;
+	}
 	__sync_fetch_and_add(&vm->yields_honoured, 1);
 	in_turn = !turn_left(here) ||
-		  time_after(t->vruntime, here->clock + HANDOFF_SLICES * slice_vtime(to));
-	yield_pay(from, f, t, here);
+		  time_after(t->vruntime, here->clock + HANDOFF_SLICES * slice_vtime(t));
+	yield_pay(f, t->vruntime + 1, here);
 	if (in_turn) {
+		/* Behind where the target stands in line, which has a grace if parked. */
+		yield_pay(f, to->scx.dsq_vtime + 1 - slice_vtime(f), here);
 		count(VMLAND_YIELD_IN_TURN);
 	} else {
 		count(VMLAND_YIELD_HONOURED);

@@ -5,9 +5,9 @@
 //! 100/weight, and is served by *deadline*, the vruntime at which it will have
 //! had one slice more; ties go to whoever came first. A CPU's *clock* is the
 //! vruntime that those who compete for it have come to; a vCPU arrives with that
-//! of the CPU it left. Nobody's lag behind or ahead of it exceeds a bound ([`Tunables::lag_bounds`]), so that a sleeper collects no
-//! more than one slice of credit, and a debt (of a vCPU that yielded, say) is
-//! forgotten once it is that old.
+//! of the CPU it left. Nobody's lag behind or ahead of it exceeds a bound
+//! ([`lag_bounds`]), so that a sleeper collects no more than one slice of credit,
+//! and a debt (of a vCPU that yielded, say) is forgotten once it is that old.
 //!
 //! vCPUs are grouped by VM: the policy knows which vCPU is whose, counts what
 //! each VM was given, and forgets a VM with its last vCPU.
@@ -26,20 +26,11 @@ pub const DEFAULT_WEIGHT: u64 = 100;
 /// Largest debt, in slices of the vCPU. `bpf/vtime.bpf.h` bounds it alike.
 pub const DEBT_SLICES: u64 = 3;
 
-/// What an administrator may set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tunables {
-    /// Time slice of a vCPU, in ns.
-    pub slice_ns: u64,
-}
-
-impl Tunables {
-    /// Most that a vCPU of `weight` may lag behind and be ahead of the clock, as
-    /// virtual times: one slice of credit, [`DEBT_SLICES`] slices of debt.
-    pub fn lag_bounds(&self, weight: u64) -> (u64, u64) {
-        let slice = weighted(self.slice_ns, weight);
-        (slice, DEBT_SLICES * slice)
-    }
+/// Most that a vCPU may lag behind and be ahead of the clock, as virtual times: one
+/// slice of credit, [`DEBT_SLICES`] slices of debt.
+pub fn lag_bounds(slice_ns: u64, weight: u64) -> (u64, u64) {
+    let slice = weighted(slice_ns, weight);
+    (slice, DEBT_SLICES * slice)
 }
 
 /// `ns` of CPU time as vruntime of a task of `weight`.
@@ -54,8 +45,11 @@ pub type VmId = u32;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Arrival {
     pub pid: i32,
-    /// `p->scx.weight`: 100 at nice 0.
+    /// Its part of its VM's weight, as `bpf/terms.bpf.h` finds it; 100 for an
+    /// ordinary task at nice 0.
     pub weight: u64,
+    /// Time slice, in ns, as its VM's settings have it.
+    pub slice_ns: u64,
     /// After it has paid for what it ran.
     pub vruntime: u64,
     /// The vruntime that those who compete for its CPU have come to.
@@ -85,7 +79,6 @@ pub struct VmAccount {
 }
 
 pub struct Policy {
-    tunables: Tunables,
     waiting: BinaryHeap<Waiting>,
     arrivals: u64,
     vm_of: HashMap<i32, VmId>,
@@ -94,9 +87,8 @@ pub struct Policy {
 
 impl Policy {
     /// A policy that does not allocate up to `capacity` vCPUs.
-    pub fn new(tunables: Tunables, capacity: usize) -> Self {
+    pub fn new(capacity: usize) -> Self {
         Self {
-            tunables,
             waiting: BinaryHeap::with_capacity(capacity),
             arrivals: 0,
             vm_of: HashMap::with_capacity(capacity),
@@ -137,8 +129,8 @@ impl Policy {
         {
             account.served_ns += arrival.ran_ns;
         }
-        let slice_ns = self.tunables.slice_ns;
-        let vruntime = self.bound_lag(&arrival);
+        let slice_ns = arrival.slice_ns;
+        let vruntime = bound_lag(&arrival);
         self.waiting.push(Waiting {
             arrived: self.arrivals,
             decision: Decision {
@@ -164,18 +156,18 @@ impl Policy {
     pub fn waiting(&self) -> usize {
         self.waiting.len()
     }
+}
 
-    fn bound_lag(&self, arrival: &Arrival) -> u64 {
-        let (credit, debt) = self.tunables.lag_bounds(arrival.weight);
-        let least = arrival.clock.wrapping_sub(credit);
-        let most = arrival.clock.wrapping_add(debt);
-        if after(least, arrival.vruntime) {
-            least
-        } else if after(arrival.vruntime, most) {
-            most
-        } else {
-            arrival.vruntime
-        }
+fn bound_lag(arrival: &Arrival) -> u64 {
+    let (credit, debt) = lag_bounds(arrival.slice_ns, arrival.weight);
+    let least = arrival.clock.wrapping_sub(credit);
+    let most = arrival.clock.wrapping_add(debt);
+    if after(least, arrival.vruntime) {
+        least
+    } else if after(arrival.vruntime, most) {
+        most
+    } else {
+        arrival.vruntime
     }
 }
 

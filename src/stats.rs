@@ -48,6 +48,8 @@ pub struct Metrics {
     pub yield_not_vcpu: u64,
     #[stat(desc = "Directed yields refused: two VMs")]
     pub yield_other_vm: u64,
+    #[stat(desc = "Directed yields refused: the VM's settings say so")]
+    pub yield_unwanted: u64,
     #[stat(desc = "Calls of sched_yield()")]
     pub yield_plain: u64,
     #[stat(desc = "Hand-offs whose target waited in the shared line")]

@@ -3,10 +3,9 @@
 //! with several CPUs, and checks what the policy promises.
 
 use proptest::prelude::*;
-use scx_vmland::policy::{Arrival, DEFAULT_WEIGHT, Policy, Tunables, weighted};
+use scx_vmland::policy::{Arrival, DEFAULT_WEIGHT, Policy, lag_bounds, weighted};
 
 const SLICE_NS: u64 = 5_000_000;
-const TUNABLES: Tunables = Tunables { slice_ns: SLICE_NS };
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Task {
@@ -45,7 +44,7 @@ impl Host {
             ..Task::default()
         };
         let mut host = Self {
-            policy: Policy::new(TUNABLES, weights.len()),
+            policy: Policy::new(weights.len()),
             tasks: weights.iter().map(task).collect(),
             clock: 0,
         };
@@ -64,6 +63,7 @@ impl Host {
         self.policy.enqueue(Arrival {
             pid: pid as i32,
             weight: task.weight,
+            slice_ns: SLICE_NS,
             vruntime: task.vruntime,
             clock: self.clock,
             ran_ns,
@@ -157,7 +157,7 @@ proptest! {
         clock in 0u64..u64::MAX / 4,
     ) {
         for (pid, (&weight, &vruntime)) in weights.iter().zip(&vruntimes).enumerate() {
-            let (credit, debt) = TUNABLES.lag_bounds(weight);
+            let (credit, debt) = lag_bounds(SLICE_NS, weight);
             let mut one = Policy::new(TUNABLES, 1);
             one.enqueue(Arrival { pid: pid as i32, weight, vruntime, clock, ran_ns: 0, generation: 0 });
             let decision = one.take().expect("it went in");

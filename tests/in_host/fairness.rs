@@ -22,7 +22,7 @@ fn cpus_used<const N: usize>(read: impl Fn() -> [u64; N], span_ms: u64) -> [f64;
 #[ignore = "needs a sched_ext host with KVM"]
 fn equal_guests_get_equal_time() {
     let _scheduler = Scheduler::start(&[]);
-    let (a, b) = (Guest::start("a", "lock", 2), Guest::start("b", "lock", 2));
+    let [a, b] = Guest::start_all([("a", "lock", 2), ("b", "lock", 2)]);
     let [used_a, used_b] = cpus_used(|| [a.cpu_ns(), b.cpu_ns()], 20_000);
     println!("CPUs used: {used_a:.3} {used_b:.3}");
     let ratio = used_a / used_b;
@@ -37,7 +37,7 @@ fn equal_guests_get_equal_time() {
 #[ignore = "needs a sched_ext host with KVM"]
 fn a_host_task_gets_its_share_beside_four_vcpus() {
     let _scheduler = Scheduler::start(&[]);
-    let _guests = [Guest::start("a", "cpu", 2), Guest::start("b", "cpu", 2)];
+    let _guests = Guest::start_all([("a", "cpu", 2), ("b", "cpu", 2)]);
     let (plain, nice) = (Hog::start(BOTH, 0), Hog::start(BOTH, 10));
     sleep(ms(2_000));
     let [plain, nice] = cpus_used(|| [plain.cpu_ns(), nice.cpu_ns()], 15_000);
@@ -103,7 +103,7 @@ fn weights_hold_where_affinity_parts_the_host() {
 #[ignore = "needs a sched_ext host with KVM"]
 fn a_stopped_policy_stalls_nobody() {
     let mut scheduler = Scheduler::start(&[]);
-    let (a, b) = (Guest::start("a", "lock", 2), Guest::start("b", "lock", 2));
+    let [a, b] = Guest::start_all([("a", "lock", 2), ("b", "lock", 2)]);
     let (work_a, work_b) = (a.count(), b.count());
     scheduler.signal("STOP");
     let [used_a, used_b] = cpus_used(|| [a.cpu_ns(), b.cpu_ns()], 3_000);

@@ -11,6 +11,7 @@ mod classify;
 mod compare;
 mod fairness;
 mod rig;
+mod settings;
 mod survive;
 mod trace;
 mod yield_to;

@@ -9,7 +9,7 @@ use crate::rig::{Guest, Scheduler, ms, sched_ext_state, wait_for};
 #[test]
 #[ignore = "needs a sched_ext host with KVM"]
 fn attach_and_detach_twenty_times() {
-    let (a, b) = (Guest::start("a", "lock", 2), Guest::start("b", "tlb", 2));
+    let [a, b] = Guest::start_all([("a", "lock", 2), ("b", "tlb", 2)]);
     for _ in 0..20 {
         let scheduler = Scheduler::start(&[]);
         sleep(ms(200));
@@ -22,7 +22,7 @@ fn attach_and_detach_twenty_times() {
 #[test]
 #[ignore = "needs a sched_ext host with KVM"]
 fn killed_with_guests_running() {
-    let (a, b) = (Guest::start("a", "lock", 2), Guest::start("b", "tlb", 2));
+    let [a, b] = Guest::start_all([("a", "lock", 2), ("b", "tlb", 2)]);
     let scheduler = Scheduler::start(&[]);
     sleep(ms(1_000));
     scheduler.signal("KILL");

@@ -86,7 +86,7 @@ fn answers_first(events: &[Event]) -> Vec<Event> {
 
 fn check(load: &str) {
     let _scheduler = Scheduler::start(&[]);
-    let _guests = [Guest::start("a", load, 2), Guest::start("b", load, 2)];
+    let _guests = Guest::start_all([("a", load, 2), ("b", load, 2)]);
     let tally = tally(&answers_first(&record(ms(8_000))));
     println!("{load}: {tally:?}");
     assert!(tally.asked > 200, "too few yields to judge: {tally:?}");

@@ -7,6 +7,7 @@ mod metrics;
 mod opts;
 mod refusal;
 mod scheduler;
+mod settings;
 
 // The framework's connector looks for these two at the crate's root.
 mod bpf_intf {
@@ -62,6 +63,14 @@ fn run(opts: &Opts) -> Result<u8> {
         return Ok(exit::OK);
     }
 
+    let sources = opts.sources();
+    let config = match settings::load(&sources) {
+        Ok(config) => config,
+        Err(errors) => {
+            error!("{errors}");
+            return Ok(exit::USAGE);
+        }
+    };
     match preflight::check("/".as_ref()) {
         Ok(host) => info!("{}, Linux {}", version(), host.release),
         Err(refusal) => {
@@ -69,10 +78,11 @@ fn run(opts: &Opts) -> Result<u8> {
             return Ok(refusal.exit_code());
         }
     }
+    let settings = settings::follow(config, sources)?;
     if let Some(sec) = opts.stats {
         std::thread::spawn(move || metrics::monitor(Duration::from_secs_f64(sec)));
     }
-    match scheduler::run(opts)? {
+    match scheduler::run(opts, settings)? {
         Ended::Stopped => Ok(exit::OK),
         Ended::Refused => Ok(exit::SOFTWARE),
         Ended::Ejected => Ok(exit::SOFTWARE),

@@ -54,6 +54,7 @@ fn read(maps: &Maps) -> Result<Metrics> {
         yield_in_turn: c(vmland_counter_VMLAND_YIELD_IN_TURN)?,
         yield_not_vcpu: c(vmland_counter_VMLAND_YIELD_NOT_VCPU)?,
         yield_other_vm: c(vmland_counter_VMLAND_YIELD_OTHER_VM)?,
+        yield_unwanted: c(vmland_counter_VMLAND_YIELD_UNWANTED)?,
         yield_plain: c(vmland_counter_VMLAND_YIELD_PLAIN)?,
         handoff_line: c(vmland_counter_VMLAND_HANDOFF_LINE)?,
         handoff_parked: c(vmland_counter_VMLAND_HANDOFF_PARKED)?,
@@ -105,7 +106,8 @@ fn read(maps: &Maps) -> Result<Metrics> {
     Ok(metrics)
 }
 
-fn lookup<T: Plain + Copy>(map: &MapHandle, key: &[u8]) -> Result<Option<T>> {
+/// The value of `key`; None if there is none.
+pub fn lookup<T: Plain + Copy>(map: &MapHandle, key: &[u8]) -> Result<Option<T>> {
     let Some(bytes) = map.lookup(key, MapFlags::ANY)? else {
         return Ok(None);
     };

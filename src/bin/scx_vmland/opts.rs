@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The command line.
 
+use std::path::PathBuf;
+
 use clap::Parser;
 use scx_utils::libbpf_clap_opts::LibbpfOpts;
+use scx_vmland::config::{DEFAULT_FILE, Sources};
 
 /// A sched_ext scheduler for KVM hosts that honours yield_to
 ///
@@ -17,6 +20,10 @@ use scx_utils::libbpf_clap_opts::LibbpfOpts;
 /// space; all else is decided in BPF by the same rule. A vCPU that yields pays to
 /// just past its target, and the target is given nothing, so that spinning
 /// earns a VM no CPU time.
+///
+/// VMs compete with each other by weight, however many vCPUs they have. Weights,
+/// slices and more can be set for each by name, in a file or with --vm; SIGHUP
+/// makes the scheduler read the file anew.
 ///
 /// Exit codes: 0 stopped; 1 failed; 64 wrong usage; 69 this host cannot run it;
 /// 70 rejected or ejected by the kernel; 75 another scheduler is attached;
@@ -34,6 +41,17 @@ pub struct Opts {
     #[arg(short = 'S', long, value_name = "USEC", default_value_t = 2_000,
           value_parser = clap::value_parser!(u64).range(0..=100_000))]
     pub slice_us_min: u64,
+
+    /// What each VM may have; further files are in the directory of the same name
+    /// with the ending .d. "vmland config check" checks it. [default:
+    /// /etc/scx_vmland/config.toml, if there is one]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Settings for VMs of such names, on top of the file's, such as
+    /// 'db-*:weight=400,latency=low'. May be repeated.
+    #[arg(long, value_name = "NAME-GLOB:key=value,…")]
+    pub vm: Vec<String>,
 
     /// Only schedule tasks that asked for it with sched_setscheduler(2) and
     /// SCHED_EXT. vCPUs are found among those only.
@@ -67,6 +85,18 @@ pub struct Opts {
 
     #[command(flatten, next_help_heading = "Libbpf options")]
     pub libbpf: LibbpfOpts,
+}
+
+impl Opts {
+    /// Where the configuration comes from.
+    pub fn sources(&self) -> Sources {
+        Sources {
+            file: self.config.clone().unwrap_or_else(|| DEFAULT_FILE.into()),
+            must_exist: self.config.is_some(),
+            flags: self.vm.clone(),
+            ..Sources::default()
+        }
+    }
 }
 
 fn seconds(text: &str) -> Result<f64, String> {

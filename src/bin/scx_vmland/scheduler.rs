@@ -2,17 +2,18 @@
 //! The scheduling loop: drain events, ask the policy, dispatch.
 
 use std::mem::MaybeUninit;
+use std::sync::mpsc::Sender;
 
 use anyhow::{Context, Result};
 use libbpf_rs::{MapHandle, OpenObject};
 use log::{error, info, warn};
 use scx_stats::prelude::StatsServer;
-use scx_vmland::policy::{Arrival, Decision, Policy, Tunables, VmId};
+use scx_vmland::policy::{Arrival, Decision, Policy, VmId};
 
 use crate::bpf::{BpfScheduler, DispatchedTask, QueuedTask, RL_CPU_ANY};
 use crate::bpf_intf::{VMLAND_EVENT_VCPU_GONE, VMLAND_EVENT_VCPU_SEEN};
 use crate::opts::Opts;
-use crate::{kvm, metrics, refusal};
+use crate::{kvm, metrics, refusal, settings};
 
 /// vCPUs that the policy can hold without allocating.
 const CAPACITY: usize = 16_384;
@@ -29,7 +30,7 @@ pub enum Ended {
     Restart,
 }
 
-pub fn run(opts: &Opts) -> Result<Ended> {
+pub fn run(opts: &Opts, settings: Sender<settings::Maps>) -> Result<Ended> {
     let maps = metrics::SharedMaps::default();
     // Threads first: once attached, this process can start no more.
     let stats = metrics::serve(maps.clone())?;
@@ -42,6 +43,7 @@ pub fn run(opts: &Opts) -> Result<Ended> {
     let scheduler = Scheduler::new(opts, bpf, stats)?;
     let _ = maps.set(scheduler.metrics_maps()?);
     let _ = kvm.send(scheduler.kvm_maps()?);
+    let _ = settings.send(scheduler.settings_maps()?);
     info!("attached");
     scheduler.run()
 }
@@ -74,12 +76,9 @@ impl<'a> Scheduler<'a> {
         let data = bpf.skel.maps.data_data.as_mut().context("no .data map")?;
         data.vmland_slice_min_ns = opts.slice_us_min * 1_000;
 
-        let tunables = Tunables {
-            slice_ns: opts.slice_us * 1_000,
-        };
         Ok(Self {
             bpf,
-            policy: Policy::new(tunables, CAPACITY),
+            policy: Policy::new(CAPACITY),
             _stats: stats,
         })
     }
@@ -101,6 +100,15 @@ impl<'a> Scheduler<'a> {
             vm_slots: MapHandle::try_from(&maps.vmland_vm_slots)?,
             vms: MapHandle::try_from(&maps.vmland_vms)?,
             pauses: MapHandle::try_from(&maps.vmland_pauses)?,
+        })
+    }
+
+    fn settings_maps(&self) -> Result<settings::Maps> {
+        let maps = &self.bpf.skel.maps;
+        Ok(settings::Maps {
+            vm_slots: MapHandle::try_from(&maps.vmland_vm_slots)?,
+            vms: MapHandle::try_from(&maps.vmland_vms)?,
+            terms: MapHandle::try_from(&maps.vmland_terms)?,
         })
     }
 
@@ -157,9 +165,10 @@ fn arrival(task: &QueuedTask) -> Arrival {
     Arrival {
         pid: task.pid,
         weight: task.weight,
+        slice_ns: task.stop_ts,
         vruntime: task.vtime,
         clock: task.exec_runtime,
-        ran_ns: task.stop_ts.saturating_sub(task.start_ts),
+        ran_ns: task.start_ts,
         generation: task.enq_cnt,
     }
 }

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What is set for a VM takes effect, and can be changed while it runs.
+
+use std::fs;
+use std::thread::sleep;
+use std::time::Duration;
+
+use crate::rig::{GUEST_CPUS, Guest, Scheduler, ms, vmland_vms, wait_for};
+use crate::trace::{Event, record};
+
+const CONFIG: &str = "/tmp/config.toml";
+
+fn start_with(config: &str) -> Scheduler {
+    fs::write(CONFIG, config).expect("/tmp is writable");
+    Scheduler::start(&["--config", CONFIG])
+}
+
+/// Has the scheduler read `config`, which is in force when this returns.
+fn reload(scheduler: &Scheduler, config: &str, says: &str) {
+    let before = scheduler.log().matches(says).count();
+    fs::write(CONFIG, config).expect("/tmp is writable");
+    scheduler.signal("HUP");
+    wait_for("the configuration to be read", ms(5_000), || {
+        scheduler.log().matches(says).count() > before
+    });
+    sleep(ms(500));
+}
+
+/// Of the CPU time that all guests got in `span`, the part of each.
+fn shares<const N: usize>(guests: &[Guest; N], span: Duration) -> [f64; N] {
+    let read = || guests.each_ref().map(Guest::cpu_ns);
+    let before = read();
+    sleep(span);
+    let after = read();
+    let used: [f64; N] = std::array::from_fn(|i| (after[i] - before[i]) as f64);
+    let total: f64 = used.iter().sum();
+    let all = span.as_nanos() as f64 * GUEST_CPUS as f64;
+    assert!(total > 0.9 * all, "CPUs stood idle");
+    println!("shares: {:.3?}", used.map(|ns| ns / total));
+    used.map(|ns| ns / total)
+}
+
+fn assert_near<const N: usize>(shares: [f64; N], ideal: [f64; N], part: f64) {
+    for (is, should) in shares.iter().zip(ideal) {
+        assert!(
+            (is / should - 1.0).abs() <= part,
+            "{shares:.3?}, expected {ideal:.3?}"
+        );
+    }
+}
+
+#[test]
+#[ignore = "needs a sched_ext host with KVM"]
+fn weights_are_kept_and_change_while_vms_run() {
+    const WEIGHTS: &str = "[[vm]]\nmatch = { name = \"b\" }\nweight = 200\n\
+                           [[vm]]\nmatch = { name = \"c\" }\nweight = 400\n";
+    let mut scheduler = start_with(WEIGHTS);
+    let guests = Guest::start_all(["a", "b", "c"].map(|name| (name, "cpu", 2)));
+    let ideal = [1.0 / 7.0, 2.0 / 7.0, 4.0 / 7.0];
+    assert_near(shares(&guests, ms(8_000)), ideal, 0.03);
+
+    // A broken file leaves what is in force, and says where it is broken.
+    let broken = "[[vm]]\nmatch = { name = \"b\" }\nwieght = 1\n";
+    reload(&scheduler, broken, "stays as it was");
+    let log = scheduler.log();
+    assert!(log.contains(":3:") && log.contains("weight"), "{log}");
+    assert_near(shares(&guests, ms(4_000)), ideal, 0.05);
+
+    reload(&scheduler, "", "read anew");
+    assert_near(shares(&guests, ms(6_000)), [1.0 / 3.0; 3], 0.04);
+    scheduler.assert_alive();
+}
+
+#[test]
+#[ignore = "needs a sched_ext host with KVM"]
+fn more_vcpus_are_no_larger_share() {
+    let _scheduler = Scheduler::start(&[]);
+    let guests = Guest::start_all([("a", "cpu", 2), ("b", "cpu", 4)]);
+    assert_near(shares(&guests, ms(8_000)), [0.5, 0.5], 0.04);
+}
+
+#[test]
+#[ignore = "needs a sched_ext host with KVM"]
+fn a_vm_can_be_made_to_ignore_yield_to() {
+    let _scheduler = Scheduler::start(&["--vm", "a:yield_to=ignore"]);
+    let guests = Guest::start_all(["a", "b"].map(|name| (name, "lock", 3)));
+    let events = record(ms(4_000));
+    let accepted = guests.each_ref().map(|guest| {
+        let vcpus = guest.vcpu_threads();
+        let took = |event: &&Event| {
+            matches!(event, Event::Answer { from, value: 1 } if vcpus.contains(from))
+        };
+        events.iter().filter(took).count()
+    });
+    println!("yields accepted: {accepted:?}");
+    assert_eq!(accepted[0], 0);
+    assert!(accepted[1] > 50, "{accepted:?}");
+    let asked = |name: &str| {
+        let vms = vmland_vms();
+        let vm = vms.iter().find(|vm| vm["name"] == name).expect("is listed");
+        vm["yields_asked"].as_u64().expect("a number")
+    };
+    assert!(asked("a") > 50);
+}
+
+/// How long a vCPU of `guest` waited for its CPU, in ms, on average over `span`.
+fn mean_wait_ms(guest: &Guest, span: Duration) -> f64 {
+    let read = || {
+        guest.vcpu_threads().iter().fold((0, 0), |sum, tid| {
+            // <CPU time, ns> <waited, ns> <times it got a CPU>
+            let stat = crate::rig::read(&format!("/proc/{tid}/schedstat"));
+            let mut fields = stat
+                .split_whitespace()
+                .map(|n| n.parse::<u64>().expect("a number"));
+            let (waited, times) = (fields.nth(1), fields.next());
+            (
+                sum.0 + waited.expect("three"),
+                sum.1 + times.expect("three"),
+            )
+        })
+    };
+    let before = read();
+    sleep(span);
+    let after = read();
+    (after.0 - before.0) as f64 / (after.1 - before.1) as f64 / 1e6
+}
+
+#[test]
+#[ignore = "needs a sched_ext host with KVM"]
+fn latency_is_as_it_is_set() {
+    let of =
+        |latency: &str| format!("[[vm]]\nmatch = {{ name = \"a\" }}\nlatency = \"{latency}\"\n");
+    let scheduler = start_with(&of("normal"));
+    let [guest, _b, _c] = Guest::start_all([("a", "lat", 2), ("b", "cpu", 2), ("c", "cpu", 2)]);
+    let [normal, low, batch] = ["normal", "low", "batch"].map(|latency| {
+        reload(&scheduler, &of(latency), "read anew");
+        mean_wait_ms(&guest, ms(5_000))
+    });
+    println!("mean wait: normal {normal:.2} ms, low {low:.2} ms, batch {batch:.2} ms");
+    assert!(low < 0.8 * normal, "low {low:.2} ms, normal {normal:.2} ms");
+    assert!(
+        batch > 1.3 * normal,
+        "batch {batch:.2} ms, normal {normal:.2} ms"
+    );
+}
