@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::unistd::{getegid, geteuid};
 use scx_vmland::config::{
-    Caller, Config, Diagnostics, FILE_MAX, Host, Key, Latency, RULES_MAX, Settings, Sources,
-    VmFacts, Warning,
+    Caller, Config, Diagnostics, FILE_MAX, Key, Latency, RULES_MAX, Settings, Sources, VmFacts,
+    Warning, YieldTo,
 };
 use scx_vmland::vm_identity::Vmm;
 
@@ -50,7 +50,6 @@ impl Dir {
             file: self.0.join("config.toml"),
             must_exist: true,
             flags: vec![],
-            host: Host { cpus: Some(8) },
             caller: caller(),
         }
     }
@@ -90,7 +89,6 @@ fn sources_of(file: &Path) -> Sources {
         file: file.to_owned(),
         must_exist: true,
         flags: vec![],
-        host: Host { cpus: Some(8) },
         caller: Caller {
             uid: metadata.uid(),
             gid: metadata.gid(),
@@ -244,7 +242,10 @@ fn the_last_word_counts() {
     .put("config.d/README", "nonsense")
     .put("config.d/old.toml.bak", "nonsense");
     let sources = Sources {
-        flags: vec!["web-3:weight=500,cap=1.5".into(), "*-3:weight=600".into()],
+        flags: vec![
+            "web-3:weight=500,yield_to=ignore".into(),
+            "*-3:weight=600".into(),
+        ],
         ..dir.sources()
     };
     let (config, warnings) = Config::load(&sources).unwrap_or_else(|e| panic!("{e}"));
@@ -265,7 +266,7 @@ fn the_last_word_counts() {
     assert_eq!(settings("web-1").weight, Some(300));
     assert_eq!(settings("web-2").weight, Some(400));
     assert_eq!(settings("web-3").weight, Some(600));
-    assert_eq!(settings("web-3").cap_millicpus, Some(1500));
+    assert_eq!(settings("web-3").yield_to, Some(YieldTo::Ignore));
 
     let origin = |name, key| {
         let vm = vm(name);
@@ -274,12 +275,15 @@ fn the_last_word_counts() {
     };
     assert_eq!(origin("db", Key::weight), "config.toml:12:13");
     assert_eq!(origin("db", Key::slice), "config.d/20-b.toml:3:1");
-    assert_eq!(origin("db", Key::cap), "");
+    assert_eq!(origin("db", Key::yield_to), "");
     assert_eq!(origin("web-1", Key::slice), "config.toml:5:13");
     assert_eq!(origin("web-3", Key::weight), "--vm '*-3:weight=600'");
-    assert_eq!(origin("web-3", Key::cap), "--vm 'web-3:weight=500,cap=1.5'");
+    assert_eq!(
+        origin("web-3", Key::yield_to),
+        "--vm 'web-3:weight=500,yield_to=ignore'"
+    );
 
-    let rule = Config::parse_vm_flag("web-*:weight=700", &Host::default()).expect("right");
+    let rule = Config::parse_vm_flag("web-*:weight=700").expect("right");
     let config = config.with(rule);
     assert_eq!(config.settings_for(&vm("web-3")).weight, Some(700));
     assert_eq!(config.settings_for(&vm("db")).weight, Some(50));
@@ -404,7 +408,7 @@ match = { name = "web-1" }
 fn every_file_and_flag_is_checked() {
     let dir = Dir::new();
     dir.put("config.toml", "[defaults]\nweight = 0\n")
-        .put("config.d/a.toml", "[defaults]\ncap = 9\n");
+        .put("config.d/a.toml", "[defaults]\nslice = 9\n");
     let sources = Sources {
         flags: vec!["a:slice=1s".into(), "b:weight=1".into(), "c".into()],
         ..dir.sources()
@@ -415,7 +419,7 @@ fn every_file_and_flag_is_checked() {
         starts,
         [
             Some("config.toml:2:10"),
-            Some("config.d/a.toml:2:7"),
+            Some("config.d/a.toml:2:9"),
             Some("--vm 'a:slice=1s'"),
             Some("--vm 'c'"),
         ]
@@ -600,9 +604,9 @@ fn check_says_what_is_wrong_and_exits_with_1() {
 
     dir.put(
         "config.toml",
-        "[defaults]\ncap = 3\n[[vm]]\nmatch.name = \"a\"\n",
+        "[defaults]\nweight = 3\n[[vm]]\nmatch.name = \"a\"\n",
     );
-    let out = vmland(&["config", "check", &file, "--host-cpus", "4"]);
+    let out = vmland(&["config", "check", &file]);
     assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
     assert_eq!(
         dir.message(text(&out.stdout)),
@@ -611,11 +615,8 @@ fn check_says_what_is_wrong_and_exits_with_1() {
     let warning = "warning: config.toml:3:1: the rule sets nothing\n";
     assert_eq!(dir.message(text(&out.stderr)), warning);
 
-    for wrong in [
-        &["--host-cpus", "2"][..],
-        &["--host-cpus", "4", "--vm", "a:b=c"],
-    ] {
-        let out = vmland(&[&["config", "check", &file], wrong].concat());
+    for wrong in ["a:b=c", "a:weight=0"] {
+        let out = vmland(&["config", "check", &file, "--vm", wrong]);
         assert_eq!(out.status.code(), Some(1), "{wrong:?}");
     }
     assert_eq!(
