@@ -3,7 +3,7 @@
 
 use super::finding::{Diagnostics, Finding, Place, Source};
 use super::glob_text::Glob;
-use super::kind::{Given, Host};
+use super::kind::Given;
 use super::matching::Match;
 use super::parse::unknown_key;
 use super::rule::Rule;
@@ -11,7 +11,7 @@ use super::settings::Key;
 
 /// All that is wrong with it is told at once. The glob may contain colons: it
 /// ends at the last one.
-pub(super) fn parse(text: &str, host: &Host) -> Result<Rule, Diagnostics> {
+pub(super) fn parse(text: &str) -> Result<Rule, Diagnostics> {
     let source = Source::Flag(text.into());
     let place = Place {
         source: source.clone(),
@@ -50,7 +50,7 @@ pub(super) fn parse(text: &str, host: &Host) -> Result<Rule, Diagnostics> {
             errors.push(format!("{name} is given twice"));
         }
         given.push(key);
-        if let Err(e) = rule.set(key, &Given::Word(value), || format!("{value:?}"), host) {
+        if let Err(e) = rule.set(key, &Given::Word(value), || format!("{value:?}")) {
             errors.push(e);
         }
     }
@@ -67,28 +67,24 @@ pub(super) fn parse(text: &str, host: &Host) -> Result<Rule, Diagnostics> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::kind::Latency;
+    use crate::config::kind::YieldTo;
 
     fn errors(text: &str) -> String {
-        let diagnostics = parse(text, &Host { cpus: Some(4) }).expect_err(text);
+        let diagnostics = parse(text).expect_err(text);
         diagnostics.to_string()
     }
 
     #[test]
     fn settings() {
-        let rule = parse(
-            "web:*: weight = 200, slice=5ms,slice_min=500us,latency=low,cap=2.5",
-            &Host { cpus: Some(4) },
-        )
-        .expect("right");
+        let rule = parse("web:*: weight = 200, slice=5ms,slice_min=500us,yield_to = ignore")
+            .expect("right");
         let [names, ..] = &rule.matches.globs;
         assert_eq!(names[0].as_str(), "web:*");
         assert_eq!(rule.settings.weight, Some(200));
         assert_eq!(rule.settings.slice_ns, Some(5_000_000));
         assert_eq!(rule.settings.slice_min_ns, Some(500_000));
-        assert_eq!(rule.settings.latency, Some(Latency::Low));
-        assert_eq!(rule.settings.cap_millicpus, Some(2500));
-        assert_eq!(rule.settings.cosched, None);
+        assert_eq!(rule.settings.yield_to, Some(YieldTo::Ignore));
+        assert_eq!(rule.settings.latency, None);
     }
 
     #[test]
@@ -106,8 +102,8 @@ mod tests {
                 r#"weight = "0": expected a whole number from 1 to 10000"#,
             ),
             ("web:slice=5", r#"did you mean "5ms"?"#),
-            ("web:cap=5", "from 0.001 to 4 (this host's),"),
-            ("web:cap=50%", r#"did you mean "0.5"?"#),
+            ("web:slice=1s", "expected a time from 100us to 100ms"),
+            ("web:latency=lo", r#"did you mean "low"?"#),
             ("web:weight=1,weight=2", "weight is given twice"),
             (
                 "web:slice=1ms,slice_min=2ms",
@@ -122,15 +118,15 @@ mod tests {
 
     #[test]
     fn all_that_is_wrong() {
-        let errors = errors("a[:weight=0,slcie=1ms,cap=x");
+        let errors = errors("a[:weight=0,slcie=1ms,latency=x");
         assert_eq!(errors.lines().count(), 4, "{errors}");
     }
 
     proptest::proptest! {
         #[test]
-        fn never_panics(text in ".*", near in "[a*\\[]{0,3}:((weight|slice|cap|x)=?[0-9a-z.%]{0,6},?){0,3}") {
-            let _ = parse(&text, &Host::default());
-            let _ = parse(&near, &Host::default());
+        fn never_panics(text in ".*", near in "[a*\\[]{0,3}:((weight|slice|latency|x)=?[0-9a-z.%]{0,6},?){0,3}") {
+            let _ = parse(&text);
+            let _ = parse(&near);
         }
     }
 }

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::finding::{Diagnostics, Finding, Warning};
-use super::kind::Host;
 use super::matching::Match;
 use super::read::{self, Unread};
 use super::rule::Rule;
@@ -30,19 +29,17 @@ pub struct Sources {
     pub must_exist: bool,
     /// `NAME-GLOB:key=value,…`, each.
     pub flags: Vec<String>,
-    pub host: Host,
     /// Who may own the files, beside root.
     pub caller: Caller,
 }
 
 impl Default for Sources {
-    /// [`DEFAULT_FILE`], if there is one, for root and a host of unknown size.
+    /// [`DEFAULT_FILE`], if there is one, for root.
     fn default() -> Self {
         Self {
             file: DEFAULT_FILE.into(),
             must_exist: false,
             flags: vec![],
-            host: Host::default(),
             caller: Caller::ROOT,
         }
     }
@@ -75,7 +72,7 @@ impl Config {
             }
         }
         for text in &sources.flags {
-            match flag::parse(text, &sources.host) {
+            match flag::parse(text) {
                 Ok(rule) => loader.rules.push(rule),
                 Err(Diagnostics(errors)) => loader.errors.extend(errors),
             }
@@ -87,8 +84,8 @@ impl Config {
     ///
     /// # Errors
     /// All that is wrong with it.
-    pub fn parse_vm_flag(text: &str, host: &Host) -> Result<Rule, Diagnostics> {
-        flag::parse(text, host)
+    pub fn parse_vm_flag(text: &str) -> Result<Rule, Diagnostics> {
+        flag::parse(text)
     }
 }
 
@@ -96,7 +93,7 @@ impl Loader {
     fn file(&mut self, path: &Path, must_exist: bool, sources: &Sources) {
         match read::text(path, sources.caller) {
             Ok(text) => {
-                let parsed = parse::parse(&text, &Arc::from(path), &sources.host);
+                let parsed = parse::parse(&text, &Arc::from(path));
                 self.defaults.extend(parsed.defaults);
                 self.rules.extend(parsed.rules);
                 self.errors.extend(parsed.errors);

@@ -18,7 +18,7 @@
 //! | file | what it knows |
 //! | --- | --- |
 //! | `settings` | the table of all settings; `table` makes types of it |
-//! | `kind/` | the kinds of values: numbers, times, CPUs, words |
+//! | `kind/` | the kinds of values: numbers, times, words |
 //! | `matching`, `glob_text`, `vcpus` | for which VMs a rule is |
 //! | `parse`, `flag` | rules from a file, and from the command line |
 //! | `read`, `trust` | which files are read at all |
@@ -48,7 +48,7 @@ mod vcpus;
 
 pub use explain::Explained;
 pub use finding::{Diagnostics, Finding, Place, Position, Source, Warning};
-pub use kind::{Cosched, Host, Latency, YieldTo};
+pub use kind::{Latency, YieldTo};
 pub use load::{DEFAULT_FILE, RULES_MAX, Sources};
 pub use matching::VmFacts;
 pub use read::FILE_MAX;

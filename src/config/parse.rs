@@ -14,7 +14,7 @@ use toml::de::{DeString, DeTable, DeValue};
 
 use super::finding::{Finding, Lines, Place, Position, Source, quote};
 use super::glob_text::Glob;
-use super::kind::{Given, Host};
+use super::kind::Given;
 use super::matching::{Field, Match};
 use super::rule::Rule;
 use super::settings::Key;
@@ -31,13 +31,12 @@ pub(super) struct Parsed {
     pub errors: Vec<Finding>,
 }
 
-pub(super) fn parse(text: &str, file: &Arc<Path>, host: &Host) -> Parsed {
+pub(super) fn parse(text: &str, file: &Arc<Path>) -> Parsed {
     let (table, syntax) = DeTable::parse_recoverable(text);
     let mut reader = Reader {
         text,
         lines: Lines::new(text),
         source: Source::File(file.clone()),
-        host,
         is_garbled: !syntax.is_empty(),
         errors: vec![],
     };
@@ -66,7 +65,6 @@ struct Reader<'a> {
     text: &'a str,
     lines: Lines<'a>,
     source: Source,
-    host: &'a Host,
     /// There are errors of syntax: tables may seem to be missing that are not.
     is_garbled: bool,
     errors: Vec<Finding>,
@@ -165,7 +163,7 @@ impl Reader<'_> {
             return self.error(key.span(), unknown_key(key.get_ref(), known));
         };
         let given = Given::of(value.get_ref());
-        if let Err(text) = rule.set(known, &given, || self.shown(value), self.host) {
+        if let Err(text) = rule.set(known, &given, || self.shown(value)) {
             self.error(value.span(), text);
         }
         rule.positions[known as usize] = Some(self.position(&key.span()));
@@ -344,32 +342,44 @@ pub(super) fn unknown_key<'a>(
 mod tests {
     use super::*;
     use crate::config::settings::Settings;
-    use crate::config::{Cosched, Latency, YieldTo};
+    use crate::config::{Latency, YieldTo};
     use proptest::option;
     use proptest::prelude::*;
 
     fn read(text: &str) -> Parsed {
-        parse(text, &Arc::from(Path::new("a.toml")), &Host::default())
+        parse(text, &Arc::from(Path::new("a.toml")))
     }
 
     #[test]
     fn numbers_in_all_their_forms() {
-        for (text, weight, cap) in [
-            ("weight = 1_000\ncap = 2", 1000, 2000),
-            ("weight = 0x10\ncap = 0x10", 16, 16_000),
-            ("weight = +5\ncap = +5", 5, 5000),
-            ("weight = 5\ncap = 1_0.5", 5, 10_500),
-            ("weight = 5\ncap = 25e-1", 5, 2500),
-            ("weight = 5\ncap = '2.5'", 5, 2500),
+        for (text, weight) in [
+            ("1_000", 1000),
+            ("0x10", 16),
+            ("0o17", 15),
+            ("0b1_01", 5),
+            ("+5", 5),
         ] {
-            let parsed = read(&format!("[defaults]\n{text}\n"));
+            let parsed = read(&format!("[defaults]\nweight = {text}\n"));
             assert_eq!(parsed.errors, [], "{text}");
             let settings = parsed
                 .defaults
                 .map(|rule| rule.settings)
                 .unwrap_or_default();
             assert_eq!(settings.weight, Some(weight), "{text}");
-            assert_eq!(settings.cap_millicpus, Some(cap), "{text}");
+        }
+        for (text, meant) in [
+            ("slice = 1_0.5", "\"10.5ms\""),
+            ("slice = 0x10", "\"16ms\""),
+            ("weight = '+7'", "7"),
+        ] {
+            let errors = read(&format!("[defaults]\n{text}\n")).errors;
+            assert_eq!(errors.len(), 1, "{text}");
+            let meant = format!("did you mean {meant}?");
+            assert!(errors[0].text.ends_with(&meant), "{}", errors[0].text);
+        }
+        for text in ["2.5", "1e2", "nan", "-inf", "99999999999999999999"] {
+            let errors = read(&format!("[defaults]\nweight = {text}\n")).errors;
+            assert_eq!(errors.len(), 1, "{text}");
         }
     }
 
@@ -378,12 +388,14 @@ mod tests {
         let parsed = read("vm = [{ match.name = 'a', weight = 1 }, { match = { name = 'b' } }]");
         assert_eq!(parsed.errors, []);
         assert_eq!(parsed.rules.len(), 2);
-        let parsed = read("\u{feff}defaults.weight = 7\r\ndefaults.cap = 2\r\n");
+        let parsed = read("\u{feff}defaults.weight = 7\r\ndefaults.latency = 'low'\r\n");
         assert_eq!(parsed.errors, []);
-        assert_eq!(
-            parsed.defaults.and_then(|rule| rule.settings.weight),
-            Some(7)
-        );
+        let settings = parsed
+            .defaults
+            .map(|rule| rule.settings)
+            .unwrap_or_default();
+        assert_eq!(settings.weight, Some(7));
+        assert_eq!(settings.latency, Some(Latency::Low));
         let parsed = read("[[vm]]\nweight = 1\n[vm.match]\nname = 'a'\n");
         assert_eq!(parsed.errors, []);
         assert_eq!(
@@ -396,25 +408,15 @@ mod tests {
     fn any_settings() -> impl Strategy<Value = Settings> {
         let time = 100_000..=100_000_000_u64;
         let word = |n: usize| option::of(0..n);
-        let numbers = (
-            option::of(1..=10_000_u64),
-            option::of((time.clone(), time)),
-            option::of(0..=100_000_000_u64),
-            option::of(1..=8_192_000_u64),
-        );
-        let words = (word(2), word(3), word(3));
-        (numbers, words).prop_map(
-            |((weight, slices, window, cap), (yields, cosched, latency))| Settings {
-                weight,
-                slice_ns: slices.map(|(a, b)| a.max(b)),
-                slice_min_ns: slices.map(|(a, b)| a.min(b)),
-                yield_to: yields.map(|i| [YieldTo::Honour, YieldTo::Ignore][i]),
-                cosched: cosched.map(|i| [Cosched::Auto, Cosched::Off, Cosched::Strict][i]),
-                ipi_window_ns: window,
-                latency: latency.map(|i| [Latency::Normal, Latency::Low, Latency::Batch][i]),
-                cap_millicpus: cap,
-            },
-        )
+        let numbers = (option::of(1..=10_000_u64), option::of((time.clone(), time)));
+        let words = (word(2), word(3));
+        (numbers, words).prop_map(|((weight, slices), (yields, latency))| Settings {
+            weight,
+            slice_ns: slices.map(|(a, b)| a.max(b)),
+            slice_min_ns: slices.map(|(a, b)| a.min(b)),
+            yield_to: yields.map(|i| [YieldTo::Honour, YieldTo::Ignore][i]),
+            latency: latency.map(|i| [Latency::Normal, Latency::Low, Latency::Batch][i]),
+        })
     }
 
     proptest! {

@@ -2,7 +2,7 @@
 //! One rule: for which VMs, and what they get.
 
 use super::finding::{Finding, Place, Position, Source};
-use super::kind::{Given, Host};
+use super::kind::Given;
 use super::matching::Match;
 use super::settings::{Key, Settings};
 
@@ -45,16 +45,14 @@ impl Rule {
         key: Key,
         given: &Given<'_>,
         shown: impl FnOnce() -> String,
-        host: &Host,
     ) -> Result<(), String> {
-        self.settings.read(key, given, host).map_err(|meant| {
-            let in_file = !matches!(given, Given::Word(_));
+        self.settings.read(key, given).map_err(|meant| {
             let meant = match meant {
-                Some(meant) if in_file && !key.is_quoted() => format!("; did you mean {meant}?"),
+                Some(meant) if !key.is_quoted() => format!("; did you mean {meant}?"),
                 Some(meant) => format!("; did you mean {meant:?}?"),
                 None => String::new(),
             };
-            let (name, shown, expected) = (key.name(), shown(), key.expected(host));
+            let (name, shown, expected) = (key.name(), shown(), key.expected());
             format!("{name} = {shown}: expected {expected}{meant}")
         })
     }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! What can be set for a VM. To add a setting, add a row.
+//!
+//! Nothing else sets it: `cpu.weight` and `cpu.max` of a VM's cgroup are not read.
 
-use super::kind::{Cosched, Cpus, Given, Host, Kind, Latency, Number, Time, Word, YieldTo};
+use super::kind::{Given, Kind, Latency, Number, Time, Word, YieldTo};
 use super::matching::MatchSchema;
 use super::table::settings;
 
@@ -9,31 +11,25 @@ const US: u64 = 1000;
 const MS: u64 = 1000 * US;
 
 settings! {
-    /// Share of the host under contention, against the other VMs' weights, as `cpu.weight` of
-    /// cgroups. Unset: that of the VM's cgroup, which is 100 if nobody changed it.
+    /// The VM's share among the VMs that want CPU time, whatever its number of vCPUs. To the
+    /// rest of the host, all VMs together are what as many ordinary tasks would be as they have
+    /// vCPUs that want to run. Unset: 100.
     weight: Number<1, 10_000> => weight: u64,
 
-    /// Longest turn on a CPU while others wait.
+    /// Longest turn on a CPU while others wait. Unset: the scheduler's `--slice-us`.
     slice: Time<{ 100 * US }, { 100 * MS }> => slice_ns: u64,
 
-    /// Shortest turn before one that waits may take the CPU. At most `slice`.
+    /// Least time that a vCPU of it runs before a waking task takes the CPU. At most `slice`.
+    /// Unset: the scheduler's `--slice-us-min`.
     slice_min: Time<{ 100 * US }, { 100 * MS }> => slice_min_ns: u64,
 
-    /// Whether a vCPU that spins makes way for its siblings when KVM asks for it.
+    /// Whether a vCPU that spins makes way for its siblings when KVM asks for it. Unset: it does.
     yield_to: Word<YieldTo> => yield_to: YieldTo,
 
-    /// Whether the VM's vCPUs are made to run at the same time.
-    cosched: Word<Cosched> => cosched: Cosched,
-
-    /// How long the receiver of an interrupt from a sibling stays ahead of its turn. 0: not at all.
-    ipi_window: Time<0, { 100 * MS }> => ipi_window_ns: u64,
-
-    /// Short waits (`low`), long turns (`batch`), or neither.
+    /// `low`: a vCPU of it that wakes does not wait for the least time of the one that runs and
+    /// needs no lead, as long as the VM is not ahead of its share. `batch`: its vCPUs never
+    /// preempt. Unset: `normal`, neither.
     latency: Word<Latency> => latency: Latency,
-
-    /// At most this much CPU time, in CPUs, all vCPUs together. Unset: `cpu.max` of the VM's
-    /// cgroup.
-    cap: Cpus => cap_millicpus: u64,
 }
 
 impl Key {
@@ -69,15 +65,12 @@ mod tests {
             slice_ns: Some(5 * MS),
             slice_min_ns: Some(500 * US),
             yield_to: Some(YieldTo::Ignore),
-            cosched: Some(Cosched::Strict),
-            ipi_window_ns: Some(0),
             latency: Some(Latency::Low),
-            cap_millicpus: Some(2500),
         };
         let mut read = Settings::default();
         for key in Key::ALL {
             let text = settings.written(*key).expect("all are set");
-            let done = read.read(*key, &Given::Word(&text), &Host::default());
+            let done = read.read(*key, &Given::Word(&text));
             assert_eq!(done, Ok(()), "{} = {text}", key.name());
         }
         assert_eq!(read, settings);

@@ -42,13 +42,13 @@ mod tests {
 
     #[test]
     fn near_and_far() {
-        let known = ["weight", "slice", "slice_min", "cap"];
+        let known = ["weight", "slice", "slice_min", "low"];
         let nearest = |word| nearest(word, known);
         assert_eq!(nearest("wieght"), Some("weight"));
         assert_eq!(nearest("Weight"), Some("weight"));
         assert_eq!(nearest("slice-min"), Some("slice_min"));
         assert_eq!(nearest("slices"), Some("slice"));
-        assert_eq!(nearest("cab"), Some("cap"));
+        assert_eq!(nearest("lov"), Some("low"));
         assert_eq!(nearest("colour"), None);
         assert_eq!(nearest(""), None);
         assert_eq!(nearest(&"weight".repeat(1000)), None);

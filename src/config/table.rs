@@ -37,9 +37,9 @@ macro_rules! settings {
             }
 
             /// What is allowed, for "expected …".
-            pub(super) fn expected(self, host: &Host) -> String {
+            pub(super) fn expected(self) -> String {
                 match self {
-                    $( Key::$key => <$kind as Kind>::expected(host), )+
+                    $( Key::$key => <$kind as Kind>::expected(), )+
                 }
             }
 
@@ -57,10 +57,9 @@ macro_rules! settings {
                 &mut self,
                 key: Key,
                 given: &Given<'_>,
-                host: &Host,
             ) -> Result<(), Option<String>> {
                 match key {
-                    $( Key::$key => self.$field = Some(<$kind as Kind>::read(given, host)?), )+
+                    $( Key::$key => self.$field = Some(<$kind as Kind>::read(given)?), )+
                 }
                 Ok(())
             }

@@ -5,13 +5,11 @@
 //! | --- | --- | --- | --- |
 //! | [`Number`] | `200` | `200` | the number |
 //! | [`Time`] | `"500us"` | `500us` | nanoseconds |
-//! | [`Cpus`] | `2.5` or `"2.5"` | `2.5` | thousandths of a CPU |
 //! | [`Word`] | `"low"` | `low` | an enum |
 //!
 //! Kinds are markers that carry their range as parameters; a setting's row in
 //! the table ([`super::settings`]) names one.
 
-mod cpus;
 mod number;
 mod time;
 mod word;
@@ -22,17 +20,9 @@ use std::fmt;
 use schemars::JsonSchema;
 use toml::de::DeValue;
 
-pub use cpus::Cpus;
 pub use number::Number;
 pub use time::Time;
-pub use word::{Cosched, Latency, Word, YieldTo};
-
-/// What is known of the host whose configuration it is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Host {
-    /// CPUs online. None: not known, so that nothing is checked against it.
-    pub cpus: Option<u32>,
-}
+pub use word::{Latency, Word, YieldTo};
 
 /// A value as it was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,10 +69,10 @@ pub trait Kind: JsonSchema {
     const QUOTED: bool;
 
     /// The value, or else what was probably meant, as [`Kind::write`] has it.
-    fn read(given: &Given<'_>, host: &Host) -> Result<Self::Plain, Option<String>>;
+    fn read(given: &Given<'_>) -> Result<Self::Plain, Option<String>>;
 
     /// What is allowed, for "expected …".
-    fn expected(host: &Host) -> String;
+    fn expected() -> String;
 
     /// As it is written, without quotes. `read` takes it back.
     fn write(value: Self::Plain) -> String;

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use super::{Given, Host, Kind};
+use super::{Given, Kind};
 
 /// A whole number from `MIN` to `MAX`.
 #[derive(Debug, Default)]
@@ -16,7 +16,7 @@ impl<const MIN: u64, const MAX: u64> Kind for Number<MIN, MAX> {
 
     const QUOTED: bool = false;
 
-    fn read(given: &Given<'_>, _: &Host) -> Result<u64, Option<String>> {
+    fn read(given: &Given<'_>) -> Result<u64, Option<String>> {
         let number = |text: &str| {
             let number: u64 = text.parse().ok()?;
             (MIN..=MAX).contains(&number).then_some(number)
@@ -29,7 +29,7 @@ impl<const MIN: u64, const MAX: u64> Kind for Number<MIN, MAX> {
         }
     }
 
-    fn expected(_: &Host) -> String {
+    fn expected() -> String {
         format!("a whole number from {MIN} to {MAX}")
     }
 
@@ -59,7 +59,7 @@ mod tests {
     type Weight = Number<1, 10_000>;
 
     fn read(given: Given<'_>) -> Result<u64, Option<String>> {
-        Weight::read(&given, &Host::default())
+        Weight::read(&given)
     }
 
     #[test]
@@ -72,6 +72,10 @@ mod tests {
             ("10001", Err(None)),
             ("-1", Err(None)),
             ("1.0", Err(None)),
+            ("2.5", Err(None)),
+            ("1e2", Err(None)),
+            ("nan", Err(None)),
+            ("inf", Err(None)),
             ("99999999999999999999", Err(None)),
             ("", Err(None)),
         ] {

@@ -8,7 +8,7 @@ use std::marker::PhantomData;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 
-use super::{Given, Host, Kind};
+use super::{Given, Kind};
 use crate::config::suggest::{either, nearest};
 
 /// An enum whose variants are written as words.
@@ -43,23 +43,13 @@ words! {
         "ignore" = Ignore,
     }
 
-    /// Whether the vCPUs of a VM are made to run at the same time.
-    Cosched {
-        /// When they wait for each other.
-        "auto" = Auto,
-        /// Never on purpose.
-        "off" = Off,
-        /// As far as there are CPUs.
-        "strict" = Strict,
-    }
-
-    /// What a VM is better served with: short waits, or long turns.
+    /// When a vCPU that wakes takes the CPU from whoever runs.
     Latency {
-        /// Neither is favoured.
+        /// When it has a lead, and the running one has had its least time.
         "normal" = Normal,
-        /// Short waits, and short turns for them.
+        /// At once, as long as its VM is not ahead of its share.
         "low" = Low,
-        /// Long turns, and long waits for them.
+        /// Never.
         "batch" = Batch,
     }
 }
@@ -83,7 +73,7 @@ impl<W: Words> Kind for Word<W> {
 
     const QUOTED: bool = true;
 
-    fn read(given: &Given<'_>, _: &Host) -> Result<W, Option<String>> {
+    fn read(given: &Given<'_>) -> Result<W, Option<String>> {
         let text = given.as_text().ok_or(None)?;
         let known = W::ALL.iter().find(|(word, _)| *word == text);
         known
@@ -91,7 +81,7 @@ impl<W: Words> Kind for Word<W> {
             .ok_or_else(|| nearest(text.trim(), all::<W>()).map(str::to_owned))
     }
 
-    fn expected(_: &Host) -> String {
+    fn expected() -> String {
         either(all::<W>())
     }
 
@@ -120,34 +110,33 @@ impl<W: Words> JsonSchema for Word<W> {
 mod tests {
     use super::*;
 
-    fn read(given: Given<'_>) -> Result<Cosched, Option<String>> {
-        Word::read(&given, &Host::default())
+    fn read(given: Given<'_>) -> Result<Latency, Option<String>> {
+        Word::read(&given)
     }
 
     #[test]
     fn words_and_slips() {
-        assert_eq!(read(Given::Text("strict")), Ok(Cosched::Strict));
-        assert_eq!(read(Given::Word("off")), Ok(Cosched::Off));
-        assert_eq!(read(Given::Text("of")), Err(Some("off".into())));
-        assert_eq!(read(Given::Text("Auto")), Err(Some("auto".into())));
-        assert_eq!(read(Given::Text("gang")), Err(None));
+        assert_eq!(read(Given::Text("batch")), Ok(Latency::Batch));
+        assert_eq!(read(Given::Word("low")), Ok(Latency::Low));
+        assert_eq!(read(Given::Text("lo")), Err(Some("low".into())));
+        assert_eq!(read(Given::Text("Normal")), Err(Some("normal".into())));
+        assert_eq!(read(Given::Text("realtime")), Err(None));
         assert_eq!(read(Given::Number("1".into())), Err(None));
         assert_eq!(read(Given::Other), Err(None));
-        let expected = Word::<Cosched>::expected(&Host::default());
-        assert_eq!(expected, r#""auto", "off" or "strict""#);
+        let expected = Word::<Latency>::expected();
+        assert_eq!(expected, r#""normal", "low" or "batch""#);
     }
 
     fn round_trip<W: Words>() {
         for (word, plain) in W::ALL {
             assert_eq!(Word::write(*plain), *word);
-            assert_eq!(Word::read(&Given::Word(word), &Host::default()), Ok(*plain));
+            assert_eq!(Word::read(&Given::Word(word)), Ok(*plain));
         }
     }
 
     #[test]
     fn round_trips() {
         round_trip::<YieldTo>();
-        round_trip::<Cosched>();
         round_trip::<Latency>();
     }
 }

@@ -4,9 +4,9 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use scx_vmland::config::{Config, DEFAULT_FILE, Host, Sources};
+use scx_vmland::config::{Config, DEFAULT_FILE, Sources};
 
-use super::{caller, this_host, warn};
+use super::{caller, warn};
 
 /// Say what is wrong with a configuration
 ///
@@ -22,10 +22,6 @@ pub struct Opts {
     /// Settings on top, as the scheduler takes them. May be repeated.
     #[arg(long, value_name = "NAME-GLOB:key=value,…")]
     vm: Vec<String>,
-
-    /// CPUs of the host that the configuration is for, if not this one.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=8192))]
-    host_cpus: Option<u32>,
 }
 
 /// The errors themselves have been told.
@@ -41,10 +37,6 @@ pub fn run(opts: &Opts) -> Result<()> {
         file: opts.file.clone(),
         must_exist: true,
         flags: opts.vm.clone(),
-        host: match opts.host_cpus {
-            Some(cpus) => Host { cpus: Some(cpus) },
-            None => this_host(),
-        },
         caller: caller(),
     };
     match Config::load(&sources) {

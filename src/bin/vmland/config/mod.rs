@@ -5,12 +5,9 @@ mod check;
 mod schema;
 mod show;
 
-use std::fs;
-
 use anyhow::Result;
 use nix::unistd::{getegid, geteuid};
-use scx_vmland::config::{Caller, Host, Warning};
-use scx_vmland::guests::cpus;
+use scx_vmland::config::{Caller, Warning};
 
 /// Check and show the settings of VMs
 #[derive(clap::Args)]
@@ -38,15 +35,6 @@ fn caller() -> Caller {
     Caller {
         uid: geteuid().as_raw(),
         gid: getegid().as_raw(),
-    }
-}
-
-/// Nothing is known of the host where /sys does not tell.
-fn this_host() -> Host {
-    let online = fs::read_to_string("/sys/devices/system/cpu/online").ok();
-    let online = online.and_then(|list| cpus::parse(&list));
-    Host {
-        cpus: online.and_then(|cpus| u32::try_from(cpus.len()).ok().filter(|n| *n > 0)),
     }
 }
 

@@ -10,7 +10,7 @@ use comfy_table::{Table, presets};
 use scx_vmland::config::{Config, DEFAULT_FILE, Key, Settings, Sources, VmFacts};
 use serde::Serialize;
 
-use super::{caller, this_host, warn};
+use super::{caller, warn};
 use crate::client::Client;
 
 /// What stands for a value that nobody has set.
@@ -35,7 +35,7 @@ pub struct Opts {
     #[arg(long)]
     origin: bool,
 
-    /// As JSON: an array of VMs; times in nanoseconds, CPUs in thousandths.
+    /// As JSON: an array of VMs; times in nanoseconds.
     #[arg(long)]
     json: bool,
 }
@@ -54,7 +54,6 @@ pub fn run(opts: &Opts) -> Result<()> {
         file: opts.config.clone().unwrap_or(DEFAULT_FILE.into()),
         must_exist: opts.config.is_some(),
         flags: opts.vm.clone(),
-        host: this_host(),
         caller: caller(),
     };
     // What is wrong with the files does not need the scheduler to be told.
@@ -191,10 +190,7 @@ mod tests {
         let json = serde_json::to_value(example()).expect("JSON");
         assert_eq!(json[0]["name"], "web-1");
         assert_eq!(json[0]["settings"]["slice_ns"], 5_000_000);
-        assert_eq!(
-            json[0]["settings"]["cap_millicpus"],
-            serde_json::Value::Null
-        );
+        assert_eq!(json[0]["settings"]["slice_min_ns"], serde_json::Value::Null);
         assert_eq!(json[0]["origins"]["weight"], "--vm 'web-*:weight=200'");
         assert_eq!(json[1]["origins"].get("weight"), None);
     }
