@@ -34,6 +34,8 @@ fn help_names_every_flag_and_every_exit_code() {
     for word in [
         "--slice-us",
         "--slice-us-min",
+        "--config",
+        "--vm",
         "--partial",
         "--exit-dump-len",
         "--stats",
@@ -151,6 +153,20 @@ fn workloads_that_cannot_be_run_are_refused_before_guests_start() {
         assert_eq!(out.status.code(), Some(code), "{args:?}: {message}");
         assert!(message.contains(expected), "{args:?}: {message}");
     }
+}
+
+/// Before it looks at the host, so before anything is attached.
+#[test]
+fn a_broken_configuration_is_64_and_says_where() {
+    let out = scx_vmland(&["--vm", "db-*:wieght=400"]);
+    assert_eq!(out.status.code(), Some(64));
+    let said = text(&out.stderr);
+    assert!(said.contains("wieght") && said.contains("weight"), "{said}");
+
+    let out = scx_vmland(&["--config", "/nonexistent/config.toml"]);
+    assert_eq!(out.status.code(), Some(64));
+    let said = text(&out.stderr);
+    assert!(said.contains("/nonexistent/config.toml"), "{said}");
 }
 
 #[test]

@@ -158,8 +158,8 @@ proptest! {
     ) {
         for (pid, (&weight, &vruntime)) in weights.iter().zip(&vruntimes).enumerate() {
             let (credit, debt) = lag_bounds(SLICE_NS, weight);
-            let mut one = Policy::new(TUNABLES, 1);
-            one.enqueue(Arrival { pid: pid as i32, weight, vruntime, clock, ran_ns: 0, generation: 0 });
+            let mut one = Policy::new(1);
+            one.enqueue(Arrival { pid: pid as i32, weight, slice_ns: SLICE_NS, vruntime, clock, ran_ns: 0, generation: 0 });
             let decision = one.take().expect("it went in");
             let bounded = decision.deadline.wrapping_sub(weighted(SLICE_NS, weight));
             let lag = bounded.wrapping_sub(clock) as i64;
@@ -215,10 +215,11 @@ fn ties_go_to_whoever_came_first() {
 
 #[test]
 fn virtual_time_wraps_around() {
-    let mut policy = Policy::new(TUNABLES, 4);
+    let mut policy = Policy::new(4);
     let arrival = |pid, vruntime| Arrival {
         pid,
         weight: 100,
+        slice_ns: SLICE_NS,
         vruntime,
         clock: u64::MAX - 10,
         ran_ns: 0,
@@ -232,13 +233,14 @@ fn virtual_time_wraps_around() {
 
 #[test]
 fn a_vm_is_forgotten_with_its_last_vcpu() {
-    let mut policy = Policy::new(TUNABLES, 4);
+    let mut policy = Policy::new(4);
     policy.vcpu_seen(1, 7);
     policy.vcpu_seen(2, 7);
     policy.vcpu_seen(2, 8); // it is another VM's now
     policy.enqueue(Arrival {
         pid: 1,
         weight: 100,
+        slice_ns: SLICE_NS,
         vruntime: 0,
         clock: 0,
         ran_ns: 42,
