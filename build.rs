@@ -56,7 +56,9 @@ mod bpf {
 
         framework_sources(&out);
         scheduler_object(&out, &bpf);
-        kvm_object(&out, &bpf, &clang);
+        for object in ["kvm", "ipi"] {
+            probe_object(object, &out, &bpf, &clang);
+        }
     }
 
     /// Writes the framework's BPF sources and its Rust connector into `out`.
@@ -97,16 +99,16 @@ mod bpf {
             .unwrap_or_else(|e| fail(&format!("bpf/vmland.bpf.c does not build: {e:#}")));
     }
 
-    /// `bpf/kvm.bpf.c`, loaded apart from the scheduler whenever KVM is there.
-    fn kvm_object(out: &Path, bpf: &Path, clang: &str) {
+    /// `bpf/NAME.bpf.c`, loaded apart from the scheduler, whenever KVM is there.
+    fn probe_object(name: &str, out: &Path, bpf: &Path, clang: &str) {
         let headers = out.join("scx_utils-bpf_h");
         let arch = match env::var("CARGO_CFG_TARGET_ARCH").as_deref() {
             Ok("aarch64") => "arm64",
             _ => "x86",
         };
         libbpf_cargo::SkeletonBuilder::new()
-            .source(bpf.join("kvm.bpf.c"))
-            .obj(out.join("kvm.bpf.o"))
+            .source(bpf.join(format!("{name}.bpf.c")))
+            .obj(out.join(format!("{name}.bpf.o")))
             .clang(clang)
             .clang_args([
                 format!("-I{}/arch/{arch}", headers.display()),
@@ -114,8 +116,8 @@ mod bpf {
                 format!("-D__TARGET_ARCH_{arch}"),
                 "-mcpu=v4".into(),
             ])
-            .build_and_generate(out.join("kvm_skel.rs"))
-            .unwrap_or_else(|e| fail(&format!("bpf/kvm.bpf.c does not build: {e:#}")));
+            .build_and_generate(out.join(format!("{name}_skel.rs")))
+            .unwrap_or_else(|e| fail(&format!("bpf/{name}.bpf.c does not build: {e:#}")));
     }
 }
 

@@ -25,7 +25,7 @@ enum vmland_counter {
 	VMLAND_VCPUS_SEEN,	/* a thread was recognised as a vCPU */
 	VMLAND_VCPUS_GONE,	/* a vCPU's thread or its VM went away */
 
-	/* yield_to(): asked = honoured + in turn + refused. */
+	/* yield_to(): asked = honoured + in turn + receiver + refused. */
 	VMLAND_YIELD_ASKED,
 	VMLAND_YIELD_HONOURED,	/* a hand-off was noted */
 	VMLAND_YIELD_IN_TURN,	/* accepted, but the target is far ahead of its
@@ -33,6 +33,10 @@ enum vmland_counter {
 	VMLAND_YIELD_NOT_VCPU,	/* refused: one of the two is no vCPU */
 	VMLAND_YIELD_OTHER_VM,	/* refused: two VMs */
 	VMLAND_YIELD_UNWANTED,	/* refused: the VM's terms say so */
+	VMLAND_YIELD_WOKEN,	/* refused, once: the target merely woke */
+	VMLAND_YIELD_RECEIVER,	/* accepted, but an IPI's receiver goes first */
+	VMLAND_SPIN_RECEIVER,	/* a pause exit, which KVM had no candidate for, gave
+				   the CPU to an IPI's receiver */
 	VMLAND_YIELD_PLAIN,	/* sched_yield(), no target */
 
 	/* Where a hand-off found its target. */

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What has to be known of KVM itself: where its structures keep their fields,
- * how often its guests spin, and when a VM is gone.
+ * What has to be known of KVM itself: where its structures keep their fields, and
+ * when a VM is gone.
  *
  * This is an object apart from the scheduler, since it relocates against KVM's
  * own types and so loads only while KVM is there; user space loads it when KVM
- * comes and drops it when KVM goes. The probes are kprobes, which do not hold
- * the module in memory; neither is on a VM-entry or VM-exit, but on the
- * directed yield and on the end of a VM. The maps are the scheduler's.
+ * comes and drops it when KVM goes. The probe is a kprobe, which does not hold
+ * the module in memory. The maps are the scheduler's.
  */
 #include <vmlinux.h>
 #include <bpf/bpf_core_read.h>
@@ -45,13 +44,6 @@ struct {
 	__type(value, struct vmland_vm);
 } vmland_vms SEC(".maps");
 
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, u64);
-} vmland_pauses SEC(".maps");
-
 /* Run once, by user space, right after this object is loaded. */
 SEC("syscall")
 int write_layout(void *ctx)
@@ -65,22 +57,6 @@ int write_layout(void *ctx)
 	};
 
 	return bpf_map_update_elem(&vmland_kvm_layout, &key, &layout, BPF_ANY);
-}
-
-/*
- * A pause exit reaches this once, on Intel and AMD alike. A guest that spins
- * comes here tens of thousands of times a second, so whose it was is left to the
- * scheduler, which knows who ran on this CPU.
- */
-SEC("kprobe/kvm_vcpu_on_spin")
-int on_spin(void *ctx)
-{
-	u32 key = 0;
-	u64 *pauses = bpf_map_lookup_elem(&vmland_pauses, &key);
-
-	if (pauses)
-		(*pauses)++;
-	return 0;
 }
 
 /*

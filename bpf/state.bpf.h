@@ -1,49 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What we remember of each task and of each CPU. */
+/* What we remember of each CPU; of each task: task.bpf.h. */
 #ifndef VMLAND_STATE_BPF_H
 #define VMLAND_STATE_BPF_H
 
-struct vmland_task {
-	/*
-	 * CPU time weighted by 100/weight, in ns, on the scale of the
-	 * clocks of its CPUs (vtime.bpf.h).
-	 */
-	u64 vruntime;
-	u64 run_start;		/* charged up to here, scx_bpf_now() */
-	u64 ran_ns;		/* since it got its CPU */
-	u64 notifier;		/* the preempt notifier it was recognised by */
-	u32 vm_slot;		/* VMLAND_NO_VM: no vCPU */
-	u32 vm_id;		/* the slot may have a new owner since */
-	u64 weight;		/* terms in force (terms.bpf.h) */
-	u64 slice_ns;
-	bool yielded;		/* left the CPU by ops.yield() */
-	bool wants;		/* a vCPU that waits or runs, and counted as such */
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, int);
-	__type(value, struct vmland_task);
-} vmland_tasks SEC(".maps");
-
-static __always_inline struct vmland_task *task_state(struct task_struct *p)
-{
-	return bpf_task_storage_get(&vmland_tasks, p, NULL, 0);
-}
-
-static __always_inline bool is_vcpu(const struct vmland_task *t)
-{
-	return t->vm_slot != VMLAND_NO_VM;
-}
-
-/* Pause exits since a vCPU last paid, counted by bpf/kvm.bpf.c. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, u64);
-} vmland_pauses SEC(".maps");
+#include "task.bpf.h"
 
 struct vmland_cpu {
 	/* The vruntime that those who compete for it have come to. */

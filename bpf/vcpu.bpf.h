@@ -158,12 +158,20 @@ static u32 vm_take_slot(u64 kvm, s32 tgid)
 static void vcpu_forget(struct task_struct *p, struct vmland_task *t)
 {
 	struct vmland_vm *vm = vm_state(t->vm_slot);
+	struct vmland_vcpu_key key = {};
+	struct vmland_vcpu *vcpu;
 	s32 pid = p->pid;
 
 	vcpu_rests(t);
 	if (vm && vm->vm_id == t->vm_id &&
 	    __sync_fetch_and_sub(&vm->nr_vcpus, 1) == 1)
 		vm_release(t->vm_slot, vm);
+	vcpu = bpf_map_lookup_elem(&vmland_vcpus, &pid);
+	if (vcpu) {
+		key.vm_id = vcpu->vm_id;
+		key.vcpu_id = vcpu->vcpu_id;
+		bpf_map_delete_elem(&vmland_vcpu_pids, &key);
+	}
 	bpf_map_delete_elem(&vmland_vcpus, &pid);
 	tell_policy(VMLAND_EVENT_VCPU_GONE, p, t);
 	count(VMLAND_VCPUS_GONE);
@@ -175,6 +183,7 @@ static void vcpu_forget(struct task_struct *p, struct vmland_task *t)
 static __noinline int vcpu_recognise(struct task_struct *p, struct vmland_task *t)
 {
 	struct task_struct___kvm *task = (void *)p;
+	struct vmland_vcpu_key id = {};
 	struct vmland_vcpu vcpu = {};
 	struct vmland_kvm_layout *layout;
 	struct vmland_vm *vm;
@@ -210,6 +219,9 @@ static __noinline int vcpu_recognise(struct task_struct *p, struct vmland_task *
 	vcpu.tgid = p->tgid;
 	pid = p->pid;
 	bpf_map_update_elem(&vmland_vcpus, &pid, &vcpu, BPF_ANY);
+	id.vm_id = vcpu.vm_id;
+	id.vcpu_id = vcpu.vcpu_id;
+	bpf_map_update_elem(&vmland_vcpu_pids, &id, &pid, BPF_ANY);
 	tell_policy(VMLAND_EVENT_VCPU_SEEN, p, t);
 	count(VMLAND_VCPUS_SEEN);
 	return 0;

@@ -17,6 +17,7 @@
 #include "vcpu.bpf.h"
 #include "terms.bpf.h"
 #include "vtime.bpf.h"
+#include "ipi.bpf.h"
 #include "yield.bpf.h"
 #include "policy.bpf.h"
 
@@ -120,6 +121,7 @@ void BPF_STRUCT_OPS(vmland_enqueue, struct task_struct *p, u64 enq_flags)
 	}
 	yielded = t->yielded;
 	t->yielded = false;
+	t->woken = wakeup;
 
 	if (is_usersched_task(p)) {
 		/* It yields when it has nothing to do; else it was interrupted. */
@@ -243,6 +245,8 @@ void BPF_STRUCT_OPS(vmland_dispatch, s32 cpu, struct task_struct *prev)
 	if (!here)
 		return;
 	policy_drain();
+	if (prev)
+		spin_serve(prev, here);
 	if (handoff_serve(here, cpu))
 		return;
 	if (usersched_serve())
@@ -268,6 +272,8 @@ void BPF_STRUCT_OPS(vmland_running, struct task_struct *p)
 		here->curr_weight = 0;
 		return;
 	}
+	t->woken = t->passed_over = false;
+	t->ipi_at = 0;
 	vcpu_wants(t);
 	terms_refresh(p, t);
 	bound_lag(t, here->clock);

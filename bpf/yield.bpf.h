@@ -71,13 +71,50 @@ static __always_inline u64 turn_left(const struct vmland_cpu *here)
 	       here->turn_end - now : 0;
 }
 
+/*
+ * Notes that @f, which pays, makes room for @to. Returns whether @to is next here;
+ * else it comes before @f, in turn.
+ */
+static bool handoff_note(struct vmland_task *f, struct task_struct *to,
+			 const struct vmland_task *t, struct vmland_cpu *here)
+{
+	bool in_turn = !turn_left(here) ||
+		       time_after(t->vruntime, here->clock + HANDOFF_SLICES * slice_vtime(t));
+
+	yield_pay(f, t->vruntime + 1, here);
+	/* Behind where the target stands in line, which has a grace if parked. */
+	if (in_turn)
+		yield_pay(f, to->scx.dsq_vtime + 1 - slice_vtime(f), here);
+	else
+		here->handoff_pid = to->pid;
+	return !in_turn;
+}
+
+/* A receiver of @from's IPIs that waits gets the CPU. Returns whether there is one. */
+static bool yield_to_receiver(struct task_struct *from, struct vmland_task *f,
+			      struct vmland_cpu *here)
+{
+	struct task_struct *p;
+	struct vmland_task *t;
+
+	if (!f->ipi_to)
+		return false;
+	p = ipi_receiver(f, from->pid);
+	if (!p)
+		return false;
+	t = task_state(p);
+	if (t)
+		handoff_note(f, p, t, here);
+	bpf_task_release(p);
+	return t;
+}
+
 /* Returns whether the hint was taken. */
 static bool yield_directed(struct task_struct *from, struct vmland_task *f,
 			   struct task_struct *to, struct vmland_cpu *here)
 {
 	struct vmland_task *t = task_state(to);
 	struct vmland_vm *vm;
-	bool in_turn;
 
 	count(VMLAND_YIELD_ASKED);
 	if (!t)
@@ -96,24 +133,38 @@ static bool yield_directed(struct task_struct *from, struct vmland_task *f,
 		count(VMLAND_YIELD_OTHER_VM);
 		return false;
 	}
-
 	if (terms_say(f, VMLAND_TERMS_IGNORE_YIELD)) {
 		count(VMLAND_YIELD_UNWANTED);
 		return false;
 	}
-	__sync_fetch_and_add(&vm->yields_honoured, 1);
-	in_turn = !turn_left(here) ||
-		  time_after(t->vruntime, here->clock + HANDOFF_SLICES * slice_vtime(t));
-	yield_pay(f, t->vruntime + 1, here);
-	if (in_turn) {
-		/* Behind where the target stands in line, which has a grace if parked. */
-		yield_pay(f, to->scx.dsq_vtime + 1 - slice_vtime(f), here);
-		count(VMLAND_YIELD_IN_TURN);
+	if (yield_to_receiver(from, f, here)) {
+		count(VMLAND_YIELD_RECEIVER);
+	} else if (t->woken && !t->passed_over && !ipi_pending(t)) {
+		t->passed_over = true;
+		count(VMLAND_YIELD_WOKEN);
+		return false;
 	} else {
-		count(VMLAND_YIELD_HONOURED);
-		here->handoff_pid = to->pid;
+		count(handoff_note(f, to, t, here) ? VMLAND_YIELD_HONOURED : VMLAND_YIELD_IN_TURN);
 	}
+	__sync_fetch_and_add(&vm->yields_honoured, 1);
 	return true;
+}
+
+/* @prev was made to schedule by a pause exit: see ipi.bpf.c. */
+static void spin_serve(struct task_struct *prev, struct vmland_cpu *here)
+{
+	struct vmland_task *f = task_state(prev);
+
+	if (!f || !f->spun)
+		return;
+	f->spun = false;
+	if (!is_queued(prev) || terms_say(f, VMLAND_TERMS_IGNORE_YIELD))
+		return;
+	charge(prev, f, scx_bpf_now());
+	if (!yield_to_receiver(prev, f, here))
+		return;
+	f->yielded = true;
+	count(VMLAND_SPIN_RECEIVER);
 }
 
 /* Where is the target, as far as a hand-off on @cpu is concerned? */

@@ -50,6 +50,12 @@ pub struct Metrics {
     pub yield_other_vm: u64,
     #[stat(desc = "Directed yields refused: the VM's settings say so")]
     pub yield_unwanted: u64,
+    #[stat(desc = "Directed yields refused, once: the target merely woke")]
+    pub yield_woken: u64,
+    #[stat(desc = "Directed yields taken: the receiver of an IPI goes first")]
+    pub yield_receiver: u64,
+    #[stat(desc = "Pause exits without a candidate of KVM's: the receiver of an IPI runs")]
+    pub spin_receiver: u64,
     #[stat(desc = "Calls of sched_yield()")]
     pub yield_plain: u64,
     #[stat(desc = "Hand-offs whose target waited in the shared line")]

@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Follows KVM as it comes and goes.
+//! Follows KVM, and its VMs, as they come and go.
 //!
-//! `bpf/kvm.bpf.c` loads only while KVM is there. A thread of its own, started
-//! before the framework forbids mmap to the scheduler's, looks for KVM twice a
-//! second, which is all it costs.
+//! `bpf/kvm.bpf.c` loads only while KVM is there, and `bpf/ipi.bpf.c`, which holds
+//! the module, only while there are VMs, which hold it too. A thread of its own,
+//! started before the framework forbids mmap to the scheduler's, looks for both
+//! twice a second, which is all it costs.
 
 #[allow(clippy::all)]
 mod skel {
     include!(concat!(env!("OUT_DIR"), "/kvm_skel.rs"));
+}
+#[allow(clippy::all)]
+mod ipi_skel {
+    include!(concat!(env!("OUT_DIR"), "/ipi_skel.rs"));
 }
 
 use std::mem::MaybeUninit;
@@ -18,7 +23,7 @@ use std::thread::{sleep, spawn};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use libbpf_rs::skel::{OpenSkel, SkelBuilder};
+use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 use libbpf_rs::{MapCore, MapFlags, MapHandle, ProgramInput};
 use log::{debug, warn};
 
@@ -32,6 +37,8 @@ pub struct Maps {
     pub layout: MapHandle,
     pub vm_slots: MapHandle,
     pub vms: MapHandle,
+    pub tasks: MapHandle,
+    pub vcpu_pids: MapHandle,
     pub pauses: MapHandle,
 }
 
@@ -74,7 +81,6 @@ fn read_layout() -> Result<Vec<u8>> {
     let mut open = skel::KvmSkelBuilder::default()
         .open(&mut object)
         .context("cannot open the KVM object")?;
-    open.progs.on_spin.set_autoload(false);
     open.progs.on_destroy.set_autoload(false);
     let loaded = open.load().context("cannot load the KVM object")?;
     loaded
@@ -98,20 +104,49 @@ fn attend(maps: &Maps, layout: Result<Vec<u8>>) -> Result<()> {
     open.progs.write_layout.set_autoload(false);
     open.maps.vmland_vm_slots.reuse_fd(maps.vm_slots.as_fd())?;
     open.maps.vmland_vms.reuse_fd(maps.vms.as_fd())?;
-    open.maps.vmland_pauses.reuse_fd(maps.pauses.as_fd())?;
     let loaded = open.load().context("cannot load the KVM object")?;
-    let _spin = optional(loaded.progs.on_spin.attach(), "pause exits are not counted");
-    let _destroy = optional(
-        loaded.progs.on_destroy.attach(),
-        "a VM is noticed to be gone only with its threads",
-    );
-    wait_until_gone();
+    let _destroy = loaded
+        .progs
+        .on_destroy
+        .attach()
+        .inspect_err(|e| warn!("a VM is noticed to be gone only with its threads: {e}"))
+        .ok();
+    while present() {
+        if any_vm(maps)
+            && let Err(e) = attend_vms(maps)
+        {
+            warn!("pause exits are not counted, and IPI receivers not put first: {e:#}");
+            wait_until_gone();
+        }
+        sleep(POLL);
+    }
     debug!("KVM is gone");
     let unknown = [0; size_of::<crate::bpf_intf::vmland_kvm_layout>()];
     maps.layout.update(&KEY, &unknown, MapFlags::ANY)?;
     Ok(())
 }
 
-fn optional<T>(attached: libbpf_rs::Result<T>, otherwise: &str) -> Option<T> {
-    attached.inspect_err(|e| warn!("{otherwise}: {e}")).ok()
+fn any_vm(maps: &Maps) -> bool {
+    maps.vm_slots.keys().next().is_some()
+}
+
+/// From the first VM until the last is gone.
+fn attend_vms(maps: &Maps) -> Result<()> {
+    let mut object = MaybeUninit::uninit();
+    let mut open = ipi_skel::IpiSkelBuilder::default()
+        .open(&mut object)
+        .context("cannot open the IPI object")?;
+    open.maps.vmland_tasks.reuse_fd(maps.tasks.as_fd())?;
+    open.maps
+        .vmland_vcpu_pids
+        .reuse_fd(maps.vcpu_pids.as_fd())?;
+    open.maps.vmland_pauses.reuse_fd(maps.pauses.as_fd())?;
+    let mut loaded = open.load().context("cannot load the IPI object")?;
+    loaded.attach().context("cannot attach the IPI object")?;
+    debug!("IPIs and pause exits are followed");
+    while any_vm(maps) {
+        sleep(POLL);
+    }
+    debug!("there is no VM");
+    Ok(())
 }

@@ -42,6 +42,12 @@ pub struct Opts {
           value_parser = clap::value_parser!(u64).range(0..=100_000))]
     pub slice_us_min: u64,
 
+    /// How long, in microseconds, a vCPU that a sibling has sent an IPI, and that is
+    /// off its CPU, stays the first to whom a spinning sibling hands its own. 0: off.
+    #[arg(long, value_name = "USEC", default_value_t = 50_000,
+          value_parser = clap::value_parser!(u64).range(0..=100_000))]
+    pub ipi_window_us: u64,
+
     /// What each VM may have; further files are in the directory of the same name
     /// with the ending .d. "vmland config check" checks it. [default:
     /// /etc/scx_vmland/config.toml, if there is one]

@@ -75,6 +75,7 @@ impl<'a> Scheduler<'a> {
     fn new(opts: &Opts, mut bpf: BpfScheduler<'a>, stats: StatsServer<(), ()>) -> Result<Self> {
         let data = bpf.skel.maps.data_data.as_mut().context("no .data map")?;
         data.vmland_slice_min_ns = opts.slice_us_min * 1_000;
+        data.vmland_ipi_window_ns = opts.ipi_window_us * 1_000;
 
         Ok(Self {
             bpf,
@@ -99,6 +100,8 @@ impl<'a> Scheduler<'a> {
             layout: MapHandle::try_from(&maps.vmland_kvm_layout)?,
             vm_slots: MapHandle::try_from(&maps.vmland_vm_slots)?,
             vms: MapHandle::try_from(&maps.vmland_vms)?,
+            tasks: MapHandle::try_from(&maps.vmland_tasks)?,
+            vcpu_pids: MapHandle::try_from(&maps.vmland_vcpu_pids)?,
             pauses: MapHandle::try_from(&maps.vmland_pauses)?,
         })
     }
