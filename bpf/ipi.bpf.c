@@ -9,10 +9,10 @@
  *
  * Mechanism. KVM names the vector when a guest sends an IPI (by the APIC, by
  * paravirtual or Hyper-V hypercall), and then each receiver that it is delivered
- * to. A receiver that is off its CPU at that moment is put into a list of the
- * sender's, by pid, and stays pending until it has run (ipi.bpf.h). When the
- * sender comes back from a pause exit and its receivers still wait, it is made to
- * schedule, and ops.dispatch() hands its CPU to one of them.
+ * to. The sender's last IPIs are remembered, no more: whether a receiver has run
+ * since is looked at only when the sender spins. When it comes back from a pause
+ * exit and a receiver still waits, it is made to schedule, and ops.dispatch()
+ * hands its CPU to that one (ipi.bpf.h).
  *
  * Left out: device interrupts and timers, whose vector is not that of the IPI
  * being sent; self-IPIs; other VMs. A paravirtual TLB flush of a descheduled vCPU
@@ -88,61 +88,46 @@ int BPF_PROG(on_hv_ipi_ex, u32 vector, u64 format, u64 mask)
 	return sends(vector);
 }
 
-/* @p, off its CPU, has to answer an IPI of the vCPU @from, which runs as @pid. */
-static __always_inline void receiver_waits(struct task_struct *p, s32 pid,
-					   struct vmland_task *from)
-{
-	struct vmland_task *t = task_state(p);
-
-	if (!t || p->on_cpu)
-		return;
-	if (!t->ipi_at) {
-		t->ipi_from = pid;
-		t->ipi_next = from->ipi_to;
-		from->ipi_to = p->pid;
-	}
-	t->ipi_at = scx_bpf_now();
-}
-
 /* An interrupt with @vector has been accepted for the vCPU with this APIC id. */
 SEC("tp_btf/kvm_apic_accept_irq")
 int BPF_PROG(on_accept_irq, u32 apic_id, u16 delivery, u16 trigger, u8 vector)
 {
-	struct task_struct *me = bpf_get_current_task_btf(), *p;
 	struct vmland_sending *sending = sending_here();
-	struct vmland_vcpu_key key = { .vcpu_id = apic_id };
-	struct vmland_task *from;
-	s32 *pid;
+	struct task_struct *me = bpf_get_current_task_btf();
+	struct vmland_sent *sent;
+	u32 i;
 
 	if (!sending || sending->pid != me->pid || sending->vector != vector)
 		return 0;
-	from = task_state(me);
-	if (!from || !is_vcpu(from))
+	sent = bpf_task_storage_get(&vmland_sent, me, NULL, 0);
+	if (!sent)
 		return 0;
-	key.vm_id = from->vm_id;
-	pid = bpf_map_lookup_elem(&vmland_vcpu_pids, &key);
-	if (!pid || *pid == me->pid)
-		return 0;
-	p = bpf_task_from_pid(*pid);
-	if (!p)
-		return 0;
-	receiver_waits(p, me->pid, from);
-	bpf_task_release(p);
+	i = sent->top++ % IPI_RECEIVERS;
+	sent->to[i].vcpu_id = apic_id;
+	sent->to[i].at = scx_bpf_now();
 	return 0;
 }
 
-static __always_inline bool receiver_still_waits(s32 receiver, s32 sender)
+/* Does the receiver of the last IPI that @me has sent wait for a CPU? */
+static __always_inline bool receiver_of(struct task_struct *me, struct vmland_sent *sent)
 {
-	struct task_struct *p = bpf_task_from_pid(receiver);
-	struct vmland_task *t;
+	u32 last = (sent->top - 1) % IPI_RECEIVERS;
+	struct vmland_task *f = task_state(me), *t;
+	struct task_struct *p;
 	bool waits;
 
+	if (!f || f->spun || !f->ipi_window_ns)
+		return false;
+	p = vcpu_task(f->vm_id, sent->to[last].vcpu_id);
 	if (!p)
 		return false;
 	t = task_state(p);
-	waits = t && t->ipi_at && t->ipi_from == sender &&
-		(p->scx.flags & SCX_TASK_QUEUED) && !p->on_cpu;
+	waits = t && receiver_waits(p, t, sent->to[last].at);
 	bpf_task_release(p);
+	if (waits)
+		f->spun = true;
+	else
+		sent->top--;
 	return waits;
 }
 
@@ -154,17 +139,15 @@ SEC("fexit/kvm_vcpu_on_spin")
 int BPF_PROG(on_spin)
 {
 	struct task_struct *me = bpf_get_current_task_btf();
-	struct vmland_task *t;
+	struct vmland_sent *sent;
 	u32 key = 0;
 	u64 *pauses;
 
 	pauses = bpf_map_lookup_elem(&vmland_pauses, &key);
 	if (pauses)
 		(*pauses)++;
-	t = task_state(me);
-	if (!t || !t->ipi_to || t->spun || !receiver_still_waits(t->ipi_to, me->pid))
-		return 0;
-	t->spun = true;
-	scx_bpf_kick_cpu(bpf_get_smp_processor_id(), SCX_KICK_PREEMPT);
+	sent = bpf_task_storage_get(&vmland_sent, me, NULL, 0);
+	if (sent && sent->top && receiver_of(me, sent))
+		scx_bpf_kick_cpu(bpf_get_smp_processor_id(), SCX_KICK_PREEMPT);
 	return 0;
 }

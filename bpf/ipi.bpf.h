@@ -2,9 +2,8 @@
 /*
  * IPI receivers come first.
  *
- * ipi.bpf.c keeps, of each sender, a list of those receivers that were off their
- * CPUs when the IPI came: t->ipi_to is the last, each one's t->ipi_next the one
- * before. A receiver is pending until it has run or the window is over. A
+ * ipi.bpf.c remembers whom each vCPU has sent its last IPIs. A receiver is pending
+ * while it waits for a CPU and has not run since, for as long as the window. A
  * spinner with pending receivers hands its CPU to one of them:
  *
  *   KVM proposes somebody   ops.yield() takes the receiver instead
@@ -13,48 +12,52 @@
  * in either case on the terms of a directed yield (yield.bpf.h): the spinner
  * pays, the receiver is given nothing.
  *
- * The other way round, a sibling that merely woke and has no IPI to answer cannot
- * hold up anybody: as a candidate of KVM's it is passed over once, after the paper's
- * second chance. KVM then tries its next candidate.
+ * The other way round, a sibling that merely woke, and was sent nothing by the
+ * spinner, cannot hold it up: as a candidate of KVM's it is passed over once, after
+ * the paper's second chance. KVM then tries its next candidate.
  */
 #ifndef VMLAND_IPI_BPF_H
 #define VMLAND_IPI_BPF_H
 
-/* How long a receiver stays ahead, in ns; 0: never. Set by user space after load. */
-volatile u64 vmland_ipi_window_ns = 50000000;
-
 /* Receivers looked at on one occasion; the others wait for the next. */
 #define IPI_LOOKS 4
 
-static __always_inline bool ipi_pending(const struct vmland_task *t)
+/*
+ * The last receiver of @f's IPIs that is pending, to be released by the caller.
+ * Those after it are not, and are forgotten.
+ */
+static __noinline struct task_struct *ipi_receiver(struct task_struct *from,
+						   struct vmland_task *f)
 {
-	return t->ipi_at && time_before(scx_bpf_now(), t->ipi_at + vmland_ipi_window_ns);
-}
-
-/* A pending receiver of @f, which runs as @pid, that waits for a CPU; released by the caller. */
-static __noinline struct task_struct *ipi_receiver(struct vmland_task *f, s32 pid)
-{
+	struct vmland_sent *sent;
+	u64 now = scx_bpf_now(), at;
 	struct task_struct *p;
 	struct vmland_task *t;
+	u32 last;
 	int i;
 
+	if (!f->ipi_window_ns)
+		return NULL;
+	sent = bpf_task_storage_get(&vmland_sent, from, NULL, 0);
+	if (!sent)
+		return NULL;
 	bpf_for(i, 0, IPI_LOOKS) {
-		if (!f->ipi_to)
+		if (!sent->top)
 			break;
-		p = bpf_task_from_pid(f->ipi_to);
-		if (!p) {
-			f->ipi_to = 0;
+		last = (sent->top - 1) % IPI_RECEIVERS;
+		at = sent->to[last].at;
+		if (!time_before(now, at + f->ipi_window_ns)) {
+			sent->top = 0;
 			break;
 		}
-		t = task_state(p);
-		if (t && t->ipi_from == pid && ipi_pending(t) && is_queued(p))
-			return p;
-		f->ipi_to = 0;
-		if (t && t->ipi_from == pid) {
-			f->ipi_to = t->ipi_next;
-			t->ipi_from = 0;
+		p = vcpu_task(f->vm_id, sent->to[last].vcpu_id);
+		if (p) {
+			t = task_state(p);
+			if (t && receiver_waits(p, t, at))
+				return p;
+			bpf_task_release(p);
 		}
-		bpf_task_release(p);
+		sent->top--;
 	}
 	return NULL;
 }

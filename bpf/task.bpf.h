@@ -12,24 +12,20 @@ struct vmland_task {
 	 * clocks of its CPUs (vtime.bpf.h).
 	 */
 	u64 vruntime;
-	u64 run_start;		/* charged up to here, scx_bpf_now() */
+	u64 run_start;		/* charged up to here, scx_bpf_now(); of a task that
+				   waits, when it last left its CPU */
 	u64 ran_ns;		/* since it got its CPU */
 	u64 notifier;		/* the preempt notifier it was recognised by */
 	u32 vm_slot;		/* VMLAND_NO_VM: no vCPU */
 	u32 vm_id;		/* the slot may have a new owner since */
 	u64 weight;		/* terms in force (terms.bpf.h) */
 	u64 slice_ns;
+	u64 ipi_window_ns;	/* 0: receivers of its IPIs do not come first */
 	bool yielded;		/* left the CPU by ops.yield() */
 	bool wants;		/* a vCPU that waits or runs, and counted as such */
 	bool woken;		/* has not run since it woke */
 	bool passed_over;	/* refused as a target since it woke */
 	bool spun;		/* a pause exit asks for a hand-off to a receiver */
-
-	/* IPIs (ipi.bpf.h) */
-	u64 ipi_at;		/* came while it was off the CPU, scx_bpf_now(); 0: served */
-	s32 ipi_from;		/* the sender's pid */
-	s32 ipi_next;		/* the sender's receiver before this one, by pid; 0: none */
-	s32 ipi_to;		/* the last of its own receivers; 0: none */
 };
 
 struct {
@@ -57,6 +53,28 @@ struct {
 	__type(value, u64);
 } vmland_pauses SEC(".maps");
 
+/*
+ * IPIs that are remembered of a vCPU, a power of two. For who is left out of a
+ * wider multicast there still is KVM's hint.
+ */
+#define IPI_RECEIVERS 16
+
+/* The IPIs that a vCPU has sent, as a stack whose oldest entries are overwritten. */
+struct vmland_sent {
+	u32 top;		/* how many were pushed and not popped */
+	struct {
+		u32 vcpu_id;
+		u64 at;		/* scx_bpf_now() */
+	} to[IPI_RECEIVERS];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct vmland_sent);
+} vmland_sent SEC(".maps");
+
 /* By VM and KVM's vCPU id, which is the APIC id: the thread's pid. */
 struct vmland_vcpu_key {
 	u32 vm_id;
@@ -70,5 +88,28 @@ struct {
 	__type(key, struct vmland_vcpu_key);
 	__type(value, s32);
 } vmland_vcpu_pids SEC(".maps");
+
+/*
+ * A receiver that ran for no longer than this after the IPI, in ns, may have left
+ * its CPU before it entered the guest to take it.
+ */
+#define IPI_SERVED_NS (100 * 1000ULL)
+
+/* The task of vCPU @vcpu_id of VM @vm_id, to be released by the caller. */
+static __always_inline struct task_struct *vcpu_task(u32 vm_id, u32 vcpu_id)
+{
+	struct vmland_vcpu_key key = { .vm_id = vm_id, .vcpu_id = vcpu_id };
+	s32 *pid = bpf_map_lookup_elem(&vmland_vcpu_pids, &key);
+
+	return pid ? bpf_task_from_pid(*pid) : NULL;
+}
+
+/* Does @p, whose state is @t, wait for a CPU, and has not run since @at? */
+static __always_inline bool receiver_waits(const struct task_struct *p,
+					   const struct vmland_task *t, u64 at)
+{
+	return (p->scx.flags & SCX_TASK_QUEUED) && !p->on_cpu &&
+	       time_before(t->run_start, at + IPI_SERVED_NS);
+}
 
 #endif /* VMLAND_TASK_BPF_H */

@@ -37,6 +37,9 @@ struct {
  */
 volatile u64 vmland_slice_min_ns = 2000000;
 
+/* How long the receiver of an IPI stays ahead (ipi.bpf.h), in ns; 0: never. Set likewise. */
+volatile u64 vmland_ipi_window_ns = 50000000;
+
 /* What user space has said of @t's VM, if @t is a vCPU and it has. */
 static __always_inline const struct vmland_terms *terms_of(const struct vmland_task *t)
 {
@@ -84,6 +87,7 @@ static __always_inline void terms_refresh(const struct task_struct *p, struct vm
 	u64 own = p->scx.weight ?: 100;
 
 	t->weight = is_vcpu(t) ? vcpu_weight(own, t, terms) : own;
+	t->ipi_window_ns = vmland_ipi_window_ns;
 	t->slice_ns = terms && terms->slice_ns ? terms->slice_ns : slice_ns;
 }
 

@@ -222,6 +222,7 @@ static __noinline int vcpu_recognise(struct task_struct *p, struct vmland_task *
 	id.vm_id = vcpu.vm_id;
 	id.vcpu_id = vcpu.vcpu_id;
 	bpf_map_update_elem(&vmland_vcpu_pids, &id, &pid, BPF_ANY);
+	bpf_task_storage_get(&vmland_sent, p, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	tell_policy(VMLAND_EVENT_VCPU_SEEN, p, t);
 	count(VMLAND_VCPUS_SEEN);
 	return 0;

@@ -245,7 +245,7 @@ void BPF_STRUCT_OPS(vmland_dispatch, s32 cpu, struct task_struct *prev)
 	if (!here)
 		return;
 	policy_drain();
-	if (prev)
+	if (prev && is_queued(prev))
 		spin_serve(prev, here);
 	if (handoff_serve(here, cpu))
 		return;
@@ -273,7 +273,6 @@ void BPF_STRUCT_OPS(vmland_running, struct task_struct *p)
 		return;
 	}
 	t->woken = t->passed_over = false;
-	t->ipi_at = 0;
 	vcpu_wants(t);
 	terms_refresh(p, t);
 	bound_lag(t, here->clock);

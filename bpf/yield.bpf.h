@@ -97,9 +97,7 @@ static bool yield_to_receiver(struct task_struct *from, struct vmland_task *f,
 	struct task_struct *p;
 	struct vmland_task *t;
 
-	if (!f->ipi_to)
-		return false;
-	p = ipi_receiver(f, from->pid);
+	p = ipi_receiver(from, f);
 	if (!p)
 		return false;
 	t = task_state(p);
@@ -139,7 +137,7 @@ static bool yield_directed(struct task_struct *from, struct vmland_task *f,
 	}
 	if (yield_to_receiver(from, f, here)) {
 		count(VMLAND_YIELD_RECEIVER);
-	} else if (t->woken && !t->passed_over && !ipi_pending(t)) {
+	} else if (t->woken && !t->passed_over) {
 		t->passed_over = true;
 		count(VMLAND_YIELD_WOKEN);
 		return false;
@@ -158,7 +156,7 @@ static void spin_serve(struct task_struct *prev, struct vmland_cpu *here)
 	if (!f || !f->spun)
 		return;
 	f->spun = false;
-	if (!is_queued(prev) || terms_say(f, VMLAND_TERMS_IGNORE_YIELD))
+	if (terms_say(f, VMLAND_TERMS_IGNORE_YIELD))
 		return;
 	charge(prev, f, scx_bpf_now());
 	if (!yield_to_receiver(prev, f, here))

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
-use crate::rig::{Guest, Scheduler, ms, vmland_vms, wait_for};
+use crate::rig::{Guest, Scheduler, ms, read, vmland_vms, wait_for};
 
 fn known() -> BTreeSet<i32> {
     vmland_vms()
@@ -76,7 +76,12 @@ fn kvm_that_is_loaded_after_the_scheduler_and_unloaded() {
         assert_exact(&[&guest]);
         drop(guest);
         assert_exact(&[]);
-        // Nothing of ours holds the module.
+        // Nothing of ours holds the module once its last VM is gone.
+        wait_for(
+            "KVM to be held by its vendor's module alone",
+            ms(2_000),
+            || read("/sys/module/kvm/refcnt").trim() == "1",
+        );
         kvm("unload");
     }
     scheduler.assert_alive();

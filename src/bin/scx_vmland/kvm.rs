@@ -38,6 +38,7 @@ pub struct Maps {
     pub vm_slots: MapHandle,
     pub vms: MapHandle,
     pub tasks: MapHandle,
+    pub sent: MapHandle,
     pub vcpu_pids: MapHandle,
     pub pauses: MapHandle,
 }
@@ -137,6 +138,7 @@ fn attend_vms(maps: &Maps) -> Result<()> {
         .open(&mut object)
         .context("cannot open the IPI object")?;
     open.maps.vmland_tasks.reuse_fd(maps.tasks.as_fd())?;
+    open.maps.vmland_sent.reuse_fd(maps.sent.as_fd())?;
     open.maps
         .vmland_vcpu_pids
         .reuse_fd(maps.vcpu_pids.as_fd())?;

@@ -101,6 +101,7 @@ impl<'a> Scheduler<'a> {
             vm_slots: MapHandle::try_from(&maps.vmland_vm_slots)?,
             vms: MapHandle::try_from(&maps.vmland_vms)?,
             tasks: MapHandle::try_from(&maps.vmland_tasks)?,
+            sent: MapHandle::try_from(&maps.vmland_sent)?,
             vcpu_pids: MapHandle::try_from(&maps.vmland_vcpu_pids)?,
             pauses: MapHandle::try_from(&maps.vmland_pauses)?,
         })
