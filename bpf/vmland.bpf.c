@@ -35,12 +35,18 @@ s32 BPF_STRUCT_OPS(vmland_select_cpu, struct task_struct *p, s32 prev_cpu,
 		   u64 wake_flags)
 {
 	s32 cpu, this_cpu = bpf_get_smp_processor_id();
+	bool may_here = bpf_cpumask_test_cpu(this_cpu, p->cpus_ptr);
 
 	if (!bpf_cpumask_test_cpu(prev_cpu, p->cpus_ptr))
-		prev_cpu = bpf_cpumask_test_cpu(this_cpu, p->cpus_ptr) ?
-			   this_cpu : (s32)bpf_cpumask_first(p->cpus_ptr);
-	if (is_usersched_task(p) || !any_idle_for(p))
+		prev_cpu = may_here ? this_cpu : (s32)bpf_cpumask_first(p->cpus_ptr);
+	if (is_usersched_task(p))
 		return prev_cpu;
+	/*
+	 * Where it waits makes no difference to who takes it, but to the CPU that has
+	 * to queue it there: another one is interrupted for that, in its guest.
+	 */
+	if (!any_idle_for(p))
+		return may_here && !is_pinned(p) ? this_cpu : prev_cpu;
 
 	cpu = pick_idle_cpu(p, prev_cpu, wake_flags);
 	if (cpu < 0)
