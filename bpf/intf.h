@@ -113,6 +113,14 @@ struct vmland_terms {
 /* A vCPU of it that wakes preempts nobody. */
 #define VMLAND_TERMS_LATENCY_BATCH 4
 
+/* What --without leaves out, to see what it is worth: bits of vmland_without. */
+enum vmland_mechanism {
+	VMLAND_YIELD_TO = 1,		/* yield.bpf.h: hints are taken */
+	VMLAND_TURNS = 2,		/* yield.bpf.h: a hand-off passes on the turn */
+	VMLAND_SECOND_CHANCE = 4,	/* ipi.bpf.h: who merely woke is passed over */
+	VMLAND_PREEMPTION = 8,		/* vmland.bpf.c: who wakes can preempt */
+};
+
 /*
  * Where KVM keeps what classification reads. The scheduler must load where
  * kvm.ko is not (yet) there, so it cannot relocate against KVM's types;

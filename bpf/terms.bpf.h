@@ -40,6 +40,14 @@ volatile u64 vmland_slice_min_ns = 2000000;
 /* How long the receiver of an IPI stays ahead (ipi.bpf.h), in ns; 0: never. Set likewise. */
 volatile u64 vmland_ipi_window_ns = 50000000;
 
+/* Mechanisms that are left out, of enum vmland_mechanism. Set likewise. */
+volatile u32 vmland_without SEC(".data");
+
+static __always_inline bool with(u32 mechanism)
+{
+	return !(vmland_without & mechanism);
+}
+
 /* What user space has said of @t's VM, if @t is a vCPU and it has. */
 static __always_inline const struct vmland_terms *terms_of(const struct vmland_task *t)
 {

@@ -93,7 +93,7 @@ static __always_inline void preempt_if_due(const struct vmland_task *t,
 	bool at_once = terms_say(t, VMLAND_TERMS_LATENCY_LOW);
 	struct task_struct *curr;
 
-	if (!weight || terms_say(t, VMLAND_TERMS_LATENCY_BATCH))
+	if (!weight || !with(VMLAND_PREEMPTION) || terms_say(t, VMLAND_TERMS_LATENCY_BATCH))
 		return;
 	vruntime = there->curr_vruntime + weighted(now - there->curr_start, weight);
 	if (!time_before(t->vruntime + (at_once ? 0 : vmland_slice_min_ns), vruntime))
@@ -268,6 +268,7 @@ void BPF_STRUCT_OPS(vmland_running, struct task_struct *p)
 {
 	struct vmland_cpu *here = cpu_state(scx_bpf_task_cpu(p));
 	struct vmland_task *t = task_state(p);
+	bool handed;
 
 	if (!t || !here)
 		return;
@@ -278,6 +279,7 @@ void BPF_STRUCT_OPS(vmland_running, struct task_struct *p)
 		here->curr_weight = 0;
 		return;
 	}
+	handed = here->expected_pid == p->pid;
 	t->woken = t->passed_over = false;
 	vcpu_wants(t);
 	terms_refresh(p, t);
@@ -291,9 +293,9 @@ void BPF_STRUCT_OPS(vmland_running, struct task_struct *p)
 	here->curr_weight = t->weight;
 	here->curr_slice_min = slice_min_of(t);
 	here->curr_pid = p->pid;
-	if (here->expected_pid == p->pid)
+	if (handed)
 		count(VMLAND_HANDOFF_NEXT);
-	else
+	if (!handed || !with(VMLAND_TURNS))
 		turn_begin(here, t->run_start, p->scx.slice);
 	here->expected_pid = 0;
 }

@@ -47,13 +47,17 @@ static __always_inline void yield_plain(struct vmland_task *t,
 		t->vruntime = last;
 }
 
-/* At least to @least, as far as a debt may go. */
-static __always_inline void yield_pay(struct vmland_task *f, u64 least,
-				      const struct vmland_cpu *here)
+/*
+ * @f, who yields, pays @vtime, which @t is given: what their VM has had stays the
+ * same. Neither leaves its bounds, and what does not fit into them is lost.
+ */
+static __always_inline void yield_pay(struct vmland_task *f, struct vmland_task *t,
+				      u64 vtime, const struct vmland_cpu *here)
 {
-	if (time_before(f->vruntime, least))
-		f->vruntime = least;
+	f->vruntime += vtime;
+	t->vruntime -= vtime * (f->weight ?: 1) / (t->weight ?: 1);
 	bound_lag(f, here->clock);
+	bound_lag(t, here->clock);
 }
 
 static __always_inline void turn_begin(struct vmland_cpu *here, u64 now, u64 slice)
@@ -72,21 +76,28 @@ static __always_inline u64 turn_left(const struct vmland_cpu *here)
 }
 
 /*
- * Notes that @f, which pays, makes room for @to. Returns whether @to is next here;
- * else it comes before @f, in turn.
+ * Notes that @f makes room for @to. Returns whether @to is next here; else it comes
+ * before @f, in turn.
  */
 static bool handoff_note(struct vmland_task *f, struct task_struct *to,
-			 const struct vmland_task *t, struct vmland_cpu *here)
+			 struct vmland_task *t, struct vmland_cpu *here)
 {
 	bool in_turn = !turn_left(here) ||
 		       time_after(t->vruntime, here->clock + HANDOFF_SLICES * slice_vtime(t));
+	u64 behind = t->vruntime;
 
-	yield_pay(f, t->vruntime + 1, here);
-	/* Behind where the target stands in line, which has a grace if parked. */
-	if (in_turn)
-		yield_pay(f, to->scx.dsq_vtime + 1 - slice_vtime(f), here);
-	else
+	if (in_turn) {
+		/* Where the target stands in line, which has a grace if parked. */
+		if (time_before(behind, to->scx.dsq_vtime - slice_vtime(f)))
+			behind = to->scx.dsq_vtime - slice_vtime(f);
+		if (!time_after(f->vruntime, behind))
+			yield_pay(f, t, behind + 1 - f->vruntime, here);
+	} else {
+		/* They meet, and wait side by side from then on. */
+		if (!time_after(f->vruntime, behind))
+			yield_pay(f, t, (behind - f->vruntime) / 2 + 1, here);
 		here->handoff_pid = to->pid;
+	}
 	return !in_turn;
 }
 
@@ -131,13 +142,13 @@ static bool yield_directed(struct task_struct *from, struct vmland_task *f,
 		count(VMLAND_YIELD_OTHER_VM);
 		return false;
 	}
-	if (terms_say(f, VMLAND_TERMS_IGNORE_YIELD)) {
+	if (!with(VMLAND_YIELD_TO) || terms_say(f, VMLAND_TERMS_IGNORE_YIELD)) {
 		count(VMLAND_YIELD_UNWANTED);
 		return false;
 	}
 	if (yield_to_receiver(from, f, here)) {
 		count(VMLAND_YIELD_RECEIVER);
-	} else if (t->woken && !t->passed_over) {
+	} else if (t->woken && !t->passed_over && with(VMLAND_SECOND_CHANCE)) {
 		t->passed_over = true;
 		count(VMLAND_YIELD_WOKEN);
 		return false;
@@ -156,7 +167,7 @@ static void spin_serve(struct task_struct *prev, struct vmland_cpu *here)
 	if (!f || !f->spun)
 		return;
 	f->spun = false;
-	if (terms_say(f, VMLAND_TERMS_IGNORE_YIELD))
+	if (!with(VMLAND_YIELD_TO) || terms_say(f, VMLAND_TERMS_IGNORE_YIELD))
 		return;
 	charge(prev, f, scx_bpf_now());
 	if (!yield_to_receiver(prev, f, here))
@@ -201,6 +212,16 @@ static bool handoff_move(struct task_struct *p, u64 dsq, s32 cpu, u64 slice)
 	return moved && here;
 }
 
+/* How long @p, who is handed this CPU, may have it. */
+static __always_inline u64 handoff_slice(struct task_struct *p, const struct vmland_cpu *here)
+{
+	const struct vmland_task *t = task_state(p);
+
+	if (!with(VMLAND_TURNS) && t)
+		return t->slice_ns;
+	return turn_left(here) ?: HANDOFF_MIN_NS;
+}
+
 /* Serves this CPU's note. Returns whether the target is now first here. */
 static bool handoff_serve(struct vmland_cpu *here, s32 cpu)
 {
@@ -218,7 +239,7 @@ static bool handoff_serve(struct vmland_cpu *here, s32 cpu)
 
 	dsq = p->scx.dsq ? p->scx.dsq->id : SCX_DSQ_INVALID;
 	if (dsq <= PARKED_DSQ) {
-		served = handoff_move(p, dsq, cpu, turn_left(here) ?: HANDOFF_MIN_NS);
+		served = handoff_move(p, dsq, cpu, handoff_slice(p, here));
 		if (served)
 			here->expected_pid = pid;
 	} else if (is_queued(p)) {

@@ -29,6 +29,8 @@ pub enum Load {
     Barrier,
     /// Computes, and shares nothing.
     Cpu,
+    /// IPIs, pause exits and yields without need: a hostile guest.
+    Storm,
     /// Sleeps until the next tick of 2 ms, and measures how late it wakes up.
     Lat,
     /// Answers short requests from the host, on the first vCPU.
@@ -41,12 +43,13 @@ pub enum Load {
 
 impl Load {
     /// In the order in which they are listed to users.
-    pub const ALL: [Load; 9] = [
+    pub const ALL: [Load; 10] = [
         Load::Lock,
         Load::Tlb,
         Load::Msg,
         Load::Barrier,
         Load::Cpu,
+        Load::Storm,
         Load::Lat,
         Load::Io,
         Load::Run,
@@ -61,6 +64,7 @@ impl Load {
             Load::Msg => "msg",
             Load::Barrier => "barrier",
             Load::Cpu => "cpu",
+            Load::Storm => "storm",
             Load::Lat => "lat",
             Load::Io => "io",
             Load::Run => "run",
@@ -76,6 +80,7 @@ impl Load {
             Load::Msg => "round trips",
             Load::Barrier => "barriers",
             Load::Cpu => "chunks",
+            Load::Storm => "membarriers",
             Load::Lat => "wake-ups",
             Load::Io => "answers",
             Load::Run => "runs",

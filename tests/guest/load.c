@@ -16,6 +16,7 @@
  *	msg	ping-pong over pipes between two CPUs	a round trip
  *	barrier	meet at a barrier that waits with PAUSE	a barrier that all threads have passed
  *	cpu	compute, nothing shared			a chunk of CHUNK steps
+ *	storm	interrupt all other CPUs, spin and yield	a membarrier(2)
  *	lat	sleep until the next tick of 2 ms	a wake-up
  *	io	answer short requests from the host	an answer
  *	run	a program, again and again		a run; a guest's /workload holds the words of its command
@@ -42,10 +43,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <linux/membarrier.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <time.h>
@@ -62,6 +65,7 @@
 #define OUTSIDE_LOCK		200
 #define BETWEEN_BARRIERS	5000
 #define CHUNK			100000
+#define STORM_PAUSES		50
 
 #define LAT_PERIOD_NS		(2 * NSEC_PER_MSEC)
 
@@ -227,6 +231,23 @@ static void run_barrier(struct worker *self)
 		}
 		while (atomic_load_explicit(&round, memory_order_acquire) == this_round)
 			pause_cpu();
+	}
+}
+
+/*
+ * storm: a hostile guest. All that could move the host's scheduler to give it more than its share: IPIs to each other
+ * vCPU, without need and without end, and pause exits and yields between them.
+ */
+static void run_storm(struct worker *self)
+{
+	if (syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0))
+		die("membarrier");
+	for (;;) {
+		syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+		for (int i = 0; i < STORM_PAUSES; i++)
+			pause_cpu();
+		sched_yield();
+		done_one(self);
 	}
 }
 
@@ -470,6 +491,7 @@ static const struct load loads[] = {
 	{ "msg", run_msg, IN_PAIRS },
 	{ "barrier", run_barrier, ON_EACH_CPU },
 	{ "cpu", run_cpu, ON_EACH_CPU },
+	{ "storm", run_storm, ON_EACH_CPU },
 	{ "lat", run_lat, ON_EACH_CPU },
 	{ "io", run_io, ON_FIRST_CPU },
 	{ "run", run_run, ANYWHERE },

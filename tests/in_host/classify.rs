@@ -35,6 +35,7 @@ fn names() -> BTreeSet<String> {
 #[test]
 #[ignore = "needs a sched_ext host with KVM"]
 fn guests_that_come_pause_and_go() {
+    Guest::end_parked();
     // One is there before the scheduler, two come after it.
     let a = Guest::start("a", "lock", 2);
     let _scheduler = Scheduler::start(&[]);
@@ -52,10 +53,10 @@ fn guests_that_come_pause_and_go() {
     c.assert_progress();
     assert_exact(&[&a, &b, &c]);
 
-    drop(a);
+    a.end();
     assert_exact(&[&b, &c]);
-    drop(b);
-    drop(c);
+    b.end();
+    c.end();
     assert_exact(&[]);
     assert!(vmland_vms().is_empty());
 }
@@ -67,6 +68,7 @@ fn kvm_that_is_loaded_after_the_scheduler_and_unloaded() {
         let done = Command::new("kvm-modules").arg(what).status();
         assert!(done.is_ok_and(|s| s.success()), "kvm-modules {what}");
     };
+    Guest::end_parked();
     kvm("unload");
     let mut scheduler = Scheduler::start(&[]);
     assert!(vmland_vms().is_empty());
@@ -74,7 +76,7 @@ fn kvm_that_is_loaded_after_the_scheduler_and_unloaded() {
         kvm("load");
         let guest = Guest::start("late", "lock", 2);
         assert_exact(&[&guest]);
-        drop(guest);
+        guest.end();
         assert_exact(&[]);
         // Nothing of ours holds the module once its last VM is gone.
         wait_for(

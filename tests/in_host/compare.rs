@@ -71,6 +71,7 @@ fn assert_no_trace_is_left() {
 #[test]
 #[ignore = "needs a sched_ext host with KVM"]
 fn guests_of_its_own_under_three_schedulers() {
+    Guest::end_parked();
     let output = vmland("bench --guests lock,lat:vcpus=1 --rounds 2 --schedulers")
         .arg("eevdf,scx_vmland,short=scx_vmland --slice-us 3000,solo")
         .output()
@@ -143,7 +144,7 @@ fn a_against_a() {
 #[test]
 #[ignore = "needs a sched_ext host with KVM"]
 fn arms_and_metrics_that_fail() {
-    let _guest = Guest::start("a", "cpu", 1);
+    let _guest = Guest::start("a", "lock", 2);
     fs::write("/tmp/hang", "sleep 60 &\nsleep 60\n").expect("a script");
     let output = vmland("ab --rounds 3 --schedulers eevdf,scx_vmland,bad=false")
         .args(["--metric", "none=echo nothing to tell"])
@@ -206,7 +207,7 @@ fn stopped_and_killed_in_the_middle() {
 #[test]
 #[ignore = "needs a sched_ext host with KVM"]
 fn the_scheduler_of_before_comes_back() {
-    let guest = Guest::start("a", "lat", 1);
+    let guest = Guest::start("lat", "lat", 1);
     let scheduler = Scheduler::start(&["--slice-us", "4000"]);
     let ops = read("/sys/kernel/sched_ext/root/ops");
     let (output, record) = run("ab --rounds 3");

@@ -33,11 +33,23 @@ fn equal_guests_get_equal_time() {
     assert!(used_a + used_b > 0.9 * GUEST_CPUS as f64, "CPUs stood idle");
 }
 
+/// A guest that sends IPIs, spins and yields for no reason gets no more than one that computes, nor less.
+#[test]
+#[ignore = "needs a sched_ext host with KVM"]
+fn a_hostile_guest_gains_nothing() {
+    let _scheduler = Scheduler::start(&[]);
+    let [storm, calm] = Guest::start_all([("s", "storm", 2), ("c", "cpu", 2)]);
+    let [used_storm, used_calm] = cpus_used(|| [storm.cpu_ns(), calm.cpu_ns()], 10_000);
+    let share = used_storm / (used_storm + used_calm);
+    println!("CPUs used: hostile {used_storm:.3}, calm {used_calm:.3}; share {share:.4}");
+    assert!((0.49..=0.51).contains(&share), "{share:.4} of 0.5");
+}
+
 #[test]
 #[ignore = "needs a sched_ext host with KVM"]
 fn a_host_task_gets_its_share_beside_four_vcpus() {
     let _scheduler = Scheduler::start(&[]);
-    let _guests = Guest::start_all([("a", "cpu", 2), ("b", "cpu", 2)]);
+    let _guests = Guest::start_all([("c", "cpu", 2), ("d", "cpu", 2)]);
     let (plain, nice) = (Hog::start(BOTH, 0), Hog::start(BOTH, 10));
     sleep(ms(2_000));
     let [plain, nice] = cpus_used(|| [plain.cpu_ns(), nice.cpu_ns()], 15_000);

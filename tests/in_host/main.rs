@@ -10,6 +10,7 @@
 mod classify;
 mod compare;
 mod fairness;
+mod ipi;
 mod rig;
 mod settings;
 mod survive;

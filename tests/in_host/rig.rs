@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -113,43 +114,112 @@ pub fn kill(pid: i32, signal: &str) {
     assert!(sent.is_ok_and(|s| s.success()), "kill -s {signal} {pid}");
 }
 
-/// A Linux guest under QEMU/KVM with one of the loads; stopped when dropped.
+/// What a guest is, apart from its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Kind {
+    load: &'static str,
+    vcpus: u32,
+    /// KVM's paravirtual TLB flush, IPIs and yield.
+    pv: bool,
+}
+
+/// Guests that no test uses at the moment, stopped in the middle of their work.
+/// The next test that wants such a one need not wait for it to boot.
+static PARKED: Mutex<Vec<(&'static str, Kind)>> = Mutex::new(vec![]);
+
+/// A Linux guest under QEMU/KVM with one of the loads; parked when dropped.
 pub struct Guest {
-    name: String,
+    name: &'static str,
+    kind: Kind,
 }
 
 impl Guest {
-    pub fn start(name: &str, load: &str, vcpus: u32) -> Self {
+    pub fn start(name: &'static str, load: &'static str, vcpus: u32) -> Self {
         let [this] = Self::start_all([(name, load, vcpus)]);
         this
     }
 
     /// Several at once, each with its name, load and number of vCPUs, which takes less time.
-    pub fn start_all<const N: usize>(guests: [(&str, &str, u32); N]) -> [Self; N] {
-        let guests = guests.map(|(name, load, vcpus)| {
-            guest(&["start", name, load, "--vcpus", &vcpus.to_string()]);
-            Self { name: name.into() }
+    pub fn start_all<const N: usize>(guests: [(&'static str, &'static str, u32); N]) -> [Self; N] {
+        Self::start_kinds(guests.map(|(name, load, vcpus)| {
+            let pv = true;
+            (name, Kind { load, vcpus, pv })
+        }))
+    }
+
+    /// The same without KVM's paravirtual features: the VM-agnostic setting, in which every TLB
+    /// shootdown interrupts every vCPU.
+    pub fn start_agnostic<const N: usize>(
+        guests: [(&'static str, &'static str, u32); N],
+    ) -> [Self; N] {
+        Self::start_kinds(guests.map(|(name, load, vcpus)| {
+            let pv = false;
+            (name, Kind { load, vcpus, pv })
+        }))
+    }
+
+    fn start_kinds<const N: usize>(guests: [(&'static str, Kind); N]) -> [Self; N] {
+        let guests = guests.map(|(name, kind)| {
+            let this = Self { name, kind };
+            match take_parked(name) {
+                Some(parked) if parked == kind => this.resume(),
+                Some(_) => this.boot_anew(),
+                None => this.boot(),
+            }
+            this
         });
         for this in &guests {
-            guest(&["wait", &this.name, "90"]);
+            guest(&["wait", this.name, "90"]);
         }
         guests
     }
 
+    fn boot(&self) {
+        let vcpus = self.kind.vcpus.to_string();
+        let pv = if self.kind.pv { "on" } else { "off" };
+        guest(&[
+            "start",
+            self.name,
+            self.kind.load,
+            "--vcpus",
+            &vcpus,
+            "--pv",
+            pv,
+        ]);
+    }
+
+    fn boot_anew(&self) {
+        guest(&["stop", self.name]);
+        self.boot();
+    }
+
+    /// Ends it for good.
+    pub fn end(self) {
+        guest(&["stop", self.name]);
+        std::mem::forget(self);
+    }
+
+    /// Ends all that are parked: the host is as if there never had been a guest.
+    pub fn end_parked() {
+        for (name, _) in PARKED.lock().expect("no test holds it").drain(..) {
+            guest(&["stop", name]);
+        }
+    }
+
     /// Work done so far, as the guest itself reports it ten times a second.
     pub fn count(&self) -> u64 {
-        guest(&["count", &self.name])
+        guest(&["count", self.name])
             .trim()
             .parse()
             .expect("a count")
     }
 
     pub fn pause(&self) {
-        guest(&["pause", &self.name]);
+        guest(&["pause", self.name]);
     }
 
     pub fn resume(&self) {
-        guest(&["cont", &self.name]);
+        guest(&["cont", self.name]);
     }
 
     /// Load lat: the latest that any wake-up was, once the guest was up for a while.
@@ -176,7 +246,7 @@ impl Guest {
 
     /// Threads of its vCPUs by index, as QEMU reports them.
     pub fn vcpu_threads(&self) -> Vec<i32> {
-        let answer = qmp(&self.name, "query-cpus-fast");
+        let answer = qmp(self.name, "query-cpus-fast");
         let cpus = answer["return"].as_array().expect("a list of CPUs");
         cpus.iter()
             .map(|cpu| cpu["thread-id"].as_i64().expect("a thread id") as i32)
@@ -194,8 +264,19 @@ impl Guest {
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        let _ = Command::new("guest").args(["stop", &self.name]).status();
+        let parked = Command::new("guest").args(["pause", self.name]).status();
+        if parked.is_ok_and(|status| status.success())
+            && let Ok(mut all) = PARKED.lock()
+        {
+            all.push((self.name, self.kind));
+        }
     }
+}
+
+fn take_parked(name: &str) -> Option<Kind> {
+    let mut parked = PARKED.lock().expect("no test holds it");
+    let at = parked.iter().position(|(its, _)| *its == name)?;
+    Some(parked.swap_remove(at).1)
 }
 
 pub fn thread_cpu_ns(tid: i32) -> u64 {

@@ -6,7 +6,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use crate::rig::{GUEST_CPUS, Guest, Scheduler, ms, vmland_vms, wait_for};
-use crate::trace::{Event, record};
+use crate::trace::{Event, Moment, record};
 
 const CONFIG: &str = "/tmp/config.toml";
 
@@ -52,15 +52,15 @@ fn assert_near<const N: usize>(shares: [f64; N], ideal: [f64; N], part: f64) {
 #[test]
 #[ignore = "needs a sched_ext host with KVM"]
 fn weights_are_kept_and_change_while_vms_run() {
-    const WEIGHTS: &str = "[[vm]]\nmatch = { name = \"b\" }\nweight = 200\n\
-                           [[vm]]\nmatch = { name = \"c\" }\nweight = 400\n";
+    const WEIGHTS: &str = "[[vm]]\nmatch = { name = \"d\" }\nweight = 200\n\
+                           [[vm]]\nmatch = { name = \"e\" }\nweight = 400\n";
     let mut scheduler = start_with(WEIGHTS);
-    let guests = Guest::start_all(["a", "b", "c"].map(|name| (name, "cpu", 2)));
+    let guests = Guest::start_all(["c", "d", "e"].map(|name| (name, "cpu", 2)));
     let ideal = [1.0 / 7.0, 2.0 / 7.0, 4.0 / 7.0];
     assert_near(shares(&guests, ms(8_000)), ideal, 0.03);
 
     // A broken file leaves what is in force, and says where it is broken.
-    let broken = "[[vm]]\nmatch = { name = \"b\" }\nwieght = 1\n";
+    let broken = "[[vm]]\nmatch = { name = \"d\" }\nwieght = 1\n";
     reload(&scheduler, broken, "stays as it was");
     let log = scheduler.log();
     assert!(log.contains(":3:") && log.contains("weight"), "{log}");
@@ -75,22 +75,22 @@ fn weights_are_kept_and_change_while_vms_run() {
 #[ignore = "needs a sched_ext host with KVM"]
 fn more_vcpus_are_no_larger_share() {
     let _scheduler = Scheduler::start(&[]);
-    let guests = Guest::start_all([("a", "cpu", 2), ("b", "cpu", 4)]);
+    let guests = Guest::start_all([("c", "cpu", 2), ("f", "cpu", 4)]);
     assert_near(shares(&guests, ms(8_000)), [0.5, 0.5], 0.04);
 }
 
 #[test]
 #[ignore = "needs a sched_ext host with KVM"]
 fn a_vm_can_be_made_to_ignore_yield_to() {
-    let _scheduler = Scheduler::start(&["--vm", "a:yield_to=ignore"]);
-    let guests = Guest::start_all(["a", "b"].map(|name| (name, "lock", 3)));
-    let events = record(ms(4_000));
+    let _scheduler = Scheduler::start(&["--vm", "a3:yield_to=ignore"]);
+    let guests = Guest::start_all(["a3", "b3"].map(|name| (name, "lock", 3)));
+    let moments = record(ms(4_000));
     let accepted = guests.each_ref().map(|guest| {
         let vcpus = guest.vcpu_threads();
-        let took = |event: &&Event| {
-            matches!(event, Event::Answer { from, value: 1 } if vcpus.contains(from))
+        let took = |moment: &&Moment| {
+            matches!(moment.event, Event::Ask { from, answer: Some(1), .. } if vcpus.contains(&from))
         };
-        events.iter().filter(took).count()
+        moments.iter().filter(took).count()
     });
     println!("yields accepted: {accepted:?}");
     assert_eq!(accepted[0], 0);
@@ -100,7 +100,7 @@ fn a_vm_can_be_made_to_ignore_yield_to() {
         let vm = vms.iter().find(|vm| vm["name"] == name).expect("is listed");
         vm["yields_asked"].as_u64().expect("a number")
     };
-    assert!(asked("a") > 50);
+    assert!(asked("a3") > 50);
 }
 
 /// How long a vCPU of `guest` waited for its CPU, in ms, on average over `span`.
@@ -129,9 +129,9 @@ fn mean_wait_ms(guest: &Guest, span: Duration) -> f64 {
 #[ignore = "needs a sched_ext host with KVM"]
 fn latency_is_as_it_is_set() {
     let of =
-        |latency: &str| format!("[[vm]]\nmatch = {{ name = \"a\" }}\nlatency = \"{latency}\"\n");
+        |latency: &str| format!("[[vm]]\nmatch = {{ name = \"l\" }}\nlatency = \"{latency}\"\n");
     let scheduler = start_with(&of("normal"));
-    let [guest, _b, _c] = Guest::start_all([("a", "lat", 2), ("b", "cpu", 2), ("c", "cpu", 2)]);
+    let [guest, _b, _c] = Guest::start_all([("l", "lat", 2), ("c", "cpu", 2), ("d", "cpu", 2)]);
     let [normal, low, batch] = ["normal", "low", "batch"].map(|latency| {
         reload(&scheduler, &of(latency), "read anew");
         mean_wait_ms(&guest, ms(5_000))

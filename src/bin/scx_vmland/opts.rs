@@ -48,6 +48,18 @@ pub struct Opts {
           value_parser = clap::value_parser!(u64).range(0..=100_000))]
     pub ipi_window_us: u64,
 
+    /// Leave out a mechanism, to see what it is worth. May be repeated or be a list:
+    /// yield-to (KVM's hints are taken), receivers (who has been sent an IPI comes
+    /// first), second-chance (who merely woke is passed over once), turns (a hand-off
+    /// passes on what is left of a turn), preemption (who wakes can preempt).
+    #[arg(
+        long,
+        value_name = "MECHANISM,…",
+        value_delimiter = ',',
+        hide_possible_values = true
+    )]
+    pub without: Vec<Mechanism>,
+
     /// What each VM may have; further files are in the directory of the same name
     /// with the ending .d. "vmland config check" checks it. [default:
     /// /etc/scx_vmland/config.toml, if there is one]
@@ -93,7 +105,26 @@ pub struct Opts {
     pub libbpf: LibbpfOpts,
 }
 
+/// What --without can leave out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Mechanism {
+    YieldTo,
+    Receivers,
+    SecondChance,
+    Turns,
+    Preemption,
+}
+
 impl Opts {
+    /// How long the receiver of an IPI stays ahead, in ns; 0: never.
+    pub fn ipi_window_ns(&self) -> u64 {
+        if self.without.contains(&Mechanism::Receivers) {
+            0
+        } else {
+            self.ipi_window_us * 1_000
+        }
+    }
+
     /// Where the configuration comes from.
     pub fn sources(&self) -> Sources {
         Sources {

@@ -32,6 +32,7 @@ const SOLO: &str = "solo";
 ///   msg      ping-pong over pipes between two CPUs      round trips
 ///   barrier  a barrier that waits with PAUSE            barriers
 ///   cpu      computes, shares nothing                   chunks
+///   storm    hostile: IPIs, pause exits and yields      membarriers
 ///   lat      a timer of 2 ms                            lateness of wake-ups
 ///   io       answers short requests from the host       time to the answer
 ///   run      --workload, again and again                runs

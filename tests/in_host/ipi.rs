@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Who has been sent an IPI comes first; who merely woke does not.
+
+use std::collections::{HashMap, HashSet};
+
+use serde_json::Value;
+
+use crate::rig::{Guest, Scheduler, ms, vmland_vms, wait_for};
+use crate::trace::{Event, Moment, record};
+
+/// Of IPIs to vCPUs that wanted to run but were off their CPU.
+#[derive(Debug, Default)]
+struct Receivers {
+    /// From the IPI until the receiver ran, in µs, ascending.
+    waits_us: Vec<u64>,
+    /// Pause exits of the senders meanwhile.
+    spins: usize,
+}
+
+impl Receivers {
+    /// `vms` are the tids of each VM's vCPUs, by vCPU id.
+    fn of(moments: &[Moment], vms: &[Vec<i32>]) -> Self {
+        let mut this = Self::default();
+        let mut waiting: HashSet<i32> = HashSet::new();
+        // (sender, receiver) -> when, and how often the sender has spun since
+        let mut open: HashMap<(i32, i32), (u64, usize)> = HashMap::new();
+        for moment in moments {
+            match moment.event {
+                Event::Switch { prev, waits, next } => {
+                    if waits {
+                        waiting.insert(prev);
+                    }
+                    waiting.remove(&next);
+                    open.retain(|&(_, receiver), &mut (since_us, spins)| {
+                        if receiver == next {
+                            this.waits_us.push(moment.at_us - since_us);
+                            this.spins += spins;
+                        }
+                        receiver != next
+                    });
+                }
+                Event::Ipi { from, to } => {
+                    let vm = vms.iter().find(|vm| vm.contains(&from));
+                    let receiver = vm.and_then(|vm| vm.get(to)).copied();
+                    if let Some(receiver) = receiver.filter(|tid| waiting.contains(tid)) {
+                        open.entry((from, receiver)).or_insert((moment.at_us, 0));
+                    }
+                }
+                Event::Spin { pid } => {
+                    for ((sender, _), (_, spins)) in &mut open {
+                        *spins += usize::from(*sender == pid);
+                    }
+                }
+                Event::Wake { .. } | Event::Ask { .. } => {}
+            }
+        }
+        this.waits_us.sort_unstable();
+        this
+    }
+
+    fn quantile_us(&self, part: f64) -> u64 {
+        self.waits_us[((self.waits_us.len() - 1) as f64 * part) as usize]
+    }
+
+    fn spins_each(&self) -> f64 {
+        self.spins as f64 / self.waits_us.len() as f64
+    }
+}
+
+/// A scheduler that has seen pause exits, so that its probes on KVM are in force.
+fn start(args: &[&str]) -> Scheduler {
+    let scheduler = Scheduler::start(args);
+    wait_for("pause exits", ms(15_000), || {
+        let counted = |vm: &Value| vm["pause_exits"].as_u64().is_some_and(|n| n > 0);
+        vmland_vms().iter().any(counted)
+    });
+    scheduler
+}
+
+#[test]
+#[ignore = "needs a sched_ext host with KVM"]
+fn receivers_come_first() {
+    let guests = Guest::start_agnostic([("t", "tlb", 2), ("u", "tlb", 2)]);
+    let vms = guests.each_ref().map(Guest::vcpu_threads);
+    let measure = |who: &str| {
+        let seen = Receivers::of(&record(ms(4_000)), &vms);
+        assert!(seen.waits_us.len() > 100, "{who}: too few IPIs to judge");
+        println!(
+            "{who}: {} IPIs to vCPUs off their CPU, waited p50 {} us, p99 {} us; {:.2} pause exits each",
+            seen.waits_us.len(),
+            seen.quantile_us(0.5),
+            seen.quantile_us(0.99),
+            seen.spins_each()
+        );
+        seen
+    };
+    let stock = measure("stock scheduler");
+    let scheduler = start(&["--without", "receivers"]);
+    let without = measure("without a window");
+    scheduler.stop();
+    let _scheduler = start(&[]);
+    let with = measure("with the window");
+    assert!(with.quantile_us(0.99) < stock.quantile_us(0.99) / 2);
+    assert!(with.spins_each() < 0.7 * without.spins_each());
+}
+
+/// Hints for siblings that woke and have not run since, nor were sent anything by
+/// the spinner: how the first of each was answered, and the further ones.
+#[derive(Debug, Default)]
+struct Woken {
+    first_taken: usize,
+    first_refused: usize,
+    further_taken: usize,
+    further_refused: usize,
+}
+
+impl Woken {
+    fn of(moments: &[Moment], vms: &[Vec<i32>]) -> Self {
+        let mut this = Self::default();
+        // Woke and has not run since -> has it been refused?
+        let mut woken: HashMap<i32, bool> = HashMap::new();
+        // Senders of IPIs that may not have been answered.
+        let mut senders: HashMap<i32, HashSet<i32>> = HashMap::new();
+        for moment in moments {
+            match moment.event {
+                Event::Wake { pid } => {
+                    woken.insert(pid, false);
+                }
+                Event::Switch { prev, next, .. } => {
+                    woken.remove(&next);
+                    woken.remove(&prev);
+                    senders.retain(|_, receivers| {
+                        receivers.remove(&prev);
+                        !receivers.is_empty()
+                    });
+                }
+                Event::Ipi { from, to } => {
+                    let vm = vms.iter().find(|vm| vm.contains(&from));
+                    if let Some(&receiver) = vm.and_then(|vm| vm.get(to)) {
+                        senders.entry(from).or_default().insert(receiver);
+                    }
+                }
+                Event::Ask {
+                    from,
+                    to,
+                    answer: Some(answer),
+                    ..
+                } if !senders.contains_key(&from) => {
+                    let Some(refused) = woken.get_mut(&to) else {
+                        continue;
+                    };
+                    match (*refused, answer) {
+                        (false, 0) => this.first_refused += 1,
+                        (false, _) => this.first_taken += 1,
+                        (true, 0) => this.further_refused += 1,
+                        (true, _) => this.further_taken += 1,
+                    }
+                    *refused |= answer == 0;
+                }
+                Event::Ask { .. } | Event::Spin { .. } => {}
+            }
+        }
+        this
+    }
+}
+
+#[test]
+#[ignore = "needs a sched_ext host with KVM"]
+fn who_merely_woke_is_passed_over_once() {
+    let guest = Guest::start("m", "msg", 4);
+    let _scheduler = start(&[]);
+    let woken = Woken::of(&record(ms(6_000)), &[guest.vcpu_threads()]);
+    println!("{woken:?}");
+    let first = woken.first_refused + woken.first_taken;
+    let further = woken.further_refused + woken.further_taken;
+    assert!(first > 20, "too few hints to judge: {woken:?}");
+    // The scheduler has the better view of which receivers still wait.
+    assert!(woken.first_refused * 4 >= first * 3, "{woken:?}");
+    assert!(woken.further_taken * 4 >= further * 3, "{woken:?}");
+}
