@@ -23,6 +23,14 @@ fn out_dir() -> std::path::PathBuf {
         .into()
 }
 
+/// Asked for when the script runs: a copied build directory has one compiled elsewhere.
+#[cfg(feature = "scheduler")]
+fn source_dir() -> std::path::PathBuf {
+    std::env::var_os("CARGO_MANIFEST_DIR")
+        .expect("cargo sets CARGO_MANIFEST_DIR")
+        .into()
+}
+
 #[cfg(feature = "scheduler")]
 fn fail(why: &str) -> ! {
     eprintln!("error: {why}");
@@ -36,7 +44,7 @@ mod bpf {
     use std::path::Path;
     use std::process::{Command, Stdio, exit};
 
-    use crate::{fail, out_dir};
+    use crate::{fail, out_dir, source_dir};
 
     /// Set in the process that only writes the framework's sources.
     const FRAMEWORK_ONLY: &str = "VMLAND_FRAMEWORK_ONLY";
@@ -50,7 +58,7 @@ mod bpf {
         }
         println!("cargo:rerun-if-changed=bpf");
         let out = out_dir();
-        let bpf = Path::new(env!("CARGO_MANIFEST_DIR")).join("bpf");
+        let bpf = source_dir().join("bpf");
         // .cargo/config.toml points it at bpf/clang, which finds one.
         let clang = env::var("BPF_CLANG").unwrap_or("clang".into());
 
@@ -129,13 +137,13 @@ mod guest {
     use std::io;
     use std::path::Path;
 
-    use crate::{fail, out_dir};
+    use crate::{fail, out_dir, source_dir};
 
     /// A regular file that everybody may execute, as in `st_mode`.
     const PROGRAM: u32 = 0o100_755;
 
     pub fn build() {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/guest/load.c");
+        let source = source_dir().join("tests/guest/load.c");
         println!("cargo:rerun-if-changed={}", source.display());
         let program = out_dir().join("load");
         compile(&source, &program);
