@@ -237,6 +237,12 @@ impl<U: UserSpace> Scheduler for Ext<U> {
         } else {
             self.enqueue(task, flags);
         }
+        // wakeup_preempt(): a CPU that has no task of this class looks for one.
+        let kernel = self.kernel();
+        let cpu = kernel.task(task).cpu as usize;
+        if kernel.current[cpu].is_none() {
+            kernel.kicks.push_back((cpu, abi::KICK_IDLE));
+        }
     }
 
     fn switch(&mut self, at: At, sleeps: bool) -> Option<TaskId> {

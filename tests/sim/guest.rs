@@ -51,6 +51,9 @@ pub struct Vcpu {
     answers_due: usize,
     messages: u32,
     due_ns: u64,
+    /// Of a task that is no vCPU: how long it sleeps and works, on average; None: it
+    /// computes.
+    helper_ns: Option<(u64, u64)>,
     /// Would be found in the guest's kernel, were it preempted.
     pub in_kernel: bool,
 }
@@ -102,6 +105,19 @@ impl<S: Scheduler> Machine<S> {
         vm
     }
 
+    /// A thread of a VMM's or the kernel's, which sleeps most of the time.
+    pub fn add_helper(&mut self, period_ns: u64, each_ns: u64) -> TaskId {
+        let joins = Joins {
+            vcpu: None,
+            weight: 100,
+            vm_weight: 100,
+            cpus: Vec::new(),
+        };
+        let task = self.add_task(joins, Doing::Compute(1_000), 0);
+        self.tasks[task].guest.helper_ns = Some((period_ns, each_ns));
+        task
+    }
+
     /// `ns`, a quarter more or less.
     fn about(&mut self, ns: u64) -> u64 {
         ns * 3 / 4 + self.random.u64(0..=ns / 2) + 1
@@ -110,7 +126,7 @@ impl<S: Scheduler> Machine<S> {
     /// What `task`, on `cpu`, does next, now that what it did is done.
     fn advance(&mut self, task: TaskId, cpu: usize) -> Doing {
         let Some((vm, id)) = self.tasks[task].joins.vcpu else {
-            return Doing::Round(0);
+            return self.advance_helper(task);
         };
         let phase = self.tasks[task].guest.phase;
         let (phase, doing) = match self.vms[vm].load {
@@ -203,6 +219,20 @@ impl<S: Scheduler> Machine<S> {
         };
         self.tasks[task].guest.phase = phase;
         doing
+    }
+
+    fn advance_helper(&mut self, task: TaskId) -> Doing {
+        let guest = &mut self.tasks[task].guest;
+        let Some((period_ns, each_ns)) = guest.helper_ns else {
+            return Doing::Compute(1_000_000);
+        };
+        guest.phase ^= 1;
+        if guest.phase == 1 {
+            return Doing::Compute(self.about(each_ns));
+        }
+        let ns = self.random.u64(0..=2 * period_ns);
+        self.after_ns(ns, Event::Timer { task: task as u32 });
+        Doing::Sleep
     }
 
     /// May `task`, which spins, go on?
@@ -376,6 +406,7 @@ impl<S: Scheduler> Machine<S> {
 
     fn round_ends(&mut self, task: TaskId, cpu: usize) {
         self.tasks[task].doing = Doing::Round(0);
+        self.tasks[task].step = Step::Pause;
         self.scheduler.round_ends();
         self.scheduler.yields(self.at(cpu), task, None);
         self.schedule(cpu, false);

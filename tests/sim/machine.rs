@@ -101,6 +101,8 @@ pub struct Cpu {
     step_turn: u32,
     tick_turn: u32,
     tick_at_ns: u64,
+    /// CPUs do not tick together.
+    tick_phase_ns: u64,
     schedules: bool,
 }
 
@@ -114,6 +116,8 @@ pub struct Machine<S> {
     pub random: fastrand::Rng,
     events: BinaryHeap<Reverse<(u64, u64, Event)>>,
     numbered: u64,
+    /// Events since time went on.
+    at_once: u64,
     /// Events handled, and calls of schedule(), so far.
     pub handled: u64,
     pub schedules: u64,
@@ -132,10 +136,14 @@ impl<S: Scheduler> Machine<S> {
             random: fastrand::Rng::with_seed(seed),
             events: BinaryHeap::new(),
             numbered: 0,
+            at_once: 0,
             handled: 0,
             schedules: 0,
             kvm: Default::default(),
         };
+        for cpu in &mut machine.cpus {
+            cpu.tick_phase_ns = machine.random.u64(0..machine.costs.tick_ns);
+        }
         if machine.scheduler.user_thread().is_some() {
             let joins = Joins {
                 vcpu: None,
@@ -186,7 +194,12 @@ impl<S: Scheduler> Machine<S> {
                 break;
             }
             self.events.pop();
-            self.now_ns = at_ns;
+            if at_ns > self.now_ns {
+                self.now_ns = at_ns;
+                self.at_once = 0;
+            }
+            self.at_once += 1;
+            assert!(self.at_once < 1_000_000, "time stands still at {event:?}");
             self.handled += 1;
             self.handle(event);
         }
@@ -264,8 +277,11 @@ impl<S: Scheduler> Machine<S> {
             return;
         };
         let tick_ns = self.costs.tick_ns;
-        let at_ns = end_ns.max(self.now_ns + 1).next_multiple_of(tick_ns);
         let this = &mut self.cpus[cpu];
+        let least_ns = end_ns.max(self.now_ns + 1);
+        let at_ns = (least_ns + tick_ns - this.tick_phase_ns).next_multiple_of(tick_ns)
+            + this.tick_phase_ns
+            - tick_ns;
         if this.tick_at_ns == at_ns {
             return;
         }

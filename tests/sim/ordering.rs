@@ -35,7 +35,7 @@ fn table() {
         ),
     ];
     for (name, load) in loads {
-        for seed in 0..2 {
+        for seed in 0..3 {
             print!("{name:8} ");
             run("eevdf", Eevdf::new(2), load, seed);
             run("rustland", rustland(2), load, seed);
@@ -50,6 +50,7 @@ fn run<S: Scheduler>(name: &str, scheduler: S, load: Load, seed: u64) -> Machine
     let mut machine = Machine::new(2, scheduler, Costs::default(), seed);
     for _ in 0..2 {
         machine.add_vm(load, 2, 100);
+        machine.add_helper(10_000_000, 50_000);
     }
     let start = std::time::Instant::now();
     machine.run_for(4_000_000_000);
