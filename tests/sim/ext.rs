@@ -8,7 +8,7 @@
 use std::ffi::c_void;
 use std::ptr::null_mut;
 
-use crate::abi::{self, CpuMask, Host, KvmVcpu, Ops};
+use crate::abi::{self, CpuMask, Host, KvmVcpu, Ops, Task};
 use crate::bpf_intf::{dispatched_task_ctx, queued_task_ctx};
 use crate::kernel::{self, Kernel};
 use crate::native::{Native, Object};
@@ -100,6 +100,10 @@ impl<U: UserSpace> Ext<U> {
 
     pub fn user(&self) -> &U {
         &self.user
+    }
+
+    pub fn task(&mut self, task: TaskId) -> *mut Task {
+        self.kernel().pointer(Some(task))
     }
 
     /// Never held while the scheduler is called.

@@ -9,13 +9,17 @@ use std::collections::VecDeque;
 use crate::machine::{Event, Machine, State, Step};
 use crate::scheduler::{Joins, Scheduler, TaskId};
 
+/// How long the sleeping lock is waited for by spinning, in ns (the kernel's
+/// rwsem_rspin_threshold()).
+const SPIN_NS: u64 = 25_000;
+
 /// What all vCPUs of a VM do. Times are in ns, and vary by a quarter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Load {
     /// A ticket lock that is waited for by spinning. Work: an acquisition.
     Lock { held_ns: u64, outside_ns: u64 },
-    /// munmap(): under a lock, IPIs to all siblings, and spinning until all have
-    /// answered. Work: a munmap.
+    /// munmap(): under a lock that is waited for asleep, IPIs to all siblings that are
+    /// not idle, and spinning until all have answered. Work: a munmap.
     Tlb { held_ns: u64, outside_ns: u64 },
     /// Ping-pong in pairs that wait asleep. Work: a round trip.
     Message { each_ns: u64 },
@@ -62,7 +66,6 @@ pub struct Vm {
     pub load: Load,
     pub vcpus: Vec<TaskId>,
     pub work: u64,
-    pub pause_exits: u64,
     /// How late wake-ups were, in ns.
     pub late_ns: Vec<u64>,
     /// KVM's memory of whom it boosted last.
@@ -70,6 +73,7 @@ pub struct Vm {
     next_ticket: u64,
     serving: u64,
     waiting: VecDeque<TaskId>,
+    locked: bool,
     arrived: usize,
     round: u64,
 }
@@ -82,12 +86,12 @@ impl<S: Scheduler> Machine<S> {
             load,
             vcpus: Vec::new(),
             work: 0,
-            pause_exits: 0,
             late_ns: Vec::new(),
             last_boosted: 0,
             next_ticket: 0,
             serving: 0,
             waiting: VecDeque::new(),
+            locked: false,
             arrived: 0,
             round: 0,
         });
@@ -145,22 +149,19 @@ impl<S: Scheduler> Machine<S> {
                 held_ns,
                 outside_ns,
             } => match phase {
-                0 => {
-                    self.tasks[task].guest.in_kernel = true;
-                    self.lock(vm, task)
-                }
-                1 => (2, Doing::Compute(self.about(held_ns))),
+                0 | 1 | 4 => self.sleeping_lock(vm, task, held_ns),
                 2 => {
                     for sibling in 0..self.vms[vm].vcpus.len() {
-                        if sibling != id {
-                            self.ask(task, cpu, self.vms[vm].vcpus[sibling]);
+                        let sibling = self.vms[vm].vcpus[sibling];
+                        // An idle CPU has no translations of the process to forget.
+                        if sibling != task && self.tasks[sibling].doing != Doing::Sleep {
+                            self.ask(task, cpu, sibling);
                         }
                     }
                     (3, Doing::Spin)
                 }
                 _ => {
-                    self.unlock(vm);
-                    self.tasks[task].guest.in_kernel = false;
+                    self.sleeping_unlock(vm, task, cpu);
                     (0, Doing::Compute(self.about(outside_ns)))
                 }
             },
@@ -244,7 +245,8 @@ impl<S: Scheduler> Machine<S> {
         let vm = &self.vms[vm];
         match vm.load {
             Load::Tlb { .. } if guest.phase == 3 => guest.answers_due == 0,
-            Load::Lock { .. } | Load::Tlb { .. } => guest.ticket == vm.serving,
+            Load::Tlb { .. } => !vm.locked || self.now_ns >= guest.due_ns,
+            Load::Lock { .. } => guest.ticket == vm.serving,
             Load::Barrier { .. } => guest.ticket != vm.round,
             _ => false,
         }
@@ -265,6 +267,38 @@ impl<S: Scheduler> Machine<S> {
         vm.waiting.pop_front();
         if let Some(&next) = vm.waiting.front() {
             self.look_again(next);
+        }
+    }
+
+    /// A lock like the kernel's mmap_lock: who does not get it spins for a while, then
+    /// sleeps; who comes when it is free takes it. Phases 0: comes; 1: has spun; 4: has
+    /// slept.
+    fn sleeping_lock(&mut self, vm: usize, task: TaskId, held_ns: u64) -> (u8, Doing) {
+        let guest = &mut self.tasks[task].guest;
+        guest.in_kernel = true;
+        if !std::mem::replace(&mut self.vms[vm].locked, true) {
+            return (2, Doing::Compute(self.about(held_ns)));
+        }
+        if guest.phase == 1 {
+            self.vms[vm].waiting.push_back(task);
+            return (4, Doing::Sleep);
+        }
+        guest.due_ns = self.now_ns + SPIN_NS;
+        (1, Doing::Spin)
+    }
+
+    fn sleeping_unlock(&mut self, vm: usize, task: TaskId, cpu: usize) {
+        self.tasks[task].guest.in_kernel = false;
+        self.vms[vm].work += 1;
+        self.vms[vm].locked = false;
+        if let Some(sleeper) = self.vms[vm].waiting.pop_front() {
+            self.send(task, cpu, sleeper, false);
+        }
+        for sibling in 0..self.vms[vm].vcpus.len() {
+            let sibling = self.vms[vm].vcpus[sibling];
+            if sibling != task {
+                self.look_again(sibling);
+            }
         }
     }
 

@@ -39,7 +39,6 @@ impl<S: Scheduler> Machine<S> {
             return self.begin_step(cpu);
         };
         self.kvm.pause_exits += 1;
-        self.vms[vm].pause_exits += 1;
         self.tasks[task].overhead_ns += self.costs.exit_ns;
         self.tasks[task].spin.in_loop = true;
         self.tasks[task].spin.returns = true;

@@ -7,6 +7,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::time::{Duration, Instant};
 
 use crate::guest::{Doing, Vm};
 use crate::scheduler::{At, Joins, Scheduler, TaskId};
@@ -41,6 +42,22 @@ impl Default for Costs {
             handler_ns: 1_000,
             pause_ns: 10_000,
             exit_ns: 2_000,
+        }
+    }
+}
+
+impl Costs {
+    /// A host under software emulation: every PAUSE is an exit, and whatever leaves the
+    /// guest costs some ten times as much beside the guest's own code.
+    pub fn emulated() -> Self {
+        Self {
+            switch_ns: 10_000,
+            kick_ns: 5_000,
+            ipi_ns: 5_000,
+            handler_ns: 5_000,
+            pause_ns: 200,
+            exit_ns: 20_000,
+            ..Self::default()
         }
     }
 }
@@ -122,6 +139,10 @@ pub struct Machine<S> {
     pub handled: u64,
     pub schedules: u64,
     pub kvm: crate::kvm::Totals,
+    /// Whether to find out how long the scheduler takes in schedule(), and how long
+    /// that was so far.
+    pub timed: bool,
+    pub switch_time: Duration,
 }
 
 impl<S: Scheduler> Machine<S> {
@@ -140,6 +161,8 @@ impl<S: Scheduler> Machine<S> {
             handled: 0,
             schedules: 0,
             kvm: Default::default(),
+            timed: false,
+            switch_time: Duration::ZERO,
         };
         for cpu in &mut machine.cpus {
             cpu.tick_phase_ns = machine.random.u64(0..machine.costs.tick_ns);
@@ -302,7 +325,9 @@ impl<S: Scheduler> Machine<S> {
             task.cpu_ns += self.now_ns - task.since_ns;
             task.since_ns = self.now_ns;
         }
+        let started = self.timed.then(Instant::now);
         let next = self.scheduler.switch(self.at(cpu), sleeps);
+        self.switch_time += started.map_or(Duration::ZERO, |started| started.elapsed());
         self.cpus[cpu].current = next;
         if next != prev {
             if let Some(prev) = prev {

@@ -8,7 +8,7 @@ use std::mem::{offset_of, zeroed};
 
 use scx_vmland::policy::{Arrival, Decision, Policy, VmId};
 
-use crate::abi::KvmVcpu;
+use crate::abi::{KvmVcpu, Task};
 use crate::bpf_intf::{
     VMLAND_EVENT_VCPU_GONE, VMLAND_EVENT_VCPU_SEEN, dispatched_task_ctx, queued_task_ctx,
     vmland_counter, vmland_counter_VMLAND_NR_COUNTERS, vmland_kvm_layout,
@@ -17,7 +17,7 @@ use crate::bpf_intf::{
 use crate::ext::{Ext, UserSpace};
 use crate::kernel::Kernel;
 use crate::native::{Native, Object};
-use crate::scheduler::Joins;
+use crate::scheduler::{Joins, TaskId};
 
 /// The command line's defaults, and how long user space takes.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +48,7 @@ pub struct Vmland {
     terms: *mut vmland_terms,
     vcpus: *const c_void,
     counters: *const u64,
+    lead: Option<extern "C" fn(*mut Task) -> i64>,
     nr_cpus: usize,
 }
 
@@ -59,6 +60,7 @@ pub fn vmland(nr_cpus: usize, settings: Settings) -> Ext<Vmland> {
         terms: std::ptr::null_mut(),
         vcpus: std::ptr::null(),
         counters: std::ptr::null(),
+        lead: None,
         nr_cpus,
     };
     Ext::new(Object::Vmland, nr_cpus, user)
@@ -91,8 +93,17 @@ impl Vmland {
     }
 }
 
+impl Ext<Vmland> {
+    /// How far `task` is ahead of its CPU's clock, in % of its slice.
+    pub fn lead_percent(&mut self, task: TaskId) -> i64 {
+        let lead = self.user().lead.expect("it has been loaded");
+        lead(self.task(task))
+    }
+}
+
 impl UserSpace for Vmland {
     fn load(&mut self, native: &Native, pid: i32) {
+        self.lead = Some(native.function("sim_lead"));
         native.set("usersched_pid", pid);
         native.set("builtin_idle", true);
         native.set("slice_ns", self.settings.slice_ns);

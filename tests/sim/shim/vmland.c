@@ -12,3 +12,11 @@
 #undef const
 
 #include "check.h"
+
+/* For the simulator's checks: how far @p is ahead of its CPU's clock, in % of its slice. */
+s64 sim_lead(struct task_struct *p)
+{
+	struct vmland_task *t = task_state(p);
+
+	return (s64)(t->vruntime - cpu_state(p->cpu)->clock) * 100 / (s64)slice_vtime(t);
+}
