@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What a decision of the policy costs, by the number of vCPUs that wait for one:
+//! one that has used up its slice is taken into the line, and the most deserving
+//! one is taken out. The goal is 1 µs at 10 000, and a growth no worse than log n.
+//!
+//! `cargo bench --bench policy`
+
+use std::hint::black_box;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use scx_vmland::policy::{Arrival, Policy};
+
+const SLICE_NS: u64 = 10_000_000;
+const VCPUS_PER_VM: i32 = 50;
+
+fn arrival(pid: i32, vruntime: u64) -> Arrival {
+    Arrival {
+        pid,
+        weight: 100,
+        slice_ns: SLICE_NS,
+        vruntime,
+        clock: vruntime,
+        ran_ns: SLICE_NS,
+        generation: 0,
+    }
+}
+
+/// `waiting` vCPUs in line, in no order.
+fn full(waiting: i32, random: &mut fastrand::Rng) -> Policy {
+    let mut policy = Policy::new(waiting as usize + 1);
+    for pid in 1..=waiting {
+        policy.vcpu_seen(pid, (pid / VCPUS_PER_VM) as u32);
+        policy.enqueue(arrival(pid, random.u64(0..SLICE_NS)));
+    }
+    policy
+}
+
+fn decision(c: &mut Criterion) {
+    let mut group = c.benchmark_group("decision");
+    group.throughput(Throughput::Elements(1));
+    for waiting in [100, 1_000, 10_000, 100_000] {
+        let mut random = fastrand::Rng::with_seed(1);
+        let mut policy = full(waiting, &mut random);
+        group.bench_function(BenchmarkId::from_parameter(waiting), |b| {
+            b.iter(|| {
+                let first = policy.take().expect("somebody waits");
+                let ran = SLICE_NS + random.u64(0..SLICE_NS);
+                policy.enqueue(arrival(black_box(first.pid), first.deadline + ran));
+            })
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, decision);
+criterion_main!(benches);

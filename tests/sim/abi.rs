@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The structures that the native scheduler and the simulator share, as
+//! `shim/types.h` and `shim/host.h` have them; [`LAYOUT`] is compared with what
+//! the C compiler made of those when an object is loaded.
+
+use std::ffi::{c_char, c_int, c_void};
+use std::mem::{offset_of, size_of};
+use std::ptr::null_mut;
+
+pub const MAX_CPUS: usize = 1024;
+pub const STORAGES: usize = 4;
+
+pub const TASK_QUEUED: u32 = 1;
+
+pub const KICK_IDLE: u64 = 1;
+pub const KICK_PREEMPT: u64 = 2;
+
+pub const WAKE_TTWU: u64 = 8;
+
+pub const ENQ_WAKEUP: u64 = 1;
+pub const ENQ_HEAD: u64 = 0x10;
+pub const ENQ_CPU_SELECTED: u64 = 1 << 10;
+pub const ENQ_PREEMPT: u64 = 1 << 32;
+pub const ENQ_LAST: u64 = 1 << 41;
+
+pub const DSQ_LOCAL: u64 = 1 << 63 | 2;
+pub const DSQ_LOCAL_ON: u64 = 1 << 63 | 1 << 62;
+
+/// "Leave it as it is", of a slice or a virtual time.
+pub const SAME: u64 = u64::MAX;
+
+/// `what` of [`Host::hash`].
+pub const HASH_FIND: c_int = 0;
+pub const HASH_MAKE: c_int = 1;
+
+#[repr(C)]
+#[derive(Clone, PartialEq, Eq)]
+pub struct CpuMask {
+    pub bits: [u64; MAX_CPUS / 64],
+}
+
+impl CpuMask {
+    pub fn none() -> Self {
+        Self {
+            bits: [0; MAX_CPUS / 64],
+        }
+    }
+
+    pub fn of(cpus: impl IntoIterator<Item = usize>) -> Self {
+        let mut mask = Self::none();
+        cpus.into_iter().for_each(|cpu| mask.set(cpu, true));
+        mask
+    }
+
+    pub fn set(&mut self, cpu: usize, on: bool) {
+        let bit = 1 << (cpu % 64);
+        if on {
+            self.bits[cpu / 64] |= bit;
+        } else {
+            self.bits[cpu / 64] &= !bit;
+        }
+    }
+
+    pub fn has(&self, cpu: usize) -> bool {
+        self.bits[cpu / 64] >> (cpu % 64) & 1 == 1
+    }
+
+    /// The first CPU of both.
+    pub fn first_common(&self, other: &Self) -> Option<usize> {
+        (0..self.bits.len()).find_map(|i| {
+            let both = self.bits[i] & other.bits[i];
+            (both != 0).then(|| i * 64 + both.trailing_zeros() as usize)
+        })
+    }
+
+    pub fn count(&self) -> usize {
+        self.bits.iter().map(|b| b.count_ones() as usize).sum()
+    }
+}
+
+#[repr(C)]
+pub struct Entity {
+    pub dsq: *const u64,
+    pub dsq_vtime: u64,
+    pub slice_ns: u64,
+    pub weight: u32,
+    pub flags: u32,
+}
+
+#[repr(C)]
+pub struct Task {
+    pub preempt_notifier: *const KvmVcpu,
+    pub pid: i32,
+    pub tgid: i32,
+    pub flags: u32,
+    pub nr_cpus_allowed: i32,
+    pub cpus: *const CpuMask,
+    pub cpu: i32,
+    pub on_cpu: i32,
+    pub numa_preferred_nid: i32,
+    pub comm: [u8; 16],
+    pub scx: Entity,
+    pub storage: [*mut c_void; STORAGES],
+}
+
+#[repr(C)]
+pub struct KvmVcpu {
+    pub preempt_notifier: u64,
+    pub kvm: u64,
+    pub vcpu_id: i32,
+}
+
+/// The table by which the scheduler calls the simulated kernel. `kernel` is the
+/// first argument of each function.
+#[repr(C)]
+pub struct Host {
+    pub kernel: *mut c_void,
+    pub now_ns: u64,
+    pub cpu: i32,
+    pub nr_cpus: i32,
+    /// Who runs on `cpu`; null: nobody.
+    pub current: *mut Task,
+    pub online: *const CpuMask,
+    pub idle: *const CpuMask,
+
+    pub dsq_create: extern "C" fn(*mut c_void, u64) -> c_int,
+    /// task, DSQ, slice, vtime, flags
+    pub dsq_insert: extern "C" fn(*mut c_void, *mut Task, u64, u64, u64, u64),
+    /// task, from, to, slice, vtime, flags
+    pub dsq_move: extern "C" fn(*mut c_void, *mut Task, u64, u64, u64, u64, u64) -> bool,
+    pub dsq_move_to_local: extern "C" fn(*mut c_void, u64) -> bool,
+    /// The task behind the given one, or the first; null: none.
+    pub dsq_after: extern "C" fn(*mut c_void, u64, *mut Task) -> *mut Task,
+    pub dsq_nr_queued: extern "C" fn(*mut c_void, u64) -> i32,
+    pub kick_cpu: extern "C" fn(*mut c_void, i32, u64),
+    /// Claims that CPU if it is idle, else any idle one of the mask (null: none).
+    pub take_idle: extern "C" fn(*mut c_void, i32, *const CpuMask) -> i32,
+    pub set_slice: extern "C" fn(*mut c_void, *mut Task, u64),
+    pub task_from_pid: extern "C" fn(*mut c_void, i32) -> *mut Task,
+    /// map, key, size of a value, `HASH_*`
+    pub hash: extern "C" fn(*mut c_void, *mut c_void, u64, usize, c_int) -> *mut c_void,
+    pub ring_reserve: extern "C" fn(*mut c_void, usize) -> *mut c_void,
+    pub ring_submit: extern "C" fn(*mut c_void, *mut c_void),
+    pub ring_used: extern "C" fn(*mut c_void) -> u64,
+    pub user_ring_next: extern "C" fn(*mut c_void) -> *mut c_void,
+    pub error: extern "C" fn(*mut c_void, *const c_char),
+}
+
+/// A program of the scheduler's; its first argument is unused.
+type Context = *mut c_void;
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Ops {
+    pub select_cpu: extern "C" fn(Context, *mut Task, i32, u64) -> i32,
+    pub enqueue: extern "C" fn(Context, *mut Task, u64),
+    pub dispatch: extern "C" fn(Context, i32, *mut Task),
+    pub runnable: Option<extern "C" fn(Context, *mut Task, u64)>,
+    pub running: extern "C" fn(Context, *mut Task),
+    pub stopping: extern "C" fn(Context, *mut Task, bool),
+    pub yields: Option<extern "C" fn(Context, *mut Task, *mut Task) -> bool>,
+    pub enable: extern "C" fn(Context, *mut Task),
+    pub init_task: extern "C" fn(Context, *mut Task, *mut c_void) -> i32,
+    pub exit_task: Option<extern "C" fn(Context, *mut Task, *mut c_void)>,
+    pub init: extern "C" fn(Context) -> i32,
+    pub exit: *mut c_void,
+    pub timeout_ms: u32,
+    pub dispatch_max_batch: u32,
+    pub name: *const c_char,
+}
+
+pub const NO_CONTEXT: Context = null_mut();
+
+/// Sizes and offsets, in the order of `shim/check.h`.
+pub const LAYOUT: [usize; 14] = [
+    size_of::<Task>(),
+    offset_of!(Task, cpus),
+    offset_of!(Task, cpu),
+    offset_of!(Task, scx),
+    offset_of!(Task, scx.flags),
+    offset_of!(Task, storage),
+    size_of::<KvmVcpu>(),
+    offset_of!(KvmVcpu, vcpu_id),
+    size_of::<Host>(),
+    offset_of!(Host, current),
+    offset_of!(Host, dsq_create),
+    offset_of!(Host, error),
+    size_of::<Ops>(),
+    offset_of!(Ops, init),
+];

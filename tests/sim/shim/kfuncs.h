@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The kernel's functions that a sched_ext scheduler calls. */
+#ifndef SIM_KFUNCS_H
+#define SIM_KFUNCS_H
+
+#define K sim_host->kernel
+
+/* Time, CPUs and tasks. */
+#define scx_bpf_now() (sim_host->now_ns)
+#define scx_bpf_nr_cpu_ids() ((u32)sim_host->nr_cpus)
+#define bpf_get_smp_processor_id() (sim_host->cpu)
+#define bpf_get_current_task_btf() (sim_host->current)
+#define bpf_task_from_pid(pid) sim_host->task_from_pid(K, pid)
+#define bpf_task_release(p) ((void)(p))
+#define scx_bpf_task_cpu(p) ((p)->cpu)
+#define scx_bpf_task_running(p) ((p)->on_cpu)
+#define scx_bpf_task_set_slice(p, slice) sim_host->set_slice(K, p, slice)
+#define scx_bpf_task_set_dsq_vtime(p, vtime) ((p)->scx.dsq_vtime = (vtime))
+#define is_migration_disabled(p) false
+#define __COMPAT_is_enq_cpu_selected(flags) ((flags) & SCX_ENQ_CPU_SELECTED)
+#define scx_bpf_error(...) sim_error(__VA_ARGS__)
+
+#define sim_error(...) do {						\
+	char text[200];							\
+									\
+	snprintf(text, sizeof(text), __VA_ARGS__);			\
+	sim_host->error(K, text);					\
+} while (0)
+
+/* CPU masks and idle CPUs. */
+static inline bool bpf_cpumask_test_cpu(u32 cpu, const struct cpumask *mask)
+{
+	return mask->bits[cpu / 64] >> cpu % 64 & 1;
+}
+
+static inline bool bpf_cpumask_intersects(const struct cpumask *a, const struct cpumask *b)
+{
+	for (s32 i = 0; i * 64 < sim_host->nr_cpus; i++)
+		if (a->bits[i] & b->bits[i])
+			return true;
+	return false;
+}
+
+static inline u32 bpf_cpumask_first(const struct cpumask *mask)
+{
+	for (s32 i = 0; i * 64 < sim_host->nr_cpus; i++)
+		if (mask->bits[i])
+			return i * 64 + __builtin_ctzl(mask->bits[i]);
+	return sim_host->nr_cpus;
+}
+
+static inline u32 bpf_cpumask_weight(const struct cpumask *mask)
+{
+	u32 weight = 0;
+
+	for (s32 i = 0; i * 64 < sim_host->nr_cpus; i++)
+		weight += __builtin_popcountl(mask->bits[i]);
+	return weight;
+}
+
+#define scx_bpf_get_idle_cpumask() ((const struct cpumask *)sim_host->idle)
+#define scx_bpf_get_idle_smtmask() ((const struct cpumask *)sim_host->idle)
+#define scx_bpf_put_idle_cpumask(mask) ((void)(mask))
+#define scx_bpf_get_online_cpumask() ((const struct cpumask *)sim_host->online)
+#define scx_bpf_put_cpumask(mask) ((void)(mask))
+
+/* take_idle(): @cpu if that is idle, else any idle one of the mask; -EBUSY. */
+#define scx_bpf_pick_idle_cpu(mask, flags) sim_host->take_idle(K, -1, mask)
+#define scx_bpf_pick_idle_cpu_node(mask, node, flags) sim_host->take_idle(K, -1, mask)
+#define __COMPAT_HAS_scx_bpf_select_cpu_and true
+#define scx_bpf_select_cpu_and(p, prev, wake_flags, mask, flags) \
+	sim_host->take_idle(K, prev, mask)
+#define scx_bpf_select_cpu_dfl(p, prev, wake_flags, is_idle) (-EBUSY)
+#define scx_bpf_test_and_clear_cpu_idle(cpu) (sim_host->take_idle(K, cpu, NULL) >= 0)
+#define scx_bpf_kick_cpu(cpu, flags) sim_host->kick_cpu(K, cpu, flags)
+
+/* Dispatch queues. */
+#define scx_bpf_create_dsq(dsq, node) sim_host->dsq_create(K, dsq)
+#define scx_bpf_dsq_nr_queued(dsq) sim_host->dsq_nr_queued(K, dsq)
+#define scx_bpf_dsq_insert(p, dsq, slice, flags) \
+	sim_host->dsq_insert(K, p, dsq, slice, 0, flags)
+#define scx_bpf_dsq_insert_vtime(p, dsq, slice, vtime, flags) \
+	sim_host->dsq_insert(K, p, dsq, slice, vtime, flags)
+#define scx_bpf_dsq_move_to_local(dsq, flags) sim_host->dsq_move_to_local(K, dsq)
+#define scx_bpf_dispatch_cancel() sim_error("scx_bpf_dispatch_cancel() is not simulated")
+#define scx_bpf_dispatch_nr_slots() 1
+
+static inline struct task_struct *scx_bpf_dsq_peek(u64 dsq)
+{
+	return sim_host->dsq_after(K, dsq, NULL);
+}
+
+/* An iterator, and what the next move through it is to change. */
+struct bpf_iter_scx_dsq {
+	u64 dsq, slice, vtime;
+	struct task_struct *at;
+};
+
+/* "Unchanged", as the simulator is told. */
+#define SIM_SAME (~0UL)
+
+static inline int bpf_iter_scx_dsq_new(struct bpf_iter_scx_dsq *it, u64 dsq, u64 flags)
+{
+	*it = (struct bpf_iter_scx_dsq){ .dsq = dsq, .slice = SIM_SAME, .vtime = SIM_SAME };
+	return 0;
+}
+
+static inline struct task_struct *bpf_iter_scx_dsq_next(struct bpf_iter_scx_dsq *it)
+{
+	return it->at = sim_host->dsq_after(K, it->dsq, it->at);
+}
+
+#define bpf_iter_scx_dsq_destroy(it) ((void)(it))
+
+#define bpf_for_each(kind, p, dsq, flags)						\
+	for (struct bpf_iter_##kind it__, *once__ = NULL;				\
+	     (once__ || (bpf_iter_##kind##_new(once__ = &it__, dsq, flags), 1)) &&	\
+	     ((p) = bpf_iter_##kind##_next(once__));)
+
+#define scx_bpf_dsq_move_set_slice(it, ns) ((it)->slice = (ns))
+#define scx_bpf_dsq_move_set_vtime(it, to) ((it)->vtime = (to))
+#define scx_bpf_dsq_move(it, p, to, flags) \
+	sim_host->dsq_move(K, p, (it)->dsq, to, (it)->slice, SIM_SAME, flags)
+#define scx_bpf_dsq_move_vtime(it, p, to, flags) \
+	sim_host->dsq_move(K, p, (it)->dsq, to, (it)->slice, (it)->vtime, flags)
+
+/* The framework's heartbeat, for a host that sleeps for seconds: it never beats. */
+struct bpf_timer {
+	u64 unused;
+};
+
+#define bpf_timer_init(timer, map, clock) ((void)(timer))
+#define bpf_timer_set_callback(timer, callback) ((void)(callback))
+#define bpf_timer_start(timer, ns, flags) 0
+
+#endif

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What marks programs, sections and loops for libbpf, and means little here. */
+#ifndef SIM_MACROS_H
+#define SIM_MACROS_H
+
+#define SEC(name)
+#undef __always_inline
+#define __always_inline inline __attribute__((always_inline))
+#define __noinline __attribute__((noinline))
+#define preserve_access_index	/* an attribute: nothing is relocated */
+
+#define likely(x) (x)
+#define unlikely(x) (x)
+
+/* A program is an ordinary function; the context that libbpf unpacks is unused. */
+#define BPF_PROG(name, args...) name(unsigned long long *ctx, ##args)
+#define BPF_STRUCT_OPS(name, args...) name(unsigned long long *ctx, ##args)
+#define BPF_STRUCT_OPS_SLEEPABLE(name, args...) name(unsigned long long *ctx, ##args)
+/* As bpf/vmland.bpf.c calls those of the framework's that it wraps. */
+#define ____rustland_init rustland_init
+#define ____rustland_init_task rustland_init_task
+
+struct sched_ext_ops {
+	void *select_cpu, *enqueue, *dispatch, *runnable, *running, *stopping, *yield,
+	     *enable, *init_task, *exit_task, *init, *exit;
+	u32 timeout_ms, dispatch_max_batch;
+	const char *name;
+};
+
+#define SCX_OPS_DEFINE(ops, ...) struct sched_ext_ops ops = { __VA_ARGS__ }
+
+#define UEI_DEFINE(uei)
+#define UEI_RECORD(uei, ei) (void)(ei)
+
+#define bpf_for(i, from, to) for ((i) = (from); (i) < (to); (i)++)
+#define bpf_core_field_exists(field) 1
+#define bpf_ksym_exists(symbol) 1
+#define bpf_core_read(to, size, from) memcpy(to, from, size)
+#define bpf_core_read_str(to, size, from) memcpy(to, from, size)
+#define bpf_probe_read_kernel(to, size, from) (memcpy(to, from, size), 0)
+#define bpf_printk(...)
+#define bpf_rcu_read_lock()
+#define bpf_rcu_read_unlock()
+
+static inline bool time_before(u64 a, u64 b)
+{
+	return (s64)(a - b) < 0;
+}
+
+static inline bool time_after(u64 a, u64 b)
+{
+	return (s64)(a - b) > 0;
+}
+
+static inline s64 time_delta(u64 after, u64 before)
+{
+	return (s64)(after - before) > 0 ? after - before : 0;
+}
+
+#endif

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* scx_vmland's BPF part as a native object: the scheduler, and its probes on KVM's IPIs. */
+#include "scx/common.bpf.h"
+
+/* What the loader writes before it loads is const to BPF, but not to us. */
+#define const
+#define _license _license_of_scheduler
+#include "vmland.bpf.c"
+#undef _license
+#define _license _license_of_probes
+#include "ipi.bpf.c"
+#undef const
+
+#include "check.h"
+
+/* For the simulator's checks: how far @p is ahead of its CPU's clock, in % of its slice. */
+s64 sim_lead(struct task_struct *p)
+{
+	struct vmland_task *t = task_state(p);
+
+	return (s64)(t->vruntime - cpu_state(p->cpu)->clock) * 100 / (s64)slice_vtime(t);
+}

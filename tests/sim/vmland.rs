@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! scx_vmland's user space: the policy of `src/policy.rs`, and the loop around it as
+//! `src/bin/scx_vmland/scheduler.rs` has it. How long a round takes is modelled.
+
+use std::collections::HashMap;
+use std::ffi::c_void;
+use std::mem::{offset_of, zeroed};
+
+use scx_vmland::policy::{Arrival, Decision, Policy, VmId};
+
+use crate::abi::{KvmVcpu, Task};
+use crate::bpf_intf::{
+    VMLAND_EVENT_VCPU_GONE, VMLAND_EVENT_VCPU_SEEN, dispatched_task_ctx, queued_task_ctx,
+    vmland_counter, vmland_counter_VMLAND_NR_COUNTERS, vmland_kvm_layout,
+    vmland_limits_VMLAND_MAX_VMS, vmland_terms, vmland_vcpu,
+};
+use crate::ext::{Ext, UserSpace};
+use crate::kernel::Kernel;
+use crate::native::{Native, Object};
+use crate::scheduler::{Joins, TaskId};
+
+/// The command line's defaults, and how long user space takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    pub slice_ns: u64,
+    pub slice_min_ns: u64,
+    pub ipi_window_ns: u64,
+    pub round_ns: u64,
+    pub event_ns: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            slice_ns: 10_000_000,
+            slice_min_ns: 2_000_000,
+            ipi_window_ns: 50_000_000,
+            round_ns: 5_000,
+            event_ns: 500,
+        }
+    }
+}
+
+pub struct Vmland {
+    settings: Settings,
+    policy: Policy,
+    vm_weights: HashMap<i32, u32>,
+    terms: *mut vmland_terms,
+    vcpus: *const c_void,
+    counters: *const u64,
+    lead: Option<extern "C" fn(*mut Task) -> i64>,
+    nr_cpus: usize,
+}
+
+pub fn vmland(nr_cpus: usize, settings: Settings) -> Ext<Vmland> {
+    let user = Vmland {
+        settings,
+        policy: Policy::new(16_384),
+        vm_weights: HashMap::new(),
+        terms: std::ptr::null_mut(),
+        vcpus: std::ptr::null(),
+        counters: std::ptr::null(),
+        lead: None,
+        nr_cpus,
+    };
+    Ext::new(Object::Vmland, nr_cpus, user)
+}
+
+const COUNTERS: usize = vmland_counter_VMLAND_NR_COUNTERS as usize;
+
+impl Vmland {
+    pub fn counter(&self, counter: vmland_counter) -> u64 {
+        (0..self.nr_cpus)
+            // SAFETY: a per-CPU array of that many counters each.
+            .map(|cpu| unsafe { *self.counters.add(cpu * COUNTERS + counter as usize) })
+            .sum()
+    }
+
+    /// As src/bin/scx_vmland/settings.rs does when it sees a new VM.
+    fn vm_seen(&mut self, kernel: &Kernel, pid: i32) {
+        let Some(vcpu) = kernel.hash_entry::<vmland_vcpu>(self.vcpus, pid as u32 as u64) else {
+            return;
+        };
+        let weight = self.vm_weights.get(&pid).copied().unwrap_or(100);
+        // SAFETY: numbers only, and a slot of the map.
+        unsafe {
+            *self.terms.add(vcpu.vm_slot as usize) = vmland_terms {
+                vm_id: vcpu.vm_id,
+                weight,
+                ..zeroed()
+            };
+        }
+    }
+}
+
+impl Ext<Vmland> {
+    /// How far `task` is ahead of its CPU's clock, in % of its slice.
+    pub fn lead_percent(&mut self, task: TaskId) -> i64 {
+        let lead = self.user().lead.expect("it has been loaded");
+        lead(self.task(task))
+    }
+}
+
+impl UserSpace for Vmland {
+    fn load(&mut self, native: &Native, pid: i32) {
+        self.lead = Some(native.function("sim_lead"));
+        native.set("usersched_pid", pid);
+        native.set("builtin_idle", true);
+        native.set("slice_ns", self.settings.slice_ns);
+        native.set("vmland_slice_min_ns", self.settings.slice_min_ns);
+        native.set("vmland_ipi_window_ns", self.settings.ipi_window_ns);
+        self.terms = native.array("vmland_terms", vmland_limits_VMLAND_MAX_VMS as usize);
+        self.counters = native.array("vmland_counters", COUNTERS * self.nr_cpus);
+        self.vcpus = native.global::<c_void>("vmland_vcpus");
+        let layout = native.array::<vmland_kvm_layout>("vmland_kvm_layout", 1);
+        // SAFETY: an array of one.
+        unsafe {
+            *layout = vmland_kvm_layout {
+                ready: 1,
+                vcpu_notifier: offset_of!(KvmVcpu, preempt_notifier) as u32,
+                vcpu_kvm: offset_of!(KvmVcpu, kvm) as u32,
+                vcpu_id: offset_of!(KvmVcpu, vcpu_id) as u32,
+            };
+        }
+    }
+
+    fn task_joins(&mut self, pid: i32, who: &Joins) {
+        if who.vcpu.is_some() && who.vm_weight != 100 {
+            self.vm_weights.insert(pid, who.vm_weight);
+        }
+    }
+
+    fn event(&mut self, kernel: &Kernel, event: &queued_task_ctx) -> u64 {
+        match event.flags {
+            VMLAND_EVENT_VCPU_SEEN => {
+                self.vm_seen(kernel, event.pid);
+                self.policy.vcpu_seen(event.pid, event.vtime as VmId);
+            }
+            VMLAND_EVENT_VCPU_GONE => self.policy.vcpu_gone(event.pid),
+            _ => self.policy.enqueue(Arrival {
+                pid: event.pid,
+                weight: event.weight,
+                slice_ns: event.stop_ts,
+                vruntime: event.vtime,
+                clock: event.exec_runtime,
+                ran_ns: event.start_ts,
+                generation: event.enq_cnt,
+            }),
+        }
+        self.settings.event_ns
+    }
+
+    fn decide(&mut self) -> Option<dispatched_task_ctx> {
+        let Decision {
+            pid,
+            deadline,
+            slice_ns,
+            generation,
+        } = self.policy.take()?;
+        Some(dispatched_task_ctx {
+            pid,
+            cpu: -1,
+            flags: 0,
+            slice_ns,
+            vtime: deadline,
+            enq_cnt: generation,
+        })
+    }
+
+    fn waiting(&self) -> u64 {
+        self.policy.waiting() as u64
+    }
+
+    fn round_ns(&self) -> u64 {
+        self.settings.round_ns
+    }
+}
