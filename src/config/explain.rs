@@ -133,6 +133,16 @@ impl Seen {
     }
 }
 
+impl Config {
+    /// What rules together ask for that cannot be had, for one VM.
+    pub(super) fn contradiction_for(&self, vm: &VmFacts) -> Option<Warning> {
+        let hits = self.index.hits(vm);
+        let explained = self.merge(&self.index.matching(&self.rules, vm, &hits));
+        let is = explained.settings.is_contradictory();
+        is.then(|| contradiction(vm, &explained))
+    }
+}
+
 fn contradiction(vm: &VmFacts, explained: &Explained<'_>) -> Warning {
     let place = |key| explained.origin(key).expect("set by some rule");
     let written = |key| explained.settings.written(key).unwrap_or_default();

@@ -5,6 +5,7 @@ mod bpf;
 mod kvm;
 mod metrics;
 mod opts;
+mod prefer;
 mod refusal;
 mod scheduler;
 mod settings;
@@ -23,9 +24,13 @@ mod bpf_skel {
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use log::{error, info};
 use scx_utils::build_id;
+use scx_vmland::config::InForce;
+use scx_vmland::control::client::DIRECTORY;
+use scx_vmland::control::server::Server;
+use scx_vmland::control::socket::{BindError, Socket};
 use scx_vmland::preflight::{self, exit};
 use scx_vmland::stats;
 
@@ -78,7 +83,17 @@ fn run(opts: &Opts) -> Result<u8> {
             return Ok(refusal.exit_code());
         }
     }
-    let settings = settings::follow(config, sources)?;
+    // Until the end: it goes with this, and with it the lock on its directory.
+    let (_socket, listener) = match Socket::bind(DIRECTORY.as_ref()) {
+        Ok(bound) => bound,
+        Err(e @ BindError::Locked(_)) => {
+            error!("{e}");
+            return Ok(exit::TEMPFAIL);
+        }
+        Err(e) => return Err(e).context("no control socket"),
+    };
+    let now = InForce::new(config, sources, settings::defaults(opts));
+    let settings = settings::follow(now, Server::new(listener)?)?;
     if let Some(sec) = opts.stats {
         std::thread::spawn(move || metrics::monitor(Duration::from_secs_f64(sec)));
     }

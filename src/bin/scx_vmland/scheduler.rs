@@ -118,6 +118,7 @@ impl<'a> Scheduler<'a> {
             vm_slots: MapHandle::try_from(&maps.vmland_vm_slots)?,
             vms: MapHandle::try_from(&maps.vmland_vms)?,
             terms: MapHandle::try_from(&maps.vmland_terms)?,
+            preferred: MapHandle::try_from(&maps.vmland_preferred)?,
         })
     }
 
