@@ -40,9 +40,10 @@ static __always_inline const struct cpumask *preferred(const struct task_struct 
 		return NULL;
 	of_vm = bpf_map_lookup_elem(&vmland_preferred, &slot);
 	cpus = of_vm ? of_vm->cpus : NULL;
-	if (!cpus || !bpf_cpumask_intersects((const struct cpumask *)cpus, p->cpus_ptr))
+	/* The field, not a cast: the object's BTF must have the whole type. */
+	if (!cpus || !bpf_cpumask_intersects(&cpus->cpumask, p->cpus_ptr))
 		return NULL;
-	return (const struct cpumask *)cpus;
+	return &cpus->cpumask;
 }
 
 /* An idle CPU that @p's VM prefers, which is idle no more; negative: there is none. */

@@ -2,7 +2,8 @@
 /*
  * scx_vmland: the ops table, and how the parts meet.
  *
- *   ops.select_cpu   an idle CPU is used at once
+ *   ops.select_cpu   an idle CPU is used at once, one that the VM prefers first
+ *                    (prefer.bpf.h)
  *   ops.enqueue      a vCPU whose slice is over: ask the policy (policy.bpf.h);
  *                    all else: a line (vtime.bpf.h)
  *   ops.yield        note a directed yield (yield.bpf.h)
