@@ -49,7 +49,7 @@ static __always_inline const struct cpumask *preferred(const struct task_struct 
 /* An idle CPU that @p's VM prefers, which is idle no more; negative: there is none. */
 static s32 pick_preferred(struct task_struct *p, s32 prev_cpu, u64 wake_flags)
 {
-	const struct vmland_task *t = task_state(p);
+	const struct vmland_task *t = preferences ? task_state(p) : NULL;
 	const struct cpumask *cpus = t ? preferred(p, t) : NULL;
 
 	return cpus ? scx_bpf_select_cpu_and(p, prev_cpu, wake_flags, cpus, 0) : -1;

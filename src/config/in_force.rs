@@ -17,6 +17,9 @@ use super::{Config, Sources};
 /// Most VMs for which something is set at a time.
 const LIVE_MAX: usize = 1000;
 
+/// Stands for a value where there is not even a default.
+const NONE: &str = "none";
+
 /// For whom something is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target<'a> {
@@ -91,7 +94,7 @@ impl InForce {
         let explained = self.config.explain(vm);
         let origin = explained.origin(key).map(|place| place.to_string());
         let written = self.settings_for(vm).written(key);
-        (written.unwrap_or_else(|| "none".into()), origin)
+        (written.unwrap_or_else(|| NONE.into()), origin)
     }
 
     /// Reads the configuration anew, and says what is different for these VMs.
@@ -103,25 +106,20 @@ impl InForce {
         vms: &[&VmFacts],
     ) -> Result<(Vec<Changed>, Vec<Warning>), Diagnostics> {
         let (mut config, mut warnings) = Config::load(&self.sources)?;
-        let there: Vec<VmFacts> = vms.iter().map(|vm| (*vm).clone()).collect();
-        warnings.extend(config.warnings_for(&there));
+        warnings.extend(config.warnings_for(vms));
 
         let before: Vec<_> = vms.iter().map(|vm| self.settings_for(vm)).collect();
         let said = config.rules.len();
-        config.rebuilt(said, self.config.rules.drain(self.said..));
+        if self.config.rules.len() > self.said {
+            config.rebuilt(said, self.config.rules.drain(self.said..));
+        }
         self.config = config;
         self.said = said;
-        let mut changes = vec![];
-        for (i, (vm, before)) in vms.iter().zip(&before).enumerate() {
-            let after = self.settings_for(vm);
-            let differs = |key: &&Key| before.written(**key) != after.written(**key);
-            changes.extend(Key::ALL.iter().filter(differs).map(|key| Changed {
-                vm: i,
-                key: *key,
-                from: before.written(*key).unwrap_or_else(|| "none".into()),
-                to: after.written(*key).unwrap_or_else(|| "none".into()),
-            }));
-        }
+        let after = vms.iter().map(|vm| self.settings_for(vm));
+        let pairs = before.iter().zip(after).enumerate();
+        let differing = pairs.filter(|(_, (before, after))| *before != after);
+        let changes = differing.flat_map(|(vm, (before, after))| changes(vm, before, &after));
+        let changes = changes.collect();
         Ok((changes, warnings))
     }
 
@@ -216,6 +214,18 @@ impl InForce {
         }
         self.config.rebuilt(self.said, live);
     }
+}
+
+/// What is another value than before for the VM in this place.
+fn changes(vm: usize, before: &Settings, after: &Settings) -> Vec<Changed> {
+    let written = |settings: &Settings, key| settings.written(key).unwrap_or_else(|| NONE.into());
+    let all = Key::ALL.iter().map(|&key| Changed {
+        vm,
+        key,
+        from: written(before, key),
+        to: written(after, key),
+    });
+    all.filter(|changed| changed.from != changed.to).collect()
 }
 
 /// Whether settings, as the command line has them, could be set together.

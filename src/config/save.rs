@@ -50,6 +50,9 @@ pub fn save(sources: &Sources, target: Target<'_>, edits: &[Edit]) -> Result<(),
     if new == before {
         return Ok(());
     }
+    if let Some(directory) = path.parent().filter(|d| old.is_none() && d.exists()) {
+        read::believe(directory, sources.caller).map_err(|finding| Diagnostics(vec![finding]))?;
+    }
     Config::load_as_if(sources, &new)?;
     // In the place of what a link points to.
     let real = fs::canonicalize(path).unwrap_or_else(|_| path.clone());

@@ -195,7 +195,7 @@ fn receivers_first<const N: usize>(guests: &[&Guest; N], span: Duration) -> (u64
 #[ignore = "needs a sched_ext host with KVM"]
 fn receivers_come_first_as_long_as_the_window_says() {
     let _scheduler = Scheduler::start(&["--vm", "*:ipi_window=0"]);
-    let [a, b] = Guest::start_all([("a", "tlb", 3), ("b", "tlb", 3)]);
+    let [a, b] = Guest::start_with("off", [("a", "tlb", 3), ("b", "tlb", 3)]);
     let (none, work) = receivers_first(&[&a, &b], ms(3_000));
     assert_eq!(none, 0);
     assert!(work.iter().all(|work| *work > 0));

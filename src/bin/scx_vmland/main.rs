@@ -24,8 +24,8 @@ mod bpf_skel {
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use log::{error, info};
+use anyhow::Result;
+use log::{error, info, warn};
 use scx_utils::build_id;
 use scx_vmland::config::InForce;
 use scx_vmland::control::client::DIRECTORY;
@@ -84,16 +84,19 @@ fn run(opts: &Opts) -> Result<u8> {
         }
     }
     // Until the end: it goes with this, and with it the lock on its directory.
-    let (_socket, listener) = match Socket::bind(DIRECTORY.as_ref()) {
-        Ok(bound) => bound,
+    let (_socket, server) = match Socket::bind(DIRECTORY.as_ref()) {
+        Ok((socket, listener)) => (Some(socket), Server::new(listener)?),
         Err(e @ BindError::Locked(_)) => {
             error!("{e}");
             return Ok(exit::TEMPFAIL);
         }
-        Err(e) => return Err(e).context("no control socket"),
+        Err(e) => {
+            warn!("there is no control socket: {e}");
+            (None, Server::default())
+        }
     };
     let now = InForce::new(config, sources, settings::defaults(opts));
-    let settings = settings::follow(now, Server::new(listener)?)?;
+    let settings = settings::follow(now, server)?;
     if let Some(sec) = opts.stats {
         std::thread::spawn(move || metrics::monitor(Duration::from_secs_f64(sec)));
     }
