@@ -128,9 +128,10 @@ struct vmland_preference {
 /* What --without leaves out, to see what it is worth: bits of vmland_without. */
 enum vmland_mechanism {
 	VMLAND_YIELD_TO = 1,		/* yield.bpf.h: hints are taken */
-	VMLAND_TURNS = 2,		/* yield.bpf.h: a hand-off passes on the turn */
-	VMLAND_SECOND_CHANCE = 4,	/* ipi.bpf.h: who merely woke is passed over */
-	VMLAND_PREEMPTION = 8,		/* vmland.bpf.c: who wakes can preempt */
+	VMLAND_RECEIVERS = 2,		/* ipi.bpf.h: receivers of IPIs come first */
+	VMLAND_TURNS = 4,		/* yield.bpf.h: a hand-off passes on the turn */
+	VMLAND_SECOND_CHANCE = 8,	/* ipi.bpf.h: who merely woke is passed over */
+	VMLAND_PREEMPTION = 16,		/* vmland.bpf.c: who wakes can preempt */
 };
 
 /*

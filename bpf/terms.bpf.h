@@ -98,7 +98,8 @@ static __always_inline void terms_refresh(const struct task_struct *p, struct vm
 	u64 own = p->scx.weight ?: 100;
 
 	t->weight = is_vcpu(t) ? vcpu_weight(own, t, terms) : own;
-	t->ipi_window_ns = terms ? terms->ipi_window_ns : vmland_ipi_window_ns;
+	t->ipi_window_ns = !with(VMLAND_RECEIVERS) ? 0 :
+			   terms ? terms->ipi_window_ns : vmland_ipi_window_ns;
 	t->prefers = terms && (terms->flags & VMLAND_TERMS_PREFERS_CPUS);
 	if (t->prefers)
 		preferences = true;

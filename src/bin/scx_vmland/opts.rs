@@ -118,15 +118,6 @@ pub enum Mechanism {
 }
 
 impl Opts {
-    /// How long the receiver of an IPI stays ahead, in ns; 0: never.
-    pub fn ipi_window_ns(&self) -> u64 {
-        if self.without.contains(&Mechanism::Receivers) {
-            0
-        } else {
-            self.ipi_window_us * 1_000
-        }
-    }
-
     /// Where the configuration comes from.
     pub fn sources(&self) -> Sources {
         Sources {
