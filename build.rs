@@ -64,7 +64,7 @@ mod bpf {
 
         framework_sources(&out);
         scheduler_object(&out, &bpf);
-        for object in ["kvm", "ipi"] {
+        for object in ["kvm", "ipi", "prefer"] {
             probe_object(object, &out, &bpf, &clang);
         }
     }
@@ -107,7 +107,7 @@ mod bpf {
             .unwrap_or_else(|e| fail(&format!("bpf/vmland.bpf.c does not build: {e:#}")));
     }
 
-    /// `bpf/NAME.bpf.c`, loaded apart from the scheduler, whenever KVM is there.
+    /// `bpf/NAME.bpf.c`, loaded apart from the scheduler.
     fn probe_object(name: &str, out: &Path, bpf: &Path, clang: &str) {
         let headers = out.join("scx_utils-bpf_h");
         let arch = match env::var("CARGO_CFG_TARGET_ARCH").as_deref() {

@@ -11,6 +11,8 @@ enum vmland_limits {
 	VMLAND_MAX_VMS = 4096,
 	/* vCPU threads known at a time, over all VMs. */
 	VMLAND_MAX_VCPUS = 65536,
+	/* CPUs that a preference can name, in words of 64: as many as the framework's. */
+	VMLAND_CPU_WORDS = 16,
 };
 
 /* vm_slot of a task that is no vCPU. */
@@ -102,6 +104,7 @@ struct vmland_terms {
 	unsigned int weight;	/* 1 to 10000; 100 is that of a VM of which nothing is said */
 	unsigned long long slice_ns;		/* 0: --slice-us */
 	unsigned long long slice_min_ns;	/* 0: --slice-us-min */
+	unsigned long long ipi_window_ns;	/* 0: receivers of IPIs do not come first */
 	unsigned int flags;	/* VMLAND_TERMS_* */
 	unsigned int pad;
 };
@@ -112,13 +115,23 @@ struct vmland_terms {
 #define VMLAND_TERMS_LATENCY_LOW 2
 /* A vCPU of it that wakes preempts nobody. */
 #define VMLAND_TERMS_LATENCY_BATCH 4
+/* It prefers some CPUs, as bpf/prefer.bpf.c was told before. */
+#define VMLAND_TERMS_PREFERS_CPUS 8
+
+/* The CPUs that a VM prefers, for bpf/prefer.bpf.c. */
+struct vmland_preference {
+	unsigned int vm_slot;
+	unsigned int pad;
+	unsigned long long cpus[VMLAND_CPU_WORDS];	/* CPU n: bit n % 64 of word n / 64 */
+};
 
 /* What --without leaves out, to see what it is worth: bits of vmland_without. */
 enum vmland_mechanism {
 	VMLAND_YIELD_TO = 1,		/* yield.bpf.h: hints are taken */
-	VMLAND_TURNS = 2,		/* yield.bpf.h: a hand-off passes on the turn */
-	VMLAND_SECOND_CHANCE = 4,	/* ipi.bpf.h: who merely woke is passed over */
-	VMLAND_PREEMPTION = 8,		/* vmland.bpf.c: who wakes can preempt */
+	VMLAND_RECEIVERS = 2,		/* ipi.bpf.h: receivers of IPIs come first */
+	VMLAND_TURNS = 4,		/* yield.bpf.h: a hand-off passes on the turn */
+	VMLAND_SECOND_CHANCE = 8,	/* ipi.bpf.h: who merely woke is passed over */
+	VMLAND_PREEMPTION = 16,		/* vmland.bpf.c: who wakes can preempt */
 };
 
 /*

@@ -26,6 +26,7 @@ struct vmland_task {
 	bool woken;		/* has not run since it woke */
 	bool passed_over;	/* refused as a target since it woke */
 	bool spun;		/* a pause exit asks for a hand-off to a receiver */
+	bool prefers;		/* a vCPU whose VM prefers some CPUs (prefer.bpf.h) */
 };
 
 struct {

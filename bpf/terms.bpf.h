@@ -37,7 +37,10 @@ struct {
  */
 volatile u64 vmland_slice_min_ns = 2000000;
 
-/* How long the receiver of an IPI stays ahead (ipi.bpf.h), in ns; 0: never. Set likewise. */
+/*
+ * How long the receiver of an IPI stays ahead (ipi.bpf.h), in ns, unless a VM's terms
+ * say otherwise; 0: never. Set likewise.
+ */
 volatile u64 vmland_ipi_window_ns = 50000000;
 
 /* Mechanisms that are left out, of enum vmland_mechanism. Set likewise. */
@@ -95,7 +98,11 @@ static __always_inline void terms_refresh(const struct task_struct *p, struct vm
 	u64 own = p->scx.weight ?: 100;
 
 	t->weight = is_vcpu(t) ? vcpu_weight(own, t, terms) : own;
-	t->ipi_window_ns = vmland_ipi_window_ns;
+	t->ipi_window_ns = !with(VMLAND_RECEIVERS) ? 0 :
+			   terms ? terms->ipi_window_ns : vmland_ipi_window_ns;
+	t->prefers = terms && (terms->flags & VMLAND_TERMS_PREFERS_CPUS);
+	if (t->prefers)
+		preferences = true;
 	t->slice_ns = terms && terms->slice_ns ? terms->slice_ns : slice_ns;
 }
 

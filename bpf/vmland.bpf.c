@@ -2,7 +2,8 @@
 /*
  * scx_vmland: the ops table, and how the parts meet.
  *
- *   ops.select_cpu   an idle CPU is used at once
+ *   ops.select_cpu   an idle CPU is used at once, one that the VM prefers first
+ *                    (prefer.bpf.h)
  *   ops.enqueue      a vCPU whose slice is over: ask the policy (policy.bpf.h);
  *                    all else: a line (vtime.bpf.h)
  *   ops.yield        note a directed yield (yield.bpf.h)
@@ -15,6 +16,7 @@
 #include "counters.bpf.h"
 #include "state.bpf.h"
 #include "vcpu.bpf.h"
+#include "prefer.bpf.h"
 #include "terms.bpf.h"
 #include "vtime.bpf.h"
 #include "ipi.bpf.h"
@@ -48,7 +50,9 @@ s32 BPF_STRUCT_OPS(vmland_select_cpu, struct task_struct *p, s32 prev_cpu,
 	if (!any_idle_for(p))
 		return may_here && !is_pinned(p) ? this_cpu : prev_cpu;
 
-	cpu = pick_idle_cpu(p, prev_cpu, wake_flags);
+	cpu = pick_preferred(p, prev_cpu, wake_flags);
+	if (cpu < 0)
+		cpu = pick_idle_cpu(p, prev_cpu, wake_flags);
 	if (cpu < 0)
 		return prev_cpu;
 	count(VMLAND_DISPATCH_IDLE);
@@ -60,8 +64,10 @@ s32 BPF_STRUCT_OPS(vmland_select_cpu, struct task_struct *p, s32 prev_cpu,
 /* Wakes an idle CPU that may run @p, if there is one. */
 static __always_inline bool kick_idle(struct task_struct *p)
 {
-	s32 cpu = scx_bpf_pick_idle_cpu(p->cpus_ptr, 0);
+	s32 cpu = pick_preferred(p, scx_bpf_task_cpu(p), 0);
 
+	if (cpu < 0)
+		cpu = scx_bpf_pick_idle_cpu(p->cpus_ptr, 0);
 	if (cpu < 0)
 		return false;
 	scx_bpf_kick_cpu(cpu, SCX_KICK_IDLE);
@@ -173,7 +179,7 @@ static __always_inline bool wants_on(const struct task_struct *prev)
  * It may have come from where the clock is slower, so its lag is bounded first.
  */
 static bool keep_prev(struct task_struct *prev, const struct line_head *best,
-		      struct vmland_cpu *here)
+		      struct vmland_cpu *here, s32 cpu)
 {
 	struct vmland_task *t;
 	u64 least;
@@ -189,7 +195,8 @@ static bool keep_prev(struct task_struct *prev, const struct line_head *best,
 			DEBT_SLICES * (best->deadline - best->vruntime);
 		if (time_before(t->vruntime, least))
 			t->vruntime = least;
-		if (!time_before(deadline(t), best->deadline))
+		if (!time_before(deadline(t) + handicap_of(prev, t, cpu),
+				 best->deadline + best->handicap))
 			return false;
 		clock_advance(here, time_before(best->vruntime, t->vruntime) ?
 			      best->vruntime : t->vruntime);
@@ -209,16 +216,16 @@ static void serve_lines(struct vmland_cpu *here, s32 cpu, struct task_struct *pr
 	struct line_head best = {};
 
 	/* Mostly one line is all there is, and nobody to weigh its head against. */
-	if (!wants_on(prev) && !policy_open && !scx_bpf_dsq_nr_queued(cpu)) {
+	if (!wants_on(prev) && !policy_open && !preferences && !scx_bpf_dsq_nr_queued(cpu)) {
 		line_take(SHARED_DSQ, here);
 		return;
 	}
 	line_peek(SHARED_DSQ, cpu, &best);
 	line_peek(cpu, cpu, &best);
 	line_peek(PARKED_DSQ, cpu, &best);
-	if (keep_prev(prev, &best, here) || !best.found)
+	if (keep_prev(prev, &best, here, cpu) || !best.found)
 		return;
-	if (line_take(best.dsq, here))
+	if (best.overtakes ? line_take_past(&best, here) : line_take(best.dsq, here))
 		return;
 	/* Another CPU was faster. */
 	if (!line_take(SHARED_DSQ, here) && !line_take(cpu, here))

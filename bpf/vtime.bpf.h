@@ -11,7 +11,8 @@
  *
  * A deadline is the vruntime at which a task will have had one slice more. A
  * CPU takes the earliest deadline of the three among the tasks that may run on
- * it, the one that runs there included.
+ * it, the one that runs there included; where a task's VM would rather not have it
+ * run, its deadline counts as later (prefer.bpf.h).
  *
  * Each CPU has a clock: the vruntime that those who compete for it have come
  * to. It follows whoever is taken from a line, and stands still while a task
@@ -100,47 +101,76 @@ static __always_inline u64 line_of(const struct task_struct *p, s32 cpu)
 	return is_pinned(p) ? (u64)cpu : SHARED_DSQ;
 }
 
+/* By how much @p's deadline counts as later on @cpu. */
+static __always_inline u64 handicap_of(const struct task_struct *p,
+				       const struct vmland_task *t, s32 cpu)
+{
+	return prefers_elsewhere(p, t, cpu) ? slice_vtime(t) : 0;
+}
+
 /* The first in line of those that may run on a CPU. */
 struct line_head {
 	u64 dsq;
 	u64 deadline;
 	u64 vruntime;
+	u64 handicap;	/* by which the deadline counts as later */
+	s32 pid;
 	bool found;
+	bool overtakes;	/* others of its line, whose handicap is larger */
 };
 
-/* Puts @p, who waits in @dsq, into @best, if it comes first. */
-static __always_inline void line_compare(struct task_struct *p, u64 dsq,
-					 struct line_head *best)
+/*
+ * Puts @p, who waits in @dsq, into @best, if it comes first. Returns whether those
+ * behind it in @dsq might come before it.
+ */
+static __always_inline bool line_compare(struct task_struct *p, u64 dsq, s32 cpu,
+					 bool overtakes, struct line_head *best)
 {
 	struct vmland_task *t = task_state(p);
+	u64 handicap;
 
-	if (!t || (best->found && !time_before(p->scx.dsq_vtime, best->deadline)))
-		return;
+	if (!t)
+		return true;
+	handicap = handicap_of(p, t, cpu);
+	if (best->found && !time_before(p->scx.dsq_vtime + handicap,
+					best->deadline + best->handicap))
+		return handicap;
 	best->dsq = dsq;
 	best->deadline = p->scx.dsq_vtime;
 	best->vruntime = t->vruntime;
+	best->handicap = handicap;
+	best->pid = p->pid;
 	best->found = true;
+	best->overtakes = overtakes;
+	return handicap;
 }
 
 /* Puts the first of @dsq that may run on @cpu into @best, if it comes first. */
 static __always_inline void line_peek(u64 dsq, s32 cpu, struct line_head *best)
 {
 	struct task_struct *p;
+	u32 looks = 0;
 
 	if (!scx_bpf_dsq_nr_queued(dsq))
 		return;
 	/* Mostly the very first will do, and to look at that takes no lock. */
 	p = bpf_ksym_exists(scx_bpf_dsq_peek) ? scx_bpf_dsq_peek(dsq) : NULL;
-	if (p && bpf_cpumask_test_cpu(cpu, p->cpus_ptr)) {
-		line_compare(p, dsq, best);
+	if (p && bpf_cpumask_test_cpu(cpu, p->cpus_ptr) &&
+	    !line_compare(p, dsq, cpu, false, best))
 		return;
-	}
 	bpf_for_each(scx_dsq, p, dsq, 0) {
 		if (!bpf_cpumask_test_cpu(cpu, p->cpus_ptr))
 			continue;
-		line_compare(p, dsq, best);
-		break;
+		if (!line_compare(p, dsq, cpu, looks, best) || ++looks == PREFER_LOOKS)
+			break;
 	}
+}
+
+static __always_inline void line_taken(u64 dsq, struct vmland_cpu *here)
+{
+	here->from_line = true;
+	count(dsq == SHARED_DSQ ? VMLAND_DISPATCH_LINE :
+	      dsq == PARKED_DSQ ? VMLAND_DISPATCH_PARKED : VMLAND_DISPATCH_PINNED);
 }
 
 /* Takes the first of @dsq that may run on this CPU, whose clock it then moves. */
@@ -148,10 +178,26 @@ static __always_inline bool line_take(u64 dsq, struct vmland_cpu *here)
 {
 	if (!scx_bpf_dsq_move_to_local(dsq, 0))
 		return false;
-	here->from_line = true;
-	count(dsq == SHARED_DSQ ? VMLAND_DISPATCH_LINE :
-	      dsq == PARKED_DSQ ? VMLAND_DISPATCH_PARKED : VMLAND_DISPATCH_PINNED);
+	line_taken(dsq, here);
 	return true;
+}
+
+/* Takes @best, as line_take() does, past those before it. */
+static bool line_take_past(const struct line_head *best, struct vmland_cpu *here)
+{
+	struct task_struct *p = bpf_task_from_pid(best->pid);
+	struct bpf_iter_scx_dsq it;
+	bool moved = false;
+
+	if (!p)
+		return false;
+	if (!bpf_iter_scx_dsq_new(&it, best->dsq, 0))
+		moved = scx_bpf_dsq_move(&it, p, SCX_DSQ_LOCAL, 0);
+	bpf_iter_scx_dsq_destroy(&it);
+	bpf_task_release(p);
+	if (moved)
+		line_taken(best->dsq, here);
+	return moved;
 }
 
 #endif /* VMLAND_VTIME_BPF_H */

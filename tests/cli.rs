@@ -34,6 +34,7 @@ fn help_names_every_flag_and_every_exit_code() {
     for word in [
         "--slice-us",
         "--slice-us-min",
+        "--ipi-window-us",
         "--config",
         "--vm",
         "--partial",
@@ -56,6 +57,15 @@ fn help_names_every_flag_and_every_exit_code() {
     let out = vmland(&["--help"]);
     assert_eq!(out.status.code(), Some(0));
     assert!(text(&out.stdout).contains("vms"));
+    for (args, words) in [
+        (&["vm", "--help"][..], &["show", "set", "unset"][..]),
+        (&["vm", "set", "--help"], &["NAME", "key=value", "--save"]),
+        (&["vm", "show", "--help"], &["--json", "--interval"]),
+        (&["config", "--help"], &["check", "reload", "show"]),
+    ] {
+        let help = text(&vmland(args).stdout);
+        assert!(words.iter().all(|word| help.contains(word)), "{help}");
+    }
 }
 
 #[test]
@@ -88,6 +98,21 @@ fn wrong_usage_is_64_and_says_what_is_allowed() {
     }
     for args in [&[][..], &["nothing"], &["top", "--interval", "0"]] {
         assert_eq!(vmland(args).status.code(), Some(64), "{args:?}");
+    }
+    // Whether a scheduler runs or not.
+    let wrong: [(&[&str], &str); 6] = [
+        (&["a"], "key=value"),
+        (&["a", "weight"], "\"weight\": expected key=value"),
+        (&["a", "weight=1", "weight=2"], "weight is given twice"),
+        (&["a", "wieght=1"], "did you mean \"weight\"?"),
+        (&["a", "cpus=3-0"], "did you mean \"0-3\"?"),
+        (&["a", "slice=1ms", "slice_min=2ms"], "is longer than"),
+    ];
+    for (args, expected) in wrong {
+        let out = vmland(&[&["vm", "set"], args].concat());
+        assert_eq!(out.status.code(), Some(64), "{args:?}");
+        let message = text(&out.stderr);
+        assert!(message.contains(expected), "{args:?}: {message}");
     }
 }
 
@@ -201,7 +226,16 @@ fn asking_a_scheduler_that_is_not_there_is_said_so() {
     if Path::new("/var/run/scx/root/stats").exists() {
         return;
     }
-    for args in [&["vms"][..], &["vms", "--json"], &["top"]] {
+    for args in [
+        &["vms"][..],
+        &["vms", "--json"],
+        &["top"],
+        &["vm", "show", "a"],
+        &["vm", "set", "a", "weight=200"],
+        &["vm", "set", "a", "weight=200", "--save"],
+        &["vm", "unset", "a"],
+        &["config", "reload"],
+    ] {
         let out = vmland(args);
         assert_eq!(out.status.code(), Some(69), "{args:?}");
         let message = text(&out.stderr);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! What holds for a VM, and why.
 
+use std::borrow::Borrow;
+
 use super::Config;
 use super::finding::{Place, Warning};
 use super::matching::{Field, VmFacts};
@@ -63,10 +65,10 @@ impl Config {
 
     /// What is hardly meant, given the VMs that there are: globs and rules that match
     /// none of them, and rules that contradict each other for one.
-    pub fn warnings_for(&self, vms: &[VmFacts]) -> Vec<Warning> {
+    pub fn warnings_for<V: Borrow<VmFacts>>(&self, vms: &[V]) -> Vec<Warning> {
         let mut seen = Seen::new(self);
         let mut contradictions = vec![];
-        for vm in vms {
+        for vm in vms.iter().map(V::borrow) {
             let hits = self.index.hits(vm);
             let found = self.index.matching(&self.rules, vm, &hits);
             seen.note(&hits, &found);
@@ -130,6 +132,16 @@ impl Seen {
             });
         }
         (!warnings.is_empty()).then_some(warnings)
+    }
+}
+
+impl Config {
+    /// What rules together ask for that cannot be had, for one VM.
+    pub(super) fn contradiction_for(&self, vm: &VmFacts) -> Option<Warning> {
+        let hits = self.index.hits(vm);
+        let explained = self.merge(&self.index.matching(&self.rules, vm, &hits));
+        let is = explained.settings.is_contradictory();
+        is.then(|| contradiction(vm, &explained))
     }
 }
 

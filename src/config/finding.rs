@@ -11,12 +11,14 @@ use crate::vm_identity::harmless;
 /// Longest piece of a file that a message repeats, in characters.
 const QUOTE_MAX_CHARS: usize = 60;
 
-/// Who said it: a file, or a `--vm` on the command line.
+/// Who said it: a file, a `--vm` on the command line, or `vmland vm set`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Source {
     File(Arc<Path>),
     /// The argument of one `--vm`.
     Flag(Arc<str>),
+    /// Said while the scheduler ran.
+    Live,
 }
 
 impl fmt::Display for Source {
@@ -24,6 +26,7 @@ impl fmt::Display for Source {
         match self {
             Source::File(path) => one_line(&path.to_string_lossy()).fmt(f),
             Source::Flag(text) => write!(f, "--vm '{}'", one_line(text)),
+            Source::Live => f.write_str("vmland vm set"),
         }
     }
 }

@@ -36,7 +36,7 @@ pub(super) fn parse(text: &str) -> Result<Rule, Diagnostics> {
     };
     let mut rule = Rule::new(source, None, matches);
     let mut given = vec![];
-    for setting in settings.split(',') {
+    for setting in split(settings) {
         let Some((name, value)) = setting.split_once('=') else {
             errors.push(format!("{:?}: expected key=value", setting.trim()));
             continue;
@@ -64,6 +64,30 @@ pub(super) fn parse(text: &str) -> Result<Rule, Diagnostics> {
     }
 }
 
+/// At the commas, but for those within a list of CPUs: what follows one, begins with a
+/// digit and has no "=" goes on with it.
+fn split(settings: &str) -> Vec<&str> {
+    let mut pieces = vec![];
+    let mut start = 0;
+    for (comma, _) in settings.match_indices(',') {
+        let piece = &settings[start..comma];
+        let next = settings[comma + 1..].split(',').next().unwrap_or_default();
+        let goes_on = next.trim_start().starts_with(|c: char| c.is_ascii_digit());
+        if is_list(piece) && goes_on && !next.contains('=') {
+            continue;
+        }
+        pieces.push(piece);
+        start = comma + 1;
+    }
+    pieces.push(&settings[start..]);
+    pieces
+}
+
+fn is_list(setting: &str) -> bool {
+    let name = setting.split('=').next().unwrap_or_default().trim();
+    Key::named(name).is_some_and(Key::is_list)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,6 +109,22 @@ mod tests {
         assert_eq!(rule.settings.slice_min_ns, Some(500_000));
         assert_eq!(rule.settings.yield_to, Some(YieldTo::Ignore));
         assert_eq!(rule.settings.latency, None);
+    }
+
+    #[test]
+    fn lists_have_commas() {
+        for (flag, cpus, weight) in [
+            ("a:cpus=0-3,8,weight=2", "0-3,8", Some(2)),
+            ("a:weight=3,cpus=0,2, 4", "0,2,4", Some(3)),
+            ("a:cpus=7", "7", None),
+        ] {
+            let rule = parse(flag).unwrap_or_else(|e| panic!("{e}"));
+            assert_eq!(rule.settings.written(Key::cpus).as_deref(), Some(cpus));
+            assert_eq!(rule.settings.weight, weight);
+        }
+        assert!(errors("a:cpus=0,weight").contains(r#""weight": expected key=value"#));
+        assert!(errors("a:weight=1,2").contains(r#""2": expected key=value"#));
+        assert!(errors("a:cpus=0,").contains(r#""": expected key=value"#));
     }
 
     #[test]
@@ -124,7 +164,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn never_panics(text in ".*", near in "[a*\\[]{0,3}:((weight|slice|latency|x)=?[0-9a-z.%]{0,6},?){0,3}") {
+        fn never_panics(text in ".*", near in "[a*\\[]{0,3}:((weight|slice|latency|cpus|x)=?[0-9a-z.%-]{0,6},?){0,3}") {
             let _ = parse(&text);
             let _ = parse(&near);
         }

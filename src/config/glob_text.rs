@@ -54,6 +54,14 @@ impl Glob {
         Ok(Self { form, position })
     }
 
+    /// Matches this text alone, whatever is in it.
+    pub(super) fn exactly(text: &str) -> Self {
+        Self {
+            form: Form::Plain(text.into()),
+            position: None,
+        }
+    }
+
     pub fn as_str(&self) -> &str {
         match &self.form {
             Form::Plain(text) => text,

@@ -60,24 +60,17 @@ impl Config {
     pub fn load(sources: &Sources) -> Result<(Config, Vec<Warning>), Diagnostics> {
         let mut loader = Loader::default();
         loader.file(&sources.file, sources.must_exist, sources);
-        let directory = sources.file.with_extension("d");
-        if directory != sources.file {
-            match read::files_of(&directory, sources.caller) {
-                Ok(files) => {
-                    for file in files.unwrap_or_default() {
-                        loader.file(&file, true, sources);
-                    }
-                }
-                Err(error) => loader.errors.push(error),
-            }
-        }
-        for text in &sources.flags {
-            match flag::parse(text) {
-                Ok(rule) => loader.rules.push(rule),
-                Err(Diagnostics(errors)) => loader.errors.extend(errors),
-            }
-        }
-        loader.finish()
+        loader.rest(sources)
+    }
+
+    /// As [`Config::load`], were `text` what the main file says.
+    pub fn load_as_if(
+        sources: &Sources,
+        text: &str,
+    ) -> Result<(Config, Vec<Warning>), Diagnostics> {
+        let mut loader = Loader::default();
+        loader.text(&sources.file, text);
+        loader.rest(sources)
     }
 
     /// The rule that a `--vm` stands for, `NAME-GLOB:key=value,…`.
@@ -90,14 +83,38 @@ impl Config {
 }
 
 impl Loader {
+    /// What comes after the main file.
+    fn rest(mut self, sources: &Sources) -> Result<(Config, Vec<Warning>), Diagnostics> {
+        let directory = sources.file.with_extension("d");
+        if directory != sources.file {
+            match read::files_of(&directory, sources.caller) {
+                Ok(files) => {
+                    for file in files.unwrap_or_default() {
+                        self.file(&file, true, sources);
+                    }
+                }
+                Err(error) => self.errors.push(error),
+            }
+        }
+        for text in &sources.flags {
+            match flag::parse(text) {
+                Ok(rule) => self.rules.push(rule),
+                Err(Diagnostics(errors)) => self.errors.extend(errors),
+            }
+        }
+        self.finish()
+    }
+
+    fn text(&mut self, path: &Path, text: &str) {
+        let parsed = parse::parse(text, &Arc::from(path));
+        self.defaults.extend(parsed.defaults);
+        self.rules.extend(parsed.rules);
+        self.errors.extend(parsed.errors);
+    }
+
     fn file(&mut self, path: &Path, must_exist: bool, sources: &Sources) {
         match read::text(path, sources.caller) {
-            Ok(text) => {
-                let parsed = parse::parse(&text, &Arc::from(path));
-                self.defaults.extend(parsed.defaults);
-                self.rules.extend(parsed.rules);
-                self.errors.extend(parsed.errors);
-            }
+            Ok(text) => self.text(path, &text),
             Err(Unread::Bad(error)) => self.errors.push(error),
             Err(Unread::Missing) if must_exist => {
                 let text = "there is no such file".into();

@@ -91,6 +91,22 @@ impl Match {
         }
     }
 
+    /// The VM whose name, or UUID, is this text and no other.
+    pub(super) fn exactly(field: Field, text: &str) -> Self {
+        let mut matches = Self::default();
+        matches.globs[field as usize] = vec![Glob::exactly(text)];
+        matches
+    }
+
+    /// Whether this is [`Match::exactly`] for this VM.
+    pub(super) fn is_exactly(&self, vm: &VmFacts) -> bool {
+        let is = |field: Field| {
+            let text = vm.text(field);
+            text.is_some_and(|text| *self == Match::exactly(field, text))
+        };
+        is(Field::Name) || is(Field::Uuid)
+    }
+
     pub(super) fn is_for_all(&self) -> bool {
         self.globs.iter().all(Vec::is_empty) && self.vmms.is_empty() && self.vcpus.is_none()
     }

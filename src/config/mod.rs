@@ -18,20 +18,25 @@
 //! | file | what it knows |
 //! | --- | --- |
 //! | `settings` | the table of all settings; `table` makes types of it |
-//! | `kind/` | the kinds of values: numbers, times, words |
+//! | `kind/` | the kinds of values: numbers, times, words, lists of CPUs |
 //! | `matching`, `glob_text`, `vcpus` | for which VMs a rule is |
 //! | `parse`, `flag` | rules from a file, and from the command line |
 //! | `read`, `trust` | which files are read at all |
 //! | `rule_index`, `glob_index` | the rules of a VM, found fast |
 //! | `load`, `explain` | from files and flags to a [`Config`], and from that to settings |
+//! | `in_force` | a configuration, and what was set since on top of it |
+//! | `edit`, `save` | what was set, written into a file (feature `scheduler`) |
 //! | `finding`, `suggest` | errors and warnings: where, what, and what was meant |
 //! | `schema` | the same for editors |
 
+#[cfg(feature = "scheduler")]
+mod edit;
 mod explain;
 mod finding;
 mod flag;
 mod glob_index;
 mod glob_text;
+mod in_force;
 mod kind;
 mod load;
 mod matching;
@@ -39,6 +44,8 @@ mod parse;
 mod read;
 mod rule;
 mod rule_index;
+#[cfg(feature = "scheduler")]
+mod save;
 mod schema;
 mod settings;
 mod suggest;
@@ -46,18 +53,24 @@ mod table;
 mod trust;
 mod vcpus;
 
+#[cfg(feature = "scheduler")]
+pub use edit::Edit;
 pub use explain::Explained;
 pub use finding::{Diagnostics, Finding, Place, Position, Source, Warning};
-pub use kind::{Latency, YieldTo};
+pub use in_force::{Changed, InForce, Target, check_settings};
+pub use kind::{CPU_MAX, CpuSet, Latency, YieldTo};
 pub use load::{DEFAULT_FILE, RULES_MAX, Sources};
 pub use matching::VmFacts;
 pub use read::FILE_MAX;
 pub use rule::Rule;
+#[cfg(feature = "scheduler")]
+pub use save::{SaveError, save};
 pub use schema::schema;
 pub use settings::{Key, Settings};
 pub use trust::Caller;
 
 use rule_index::RuleIndex;
+pub(crate) use suggest::nearest;
 
 /// A whole and valid configuration.
 #[derive(Debug)]
@@ -79,6 +92,13 @@ impl Config {
     pub fn with(mut self, rule: Rule) -> Self {
         self.rules.push(rule);
         Self::new(self.rules)
+    }
+
+    /// With these rules behind the first `kept`.
+    fn rebuilt(&mut self, kept: usize, rules: impl IntoIterator<Item = Rule>) {
+        self.rules.truncate(kept);
+        self.rules.extend(rules);
+        self.index = RuleIndex::new(&self.rules);
     }
 
     /// Defaults, rules and flags, in the order in which they count.

@@ -342,7 +342,8 @@ pub(super) fn unknown_key<'a>(
 mod tests {
     use super::*;
     use crate::config::settings::Settings;
-    use crate::config::{Latency, YieldTo};
+    use crate::config::{CPU_MAX, CpuSet, Latency, YieldTo};
+    use proptest::collection::vec;
     use proptest::option;
     use proptest::prelude::*;
 
@@ -410,12 +411,20 @@ mod tests {
         let word = |n: usize| option::of(0..n);
         let numbers = (option::of(1..=10_000_u64), option::of((time.clone(), time)));
         let words = (word(2), word(3));
-        (numbers, words).prop_map(|((weight, slices), (yields, latency))| Settings {
-            weight,
-            slice_ns: slices.map(|(a, b)| a.max(b)),
-            slice_min_ns: slices.map(|(a, b)| a.min(b)),
-            yield_to: yields.map(|i| [YieldTo::Honour, YieldTo::Ignore][i]),
-            latency: latency.map(|i| [Latency::Normal, Latency::Low, Latency::Batch][i]),
+        let others = (
+            option::of(0..=100_000_000_u64),
+            option::of(vec(0..=CPU_MAX, 1..9)),
+        );
+        (numbers, words, others).prop_map(|((weight, slices), (yields, latency), others)| {
+            Settings {
+                weight,
+                slice_ns: slices.map(|(a, b)| a.max(b)),
+                slice_min_ns: slices.map(|(a, b)| a.min(b)),
+                yield_to: yields.map(|i| [YieldTo::Honour, YieldTo::Ignore][i]),
+                latency: latency.map(|i| [Latency::Normal, Latency::Low, Latency::Batch][i]),
+                ipi_window_ns: others.0,
+                cpus: others.1.map(CpuSet::from_iter),
+            }
         })
     }
 

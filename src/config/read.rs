@@ -100,7 +100,7 @@ fn directories_of(path: &Path) -> Vec<PathBuf> {
     directories
 }
 
-fn believe(directory: &Path, caller: Caller) -> Result<(), Finding> {
+pub(super) fn believe(directory: &Path, caller: Caller) -> Result<(), Finding> {
     let metadata = fs::metadata(directory)
         .map_err(|e| finding(directory, None, format!("cannot be read: {e}")))?;
     match distrust(&owned(&metadata), true, caller) {

@@ -3,7 +3,7 @@
 //!
 //! Nothing else sets it: `cpu.weight` and `cpu.max` of a VM's cgroup are not read.
 
-use super::kind::{Given, Kind, Latency, Number, Time, Word, YieldTo};
+use super::kind::{CpuList, CpuSet, Given, Kind, Latency, Number, Time, Word, YieldTo};
 use super::matching::MatchSchema;
 use super::table::settings;
 
@@ -26,10 +26,19 @@ settings! {
     /// Whether a vCPU that spins makes way for its siblings when KVM asks for it. Unset: it does.
     yield_to: Word<YieldTo> => yield_to: YieldTo,
 
+    /// How long a vCPU that a sibling has sent an IPI, and that is off its CPU, stays the first to
+    /// whom a spinning sibling hands its own. 0: it never comes first. Unset: the scheduler's
+    /// `--ipi-window-us`.
+    ipi_window: Time<0, { 100 * MS }> => ipi_window_ns: u64,
+
     /// `low`: a vCPU of it that wakes does not wait for the least time of the one that runs and
     /// needs no lead, as long as the VM is not ahead of its share. `batch`: its vCPUs never
     /// preempt. Unset: `normal`, neither.
     latency: Word<Latency> => latency: Latency,
+
+    /// CPUs to prefer, such as `0-3,8`, or `all`. Where there is a choice, it runs there; it does not
+    /// wait while another CPU that it may use is idle. Unset: all.
+    cpus: CpuList => cpus: CpuSet,
 }
 
 impl Key {
@@ -65,7 +74,9 @@ mod tests {
             slice_ns: Some(5 * MS),
             slice_min_ns: Some(500 * US),
             yield_to: Some(YieldTo::Ignore),
+            ipi_window_ns: Some(0),
             latency: Some(Latency::Low),
+            cpus: Some(CpuSet::from_iter([1, 2, 3, 9])),
         };
         let mut read = Settings::default();
         for key in Key::ALL {

@@ -3,7 +3,7 @@
 
 /// The nearest of `known`, if it is near: one slip in three characters, where a
 /// slip is a letter more, less, wrong or swapped with its neighbour.
-pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase().replace('-', "_");
     let allowed = (word.chars().count() / 3).max(1);
     known

@@ -43,6 +43,13 @@ macro_rules! settings {
                 }
             }
 
+            /// Whether its values may have commas.
+            pub(super) fn is_list(self) -> bool {
+                match self {
+                    $( Key::$key => <$kind as Kind>::IS_LIST, )+
+                }
+            }
+
             /// Whether files have its values in quotes.
             pub(super) fn is_quoted(self) -> bool {
                 match self {
@@ -68,6 +75,13 @@ macro_rules! settings {
             pub fn written(&self, key: Key) -> Option<String> {
                 match key {
                     $( Key::$key => self.$field.map(<$kind as Kind>::write), )+
+                }
+            }
+
+            /// Takes over what `other` has for `key`.
+            pub(super) fn copy(&mut self, key: Key, other: &Settings) {
+                match key {
+                    $( Key::$key => self.$field = other.$field, )+
                 }
             }
 

@@ -9,6 +9,7 @@
 
 mod classify;
 mod compare;
+mod control;
 mod fairness;
 mod ipi;
 mod rig;

@@ -27,8 +27,8 @@ fn reload(scheduler: &Scheduler, config: &str, says: &str) {
 }
 
 /// Of the CPU time that all guests got in `span`, the part of each.
-fn shares<const N: usize>(guests: &[Guest; N], span: Duration) -> [f64; N] {
-    let read = || guests.each_ref().map(Guest::cpu_ns);
+pub fn shares<const N: usize>(guests: &[&Guest; N], span: Duration) -> [f64; N] {
+    let read = || guests.map(Guest::cpu_ns);
     let before = read();
     sleep(span);
     let after = read();
@@ -40,7 +40,7 @@ fn shares<const N: usize>(guests: &[Guest; N], span: Duration) -> [f64; N] {
     used.map(|ns| ns / total)
 }
 
-fn assert_near<const N: usize>(shares: [f64; N], ideal: [f64; N], part: f64) {
+pub fn assert_near<const N: usize>(shares: [f64; N], ideal: [f64; N], part: f64) {
     for (is, should) in shares.iter().zip(ideal) {
         assert!(
             (is / should - 1.0).abs() <= part,
@@ -57,17 +57,17 @@ fn weights_are_kept_and_change_while_vms_run() {
     let mut scheduler = start_with(WEIGHTS);
     let guests = Guest::start_all(["c", "d", "e"].map(|name| (name, "cpu", 2)));
     let ideal = [1.0 / 7.0, 2.0 / 7.0, 4.0 / 7.0];
-    assert_near(shares(&guests, ms(8_000)), ideal, 0.03);
+    assert_near(shares(&guests.each_ref(), ms(8_000)), ideal, 0.03);
 
     // A broken file leaves what is in force, and says where it is broken.
     let broken = "[[vm]]\nmatch = { name = \"d\" }\nwieght = 1\n";
     reload(&scheduler, broken, "stays as it was");
     let log = scheduler.log();
     assert!(log.contains(":3:") && log.contains("weight"), "{log}");
-    assert_near(shares(&guests, ms(4_000)), ideal, 0.05);
+    assert_near(shares(&guests.each_ref(), ms(4_000)), ideal, 0.05);
 
     reload(&scheduler, "", "read anew");
-    assert_near(shares(&guests, ms(6_000)), [1.0 / 3.0; 3], 0.04);
+    assert_near(shares(&guests.each_ref(), ms(6_000)), [1.0 / 3.0; 3], 0.04);
     scheduler.assert_alive();
 }
 
@@ -76,7 +76,7 @@ fn weights_are_kept_and_change_while_vms_run() {
 fn more_vcpus_are_no_larger_share() {
     let _scheduler = Scheduler::start(&[]);
     let guests = Guest::start_all([("c", "cpu", 2), ("f", "cpu", 4)]);
-    assert_near(shares(&guests, ms(8_000)), [0.5, 0.5], 0.04);
+    assert_near(shares(&guests.each_ref(), ms(8_000)), [0.5, 0.5], 0.04);
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod bpf;
 mod kvm;
 mod metrics;
 mod opts;
+mod prefer;
 mod refusal;
 mod scheduler;
 mod settings;
@@ -24,8 +25,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
-use log::{error, info};
+use log::{error, info, warn};
 use scx_utils::build_id;
+use scx_vmland::config::InForce;
+use scx_vmland::control::client::DIRECTORY;
+use scx_vmland::control::server::Server;
+use scx_vmland::control::socket::{BindError, Socket};
 use scx_vmland::preflight::{self, exit};
 use scx_vmland::stats;
 
@@ -78,7 +83,20 @@ fn run(opts: &Opts) -> Result<u8> {
             return Ok(refusal.exit_code());
         }
     }
-    let settings = settings::follow(config, sources)?;
+    // Until the end: it goes with this, and with it the lock on its directory.
+    let (_socket, server) = match Socket::bind(DIRECTORY.as_ref()) {
+        Ok((socket, listener)) => (Some(socket), Server::new(listener)?),
+        Err(e @ BindError::Locked(_)) => {
+            error!("{e}");
+            return Ok(exit::TEMPFAIL);
+        }
+        Err(e) => {
+            warn!("there is no control socket: {e}");
+            (None, Server::default())
+        }
+    };
+    let now = InForce::new(config, sources, settings::defaults(opts));
+    let settings = settings::follow(now, server)?;
     if let Some(sec) = opts.stats {
         std::thread::spawn(move || metrics::monitor(Duration::from_secs_f64(sec)));
     }

@@ -23,7 +23,8 @@ use scx_vmland::config::{DEFAULT_FILE, Sources};
 ///
 /// VMs compete with each other by weight, however many vCPUs they have. Weights,
 /// slices and more can be set for each by name, in a file or with --vm; SIGHUP
-/// makes the scheduler read the file anew.
+/// or "vmland config reload" makes the scheduler read the file anew, and "vmland
+/// vm set" changes what a VM has at once.
 ///
 /// Exit codes: 0 stopped; 1 failed; 64 wrong usage; 69 this host cannot run it;
 /// 70 rejected or ejected by the kernel; 75 another scheduler is attached;
@@ -43,7 +44,8 @@ pub struct Opts {
     pub slice_us_min: u64,
 
     /// How long, in microseconds, a vCPU that a sibling has sent an IPI, and that is
-    /// off its CPU, stays the first to whom a spinning sibling hands its own. 0: off.
+    /// off its CPU, stays the first to whom a spinning sibling hands its own. 0: off. Each
+    /// VM may have another (ipi_window).
     #[arg(long, value_name = "USEC", default_value_t = 50_000,
           value_parser = clap::value_parser!(u64).range(0..=100_000))]
     pub ipi_window_us: u64,
@@ -116,15 +118,6 @@ pub enum Mechanism {
 }
 
 impl Opts {
-    /// How long the receiver of an IPI stays ahead, in ns; 0: never.
-    pub fn ipi_window_ns(&self) -> u64 {
-        if self.without.contains(&Mechanism::Receivers) {
-            0
-        } else {
-            self.ipi_window_us * 1_000
-        }
-    }
-
     /// Where the configuration comes from.
     pub fn sources(&self) -> Sources {
         Sources {

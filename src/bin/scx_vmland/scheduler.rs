@@ -13,8 +13,8 @@ use scx_vmland::policy::{Arrival, Decision, Policy, VmId};
 use crate::bpf::{BpfScheduler, DispatchedTask, QueuedTask, RL_CPU_ANY};
 use crate::bpf_intf::{
     VMLAND_EVENT_VCPU_GONE, VMLAND_EVENT_VCPU_SEEN, vmland_mechanism_VMLAND_PREEMPTION,
-    vmland_mechanism_VMLAND_SECOND_CHANCE, vmland_mechanism_VMLAND_TURNS,
-    vmland_mechanism_VMLAND_YIELD_TO,
+    vmland_mechanism_VMLAND_RECEIVERS, vmland_mechanism_VMLAND_SECOND_CHANCE,
+    vmland_mechanism_VMLAND_TURNS, vmland_mechanism_VMLAND_YIELD_TO,
 };
 use crate::opts::{Mechanism, Opts};
 use crate::{kvm, metrics, refusal, settings};
@@ -79,7 +79,7 @@ impl<'a> Scheduler<'a> {
     fn new(opts: &Opts, mut bpf: BpfScheduler<'a>, stats: StatsServer<(), ()>) -> Result<Self> {
         let data = bpf.skel.maps.data_data.as_mut().context("no .data map")?;
         data.vmland_slice_min_ns = opts.slice_us_min * 1_000;
-        data.vmland_ipi_window_ns = opts.ipi_window_ns();
+        data.vmland_ipi_window_ns = opts.ipi_window_us * 1_000;
         data.vmland_without = opts.without.iter().fold(0, |bits, &it| bits | bit(it));
 
         Ok(Self {
@@ -118,6 +118,7 @@ impl<'a> Scheduler<'a> {
             vm_slots: MapHandle::try_from(&maps.vmland_vm_slots)?,
             vms: MapHandle::try_from(&maps.vmland_vms)?,
             terms: MapHandle::try_from(&maps.vmland_terms)?,
+            preferred: MapHandle::try_from(&maps.vmland_preferred)?,
         })
     }
 
@@ -174,7 +175,7 @@ impl<'a> Scheduler<'a> {
 fn bit(mechanism: Mechanism) -> u32 {
     match mechanism {
         Mechanism::YieldTo => vmland_mechanism_VMLAND_YIELD_TO,
-        Mechanism::Receivers => 0, // a window of 0
+        Mechanism::Receivers => vmland_mechanism_VMLAND_RECEIVERS,
         Mechanism::SecondChance => vmland_mechanism_VMLAND_SECOND_CHANCE,
         Mechanism::Turns => vmland_mechanism_VMLAND_TURNS,
         Mechanism::Preemption => vmland_mechanism_VMLAND_PREEMPTION,

@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Gives each VM the terms that the configuration has for it.
+//! Gives each VM the terms that are in force for it.
 //!
 //! A thread of its own, since finding out who a VM is reads files of its process,
 //! which can block. Four times a second it looks for VMs that are new or have
 //! more vCPUs than before, and writes their terms where `bpf/terms.bpf.h` reads
-//! them. SIGHUP makes it read the configuration anew; one with an error changes
+//! them. In between it serves the control socket, whose clients may change what is
+//! in force. SIGHUP makes it read the configuration anew; one with an error changes
 //! nothing.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+use std::mem::MaybeUninit;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread::{sleep, spawn};
+use std::thread::spawn;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -18,14 +20,20 @@ use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use log::{debug, error, info, warn};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use scx_vmland::config::{Config, Diagnostics, Latency, Settings, Sources, VmFacts, YieldTo};
+use scx_vmland::config::{
+    Config, CpuSet, Diagnostics, InForce, Latency, Settings, Sources, VmFacts, YieldTo,
+};
+use scx_vmland::control::server::Server;
+use scx_vmland::control::{Running, answer};
 use scx_vmland::vm_identity::identify;
 
 use crate::bpf_intf::{
-    VMLAND_TERMS_IGNORE_YIELD, VMLAND_TERMS_LATENCY_BATCH, VMLAND_TERMS_LATENCY_LOW, vmland_terms,
-    vmland_vm,
+    VMLAND_TERMS_IGNORE_YIELD, VMLAND_TERMS_LATENCY_BATCH, VMLAND_TERMS_LATENCY_LOW,
+    VMLAND_TERMS_PREFERS_CPUS, vmland_terms, vmland_vm,
 };
 use crate::metrics::lookup;
+use crate::opts::Opts;
+use crate::prefer::Preferences;
 
 const POLL: Duration = Duration::from_millis(250);
 
@@ -37,6 +45,7 @@ pub struct Maps {
     pub vm_slots: MapHandle,
     pub vms: MapHandle,
     pub terms: MapHandle,
+    pub preferred: MapHandle,
 }
 
 /// Reads the configuration, and says what it is warned of.
@@ -48,66 +57,169 @@ pub fn load(sources: &Sources) -> Result<Config, Diagnostics> {
     Ok(config)
 }
 
+/// What holds where nobody says anything.
+pub fn defaults(opts: &Opts) -> Settings {
+    Settings {
+        weight: Some(DEFAULT_WEIGHT),
+        slice_ns: Some(opts.slice_us * 1_000),
+        slice_min_ns: Some(opts.slice_us_min * 1_000),
+        yield_to: Some(YieldTo::Honour),
+        ipi_window_ns: Some(opts.ipi_window_us * 1_000),
+        latency: Some(Latency::Normal),
+        cpus: Some(CpuSet::ALL),
+    }
+}
+
 /// Starts the thread; it begins when it is sent the maps. To be called before
 /// there is any other thread, for a signal goes to whichever does not block it.
-pub fn follow(config: Config, sources: Sources) -> Result<Sender<Maps>> {
+pub fn follow(now: InForce, server: Server) -> Result<Sender<Maps>> {
     let mut hangup = SigSet::empty();
     hangup.add(Signal::SIGHUP);
     hangup.thread_block()?;
     let hangups = SignalFd::with_flags(&hangup, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
         .context("cannot wait for SIGHUP")?;
     let (sender, maps) = channel();
-    spawn(move || watch(config, &sources, &hangups, &maps));
+    spawn(move || watch(now, server, &hangups, &maps));
     Ok(sender)
 }
 
-fn watch(mut config: Config, sources: &Sources, hangups: &SignalFd, maps: &Receiver<Maps>) {
+fn watch(mut now: InForce, mut server: Server, hangups: &SignalFd, maps: &Receiver<Maps>) {
     let Ok(maps) = maps.recv() else { return };
-    let mut settled = Settled::new();
+    let mut object = MaybeUninit::uninit();
+    let preferences = Preferences::load(&mut object, &maps.preferred)
+        .inspect_err(|e| warn!("preferred CPUs have no effect: {e:#}"))
+        .ok();
+    let mut vms = Vms {
+        maps,
+        preferences,
+        known: BTreeMap::new(),
+    };
     loop {
         if let Ok(Some(_)) = hangups.read_signal() {
-            match load(sources) {
-                Ok(new) => {
-                    info!("configuration read anew: {} rules", new.rules().len());
-                    config = new;
-                    settled.clear();
-                }
-                Err(errors) => error!("the configuration stays as it was: {errors}"),
+            reload(&mut now, &mut vms);
+        }
+        vms.settle(&now);
+        server.turn(POLL, |line| {
+            vms.look();
+            let running: Vec<_> = vms.known.values().map(|vm| &vm.running).collect();
+            let answered = answer(line, &mut now, &running);
+            if answered.changed {
+                vms.unsettle();
+                vms.settle(&now);
             }
-        }
-        if let Err(e) = settle(&config, &maps, &mut settled) {
-            warn!("cannot give VMs their settings: {e:#}");
-        }
-        sleep(POLL);
+            answered.line.into_bytes()
+        });
     }
 }
 
-/// By VM, the number of vCPUs for which its terms were written.
-type Settled = HashMap<u32, u32>;
-
-/// Writes the terms of VMs that are new or have changed.
-fn settle(config: &Config, maps: &Maps, settled: &mut Settled) -> Result<()> {
-    let mut there = Settled::new();
-    for key in maps.vm_slots.keys() {
-        let Some(slot) = maps.vm_slots.lookup(&key, MapFlags::ANY)? else {
-            continue;
-        };
-        let Some(vm) = lookup::<vmland_vm>(&maps.vms, &slot)?.filter(|vm| vm.vm_id != 0) else {
-            continue;
-        };
-        there.insert(vm.vm_id, vm.nr_vcpus);
-        if settled.get(&vm.vm_id) == Some(&vm.nr_vcpus) {
-            continue;
+/// At SIGHUP. The log is told what a client of the socket would be.
+fn reload(now: &mut InForce, vms: &mut Vms) {
+    vms.look();
+    let facts: Vec<_> = vms.known.values().map(|vm| &vm.running.facts).collect();
+    match now.reload(&facts) {
+        Ok((changes, warnings)) => {
+            for warning in warnings {
+                warn!("{warning}");
+            }
+            let rules = now.said();
+            info!(
+                "configuration read anew: {rules} rules, {} changes",
+                changes.len()
+            );
+            vms.unsettle();
         }
-        let facts = VmFacts::new(identify(Path::new("/proc"), vm.tgid), vm.nr_vcpus);
-        let settings = config.settings_for(&facts);
-        debug!("VM {}: {settings:?}", facts.name);
-        let terms = terms(vm.vm_id, &settings);
-        maps.terms
-            .update(&slot, unsafe { plain::as_bytes(&terms) }, MapFlags::ANY)?;
+        Err(errors) => error!("the configuration stays as it was: {errors}"),
     }
-    *settled = there;
-    Ok(())
+}
+
+/// The VMs that there are, and the maps that tell of them.
+struct Vms<'a> {
+    maps: Maps,
+    preferences: Option<Preferences<'a>>,
+    /// By id.
+    known: BTreeMap<u32, Known>,
+}
+
+struct Known {
+    running: Running,
+    slot: Vec<u8>,
+    /// Its terms have been written.
+    settled: bool,
+}
+
+impl Vms<'_> {
+    /// Finds out who is new, has more vCPUs than before, or is gone.
+    fn look(&mut self) {
+        if let Err(e) = self.try_look() {
+            warn!("cannot see which VMs there are: {e:#}");
+        }
+    }
+
+    fn try_look(&mut self) -> Result<()> {
+        let mut there = BTreeMap::new();
+        for key in self.maps.vm_slots.keys() {
+            let Some(slot) = self.maps.vm_slots.lookup(&key, MapFlags::ANY)? else {
+                continue;
+            };
+            let vm = lookup::<vmland_vm>(&self.maps.vms, &slot)?;
+            let Some(vm) = vm.filter(|vm| vm.vm_id != 0) else {
+                continue;
+            };
+            let before = self.known.remove(&vm.vm_id);
+            let known = before.filter(|known| known.running.facts.vcpus == vm.nr_vcpus);
+            let known = known.unwrap_or_else(|| Known {
+                running: Running {
+                    id: vm.vm_id,
+                    pid: vm.tgid,
+                    facts: VmFacts::new(identify(Path::new("/proc"), vm.tgid), vm.nr_vcpus),
+                },
+                slot,
+                settled: false,
+            });
+            there.insert(vm.vm_id, known);
+        }
+        self.known = there;
+        Ok(())
+    }
+
+    fn unsettle(&mut self) {
+        for vm in self.known.values_mut() {
+            vm.settled = false;
+        }
+    }
+
+    /// Writes the terms of VMs that are new or have changed.
+    fn settle(&mut self, now: &InForce) {
+        self.look();
+        for vm in self.known.values_mut().filter(|vm| !vm.settled) {
+            let settings = now.settings_for(&vm.running.facts);
+            debug!("VM {}: {settings:?}", vm.running.facts.name);
+            match write(&self.maps, self.preferences.as_ref(), vm, &settings) {
+                Ok(()) => vm.settled = true,
+                Err(e) => warn!(
+                    "cannot give VM {} its settings: {e:#}",
+                    vm.running.facts.name
+                ),
+            }
+        }
+    }
+}
+
+fn write(
+    maps: &Maps,
+    preferences: Option<&Preferences<'_>>,
+    vm: &Known,
+    settings: &Settings,
+) -> Result<()> {
+    let mut terms = terms(vm.running.id, settings);
+    let cpus = settings.cpus.filter(|cpus| *cpus != CpuSet::ALL);
+    if let (Some(preferences), Some(cpus)) = (preferences, cpus) {
+        let slot = vm.slot.as_slice().try_into()?;
+        preferences.set(u32::from_ne_bytes(slot), &cpus)?;
+        terms.flags |= VMLAND_TERMS_PREFERS_CPUS;
+    }
+    let bytes = unsafe { plain::as_bytes(&terms) };
+    Ok(maps.terms.update(&vm.slot, bytes, MapFlags::ANY)?)
 }
 
 fn terms(vm_id: u32, settings: &Settings) -> vmland_terms {
@@ -125,6 +237,7 @@ fn terms(vm_id: u32, settings: &Settings) -> vmland_terms {
         weight: settings.weight.unwrap_or(DEFAULT_WEIGHT) as u32,
         slice_ns: settings.slice_ns.unwrap_or(0),
         slice_min_ns: settings.slice_min_ns.unwrap_or(0),
+        ipi_window_ns: settings.ipi_window_ns.unwrap_or(0),
         flags,
         pad: 0,
     }

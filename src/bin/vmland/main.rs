@@ -6,12 +6,14 @@ mod bench;
 mod client;
 mod config;
 mod top;
+mod vm;
 mod vms;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use scx_vmland::config::Diagnostics;
+use scx_vmland::config::{Diagnostics, SaveError};
+use scx_vmland::control::{self, Refused};
 use scx_vmland::guests;
 use scx_vmland::preflight::exit;
 
@@ -26,6 +28,7 @@ struct Opts {
 #[derive(Subcommand)]
 enum Command {
     Vms(vms::Opts),
+    Vm(vm::Opts),
     Top(top::Opts),
     Ab(Box<ab::Opts>),
     Bench(Box<bench::Opts>),
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
     };
     let done = match opts.command {
         Command::Vms(opts) => vms::run(&opts),
+        Command::Vm(opts) => vm::run(&opts),
         Command::Top(opts) => top::run(&opts),
         Command::Ab(opts) => ab::run(&opts),
         Command::Bench(opts) => bench::run(&opts),
@@ -64,7 +68,13 @@ fn exit_code(e: &anyhow::Error) -> u8 {
         e.exit_code()
     } else if let Some(e) = e.downcast_ref::<guests::workload::Error>() {
         e.exit_code()
-    } else if e.is::<Diagnostics>() || e.is::<ab::WrongUsage>() || e.is::<guests::spec::SpecError>()
+    } else if let Some(e) = e.downcast_ref::<control::client::Error>() {
+        e.exit_code()
+    } else if e.is::<Refused>()
+        || matches!(e.downcast_ref(), Some(SaveError::Wrong(_)))
+        || e.is::<Diagnostics>()
+        || e.is::<ab::WrongUsage>()
+        || e.is::<guests::spec::SpecError>()
     {
         exit::USAGE
     } else {

@@ -23,7 +23,7 @@ pub struct Opts {
     count: Option<u64>,
 }
 
-fn interval(text: &str) -> Result<f64, String> {
+pub fn interval(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(sec) if (0.1..=3_600.0).contains(&sec) => Ok(sec),
         _ => Err("expected seconds, from 0.1 to 3600".into()),

@@ -6,10 +6,12 @@
 //! | [`Number`] | `200` | `200` | the number |
 //! | [`Time`] | `"500us"` | `500us` | nanoseconds |
 //! | [`Word`] | `"low"` | `low` | an enum |
+//! | [`CpuList`] | `"0-3,8"` | `0-3,8` | a set |
 //!
 //! Kinds are markers that carry their range as parameters; a setting's row in
 //! the table ([`super::settings`]) names one.
 
+mod cpu_list;
 mod number;
 mod time;
 mod word;
@@ -20,6 +22,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use toml::de::DeValue;
 
+pub use cpu_list::{CPU_MAX, CpuList, CpuSet};
 pub use number::Number;
 pub use time::Time;
 pub use word::{Latency, Word, YieldTo};
@@ -67,6 +70,9 @@ pub trait Kind: JsonSchema {
 
     /// Files have it in quotes.
     const QUOTED: bool;
+
+    /// It may have commas.
+    const IS_LIST: bool = false;
 
     /// The value, or else what was probably meant, as [`Kind::write`] has it.
     fn read(given: &Given<'_>) -> Result<Self::Plain, Option<String>>;

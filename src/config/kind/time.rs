@@ -13,7 +13,7 @@ use super::{Given, Kind};
 /// [`Duration`], which humantime would panic on, take more.
 const TEXT_MAX: usize = 24;
 
-/// A time from `MIN_NS` to `MAX_NS`.
+/// A time from `MIN_NS` to `MAX_NS`. Nought needs no unit, and no quotes.
 #[derive(Debug, Default)]
 pub struct Time<const MIN_NS: u64, const MAX_NS: u64>;
 
@@ -42,6 +42,9 @@ fn nanoseconds(text: &str) -> Option<u64> {
     if text.len() > TEXT_MAX {
         return None;
     }
+    if text == "0" {
+        return Some(0);
+    }
     u64::try_from(parse_duration(text).ok()?.as_nanos()).ok()
 }
 
@@ -55,6 +58,7 @@ impl<const MIN_NS: u64, const MAX_NS: u64> Kind for Time<MIN_NS, MAX_NS> {
             Given::Text(text) | Given::Word(text) => nanoseconds(text)
                 .and_then(Self::in_range)
                 .ok_or_else(|| Self::meant(text.trim())),
+            Given::Number(text) if text == "0" && MIN_NS == 0 => Ok(0),
             Given::Number(text) => Err(Self::meant(text)),
             Given::Other => Err(None),
         }
@@ -69,6 +73,9 @@ impl<const MIN_NS: u64, const MAX_NS: u64> Kind for Time<MIN_NS, MAX_NS> {
     }
 
     fn write(ns: u64) -> String {
+        if ns == 0 {
+            return "0".into();
+        }
         format_duration(Duration::from_nanos(ns)).to_string()
     }
 }
@@ -83,10 +90,15 @@ impl<const MIN_NS: u64, const MAX_NS: u64> JsonSchema for Time<MIN_NS, MAX_NS> {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
+        let time = json_schema!({
             "type": "string",
             "pattern": r"^([0-9]+(\.[0-9]+)? ?(ns|us|µs|ms|s) ?)+$",
-        })
+        });
+        if MIN_NS == 0 {
+            json_schema!({ "anyOf": [time, { "enum": [0, "0"] }] })
+        } else {
+            time
+        }
     }
 }
 
@@ -144,6 +156,24 @@ mod tests {
         assert_eq!(slice(Given::Number("5".into())), Err(Some("5ms".into())));
         assert_eq!(slice(Given::Number("0".into())), Err(None));
         assert_eq!(slice(Given::Other), Err(None));
+    }
+
+    #[test]
+    fn nought_where_it_is_allowed() {
+        type Window = Time<0, { 100 * MS }>;
+        assert_eq!(Window::expected(), "a time from 0 to 100ms");
+        for given in [
+            Given::Number("0".into()),
+            Given::Text("0"),
+            Given::Word("0"),
+            Given::Word("0ms"),
+        ] {
+            assert_eq!(Window::read(&given), Ok(0), "{given:?}");
+        }
+        assert_eq!(Window::read(&Given::Word(&Window::write(0))), Ok(0));
+        let five = Window::read(&Given::Number("5".into()));
+        assert_eq!(five, Err(Some("5ms".into())));
+        assert_eq!(Window::read(&Given::Text("101ms")), Err(None));
     }
 
     #[test]

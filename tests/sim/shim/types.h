@@ -35,6 +35,13 @@ struct cpumask {
 	u64 bits[SIM_MAX_CPUS / 64];
 };
 
+/* One that a BPF program has made, and a map can hold. */
+struct bpf_cpumask {
+	struct cpumask cpumask;
+};
+
+#define __kptr
+
 struct hlist_head {
 	void *first;
 };

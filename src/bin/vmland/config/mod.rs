@@ -2,6 +2,7 @@
 //! `vmland config`: the settings of VMs, before and while they are in force.
 
 mod check;
+mod reload;
 mod schema;
 mod show;
 
@@ -19,6 +20,7 @@ pub struct Opts {
 #[derive(clap::Subcommand)]
 enum Command {
     Check(check::Opts),
+    Reload(reload::Opts),
     Schema(schema::Opts),
     Show(show::Opts),
 }
@@ -26,12 +28,13 @@ enum Command {
 pub fn run(opts: &Opts) -> Result<()> {
     match &opts.command {
         Command::Check(opts) => check::run(opts),
+        Command::Reload(opts) => reload::run(opts),
         Command::Schema(opts) => schema::run(opts),
         Command::Show(opts) => show::run(opts),
     }
 }
 
-fn caller() -> Caller {
+pub fn caller() -> Caller {
     Caller {
         uid: geteuid().as_raw(),
         gid: getegid().as_raw(),

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What an administrator changes while VMs run: vmland vm, vmland config reload.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use scx_stats::prelude::StatsClient;
+use scx_vmland::stats::Metrics;
+use serde_json::Value;
+
+use crate::rig::{GUEST_CPUS, Guest, Scheduler, ms, read, sched_ext_state, wait_for};
+use crate::settings::{assert_near, shares};
+
+const CONFIG: &str = "/tmp/control.toml";
+const COMMENT: &str = "# The house's rules.\n";
+
+/// Its exit code, and all that it says.
+fn vmland(args: &[&str]) -> (i32, String) {
+    let out = Command::new("vmland").args(args).output();
+    let out = out.expect("vmland starts");
+    let said = [out.stdout, out.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    (out.status.code().expect("no signal"), said)
+}
+
+fn done(args: &[&str]) -> String {
+    let (code, said) = vmland(args);
+    assert_eq!(code, 0, "{args:?}: {said}");
+    said
+}
+
+fn refused(args: &[&str], with: i32, says: &str) {
+    let (code, said) = vmland(args);
+    assert_eq!(code, with, "{args:?}: {said}");
+    assert!(said.contains(says), "{args:?}: {said}");
+}
+
+fn show(vm: &str) -> Value {
+    let json = done(&["vm", "show", vm, "--interval", "0.2", "--json"]);
+    serde_json::from_str(&json).expect("JSON")
+}
+
+/// What holds, and where it was said.
+fn setting(vm: &str, key: &str) -> (String, String) {
+    let shown = show(vm);
+    let settings = shown["settings"].as_array().expect("a list").clone();
+    let setting = settings.iter().find(|s| s["key"] == key).expect("is shown");
+    let text = |field: &str| setting[field].as_str().unwrap_or("default").to_owned();
+    (text("value"), text("origin"))
+}
+
+/// Of the times that a vCPU of the guest was looked at, the part on `cpu`.
+fn part_on(guest: &Guest, cpu: u32, span: Duration) -> f64 {
+    let vcpus = guest.vcpu_threads();
+    let start = Instant::now();
+    let (mut there, mut all) = (0, 0);
+    while start.elapsed() < span {
+        for tid in &vcpus {
+            // The 39th field of proc_pid_stat(5), which follow a name in brackets.
+            let stat = read(&format!("/proc/{tid}/stat"));
+            let fields = stat.rsplit_once(") ").expect("a name").1;
+            let on = fields.split(' ').nth(36).expect("a CPU");
+            there += u32::from(on == cpu.to_string());
+            all += 1;
+        }
+        sleep(ms(7));
+    }
+    f64::from(there) / f64::from(all)
+}
+
+fn prefers(a: &Guest, b: &Guest) {
+    done(&["vm", "set", "c", "cpus=1"]);
+    done(&["vm", "set", "d", "cpus=2"]);
+    sleep(ms(500));
+    let [at_home_a, at_home_b] = [part_on(a, 1, ms(1_500)), part_on(b, 2, ms(1_500))];
+    println!("at home: {at_home_a:.2} {at_home_b:.2}");
+    assert!(at_home_a.min(at_home_b) > 0.8);
+
+    // Turned round, so that it was no chance.
+    done(&["vm", "set", "c", "cpus=2"]);
+    done(&["vm", "set", "d", "cpus=1"]);
+    sleep(ms(500));
+    let [at_home_a, at_home_b] = [part_on(a, 2, ms(1_500)), part_on(b, 1, ms(1_500))];
+    println!("at home, turned round: {at_home_a:.2} {at_home_b:.2}");
+    assert!(at_home_a.min(at_home_b) > 0.8);
+
+    // A preference is no affinity.
+    b.pause();
+    sleep(ms(200));
+    let before = a.cpu_ns();
+    sleep(ms(1_500));
+    let used = (a.cpu_ns() - before) as f64 / 1.5e9;
+    b.resume();
+    println!("alone: {used:.2} CPUs");
+    assert!(used > 0.9 * GUEST_CPUS as f64);
+    assert_near(shares(&[a, b], ms(2_500)), [0.5, 0.5], 0.06);
+}
+
+#[test]
+#[ignore = "needs a sched_ext host with KVM"]
+fn what_is_set_holds_at_once_and_is_saved() {
+    fs::write(CONFIG, COMMENT).expect("/tmp is writable");
+    let mut scheduler = Scheduler::start(&["--config", CONFIG]);
+    let [a, b] = Guest::start_all([("c", "cpu", 2), ("d", "cpu", 2)]);
+    prefers(&a, &b);
+    assert_eq!(setting("c", "cpus"), ("2".into(), "vmland vm set".into()));
+    for vm in ["c", "d"] {
+        done(&["vm", "unset", vm]);
+    }
+    assert_eq!(setting("c", "cpus"), ("all".into(), "default".into()));
+
+    // Nothing of what is wrong takes effect.
+    refused(
+        &["vm", "set", "c", "weight=7", "wieght=1"],
+        64,
+        "did you mean \"weight\"?",
+    );
+    refused(&["vm", "set", "cc", "weight=7"], 1, "did you mean \"c\"?");
+    assert_eq!(setting("c", "weight"), ("100".into(), "default".into()));
+
+    let said = done(&["vm", "set", "c", "weight=300", "--save"]);
+    let origin = format!("{CONFIG}:5:1");
+    assert!(
+        said.contains(&format!("c: weight = 300 ({origin})")),
+        "{said}"
+    );
+    let saved = read(CONFIG);
+    assert!(
+        saved.starts_with(COMMENT) && saved.contains("weight = 300"),
+        "{saved}"
+    );
+    assert_near(shares(&[&a, &b], ms(4_000)), [0.75, 0.25], 0.05);
+    let shown = show("c");
+    let now = |key: &str| shown["now"][key].as_f64().expect("a number");
+    let share = now("cpu_ns") / now("all_vms_cpu_ns");
+    assert!((0.5..0.95).contains(&share), "{shown}");
+    assert!(now("run_delay_ns") > 0.0, "{shown}");
+
+    // A broken file changes nothing, and says where and what was meant.
+    fs::write(CONFIG, saved.replace("weight", "wieght")).expect("/tmp is writable");
+    refused(
+        &["config", "reload"],
+        64,
+        "/tmp/control.toml:5:1: unknown key \"wieght\"; did you mean",
+    );
+    assert_eq!(setting("c", "weight"), ("300".into(), origin));
+    fs::write(CONFIG, COMMENT).expect("/tmp is writable");
+    let said = done(&["config", "reload"]);
+    assert_eq!(said, "c: weight = 100, was 300\n");
+    scheduler.assert_alive();
+
+    // A crash leaves a socket behind that hinders nobody.
+    scheduler.signal("KILL");
+    wait_for("the kernel's own scheduler", ms(2_000), || {
+        sched_ext_state() == "disabled"
+    });
+    refused(&["vm", "show", "c"], 69, "no scx_vmland is running");
+    drop(scheduler);
+    let scheduler = Scheduler::start(&["--config", CONFIG]);
+    wait_for("the VMs", ms(3_000), || {
+        vmland(&["vm", "set", "c", "weight=50"]).0 == 0
+    });
+    assert_eq!(
+        setting("c", "weight"),
+        ("50".into(), "vmland vm set".into())
+    );
+    let mode = |path: &str| fs::metadata(path).expect("it is there").mode() & 0o7777;
+    assert_eq!(mode("/run/scx_vmland/control"), 0o600);
+    assert_eq!(mode("/run/scx_vmland") & 0o022, 0);
+    assert!(scheduler.stop().success());
+    assert!(fs::metadata("/run/scx_vmland/control").is_err());
+}
+
+/// How many spinning vCPUs gave their CPU to the receiver of an IPI in `span`, and how much
+/// work the guests did meanwhile.
+fn receivers_first<const N: usize>(guests: &[&Guest; N], span: Duration) -> (u64, [u64; N]) {
+    let mut stats = StatsClient::new().connect(None).expect("a scheduler");
+    let mut count = || {
+        let metrics: Metrics = stats.request("stats", vec![]).expect("an answer");
+        metrics.yield_receiver + metrics.spin_receiver
+    };
+    let work = || guests.map(Guest::count);
+    let (before, before_work) = (count(), work());
+    sleep(span);
+    let (after, after_work) = (count(), work());
+    let work = std::array::from_fn(|i| after_work[i] - before_work[i]);
+    println!("receivers first: {}, work {work:?}", after - before);
+    (after - before, work)
+}
+
+#[test]
+#[ignore = "needs a sched_ext host with KVM"]
+fn receivers_come_first_as_long_as_the_window_says() {
+    let _scheduler = Scheduler::start(&["--vm", "*:ipi_window=0"]);
+    let [a, b] = Guest::start_agnostic([("t", "tlb", 2), ("u", "tlb", 2)]);
+    let (none, work) = receivers_first(&[&a, &b], ms(3_000));
+    assert_eq!(none, 0);
+    assert!(work.iter().all(|work| *work > 0));
+    done(&["vm", "set", "t", "ipi_window=50ms"]);
+    let (some, work) = receivers_first(&[&a, &b], ms(3_000));
+    assert!(some > 20, "{some}");
+    assert!(work.iter().all(|work| *work > 0));
+}
