@@ -169,7 +169,7 @@ fn parse(line: &str) -> Option<Line> {
 fn an_answer_belongs_to_its_question() {
     let trace = "\
         # tracer: nop\n\
-        \x20      CPU 0/KVM-21      [001] d..2.    12.000007: ask: (yield_to+0x0/0x1) to=22 state=0x0 on_cpu=0\n\
+        \x20      CPU 0/KVM-21      [001] d..2.    12.000007: ask: (yield_to+0x0/0x1) to=22 state=0 on_cpu=0\n\
         \x20      CPU 0/KVM-21      [001] d..2.    12.000010: sched_switch: prev_comm=CPU 0/KVM prev_pid=21 \
          prev_prio=120 prev_state=R+ ==> next_comm=CPU 1/KVM next_pid=22 next_prio=120\n\
         \x20      CPU 1/KVM-22      [001] d..2.    12.000020: kvm_apic_accept_irq: apicid a vec 253 (Fixed|edge)\n\

@@ -274,16 +274,16 @@ impl<U: UserSpace> Scheduler for Ext<U> {
             }
             return next;
         }
-        if let Some(prev) = prev {
-            if !sleeps {
-                let p = self.kernel().pointer(Some(prev));
-                (self.ops.stopping)(abi::NO_CONTEXT, p, true);
-                if self.kernel().task(prev).scx.slice_ns > 0 {
-                    self.kernel().enqueue_local(prev, cpu, abi::ENQ_HEAD);
-                } else {
-                    let last = if next.is_none() { abi::ENQ_LAST } else { 0 };
-                    self.enqueue(prev, last);
-                }
+        if let Some(prev) = prev
+            && !sleeps
+        {
+            let p = self.kernel().pointer(Some(prev));
+            (self.ops.stopping)(abi::NO_CONTEXT, p, true);
+            if self.kernel().task(prev).scx.slice_ns > 0 {
+                self.kernel().enqueue_local(prev, cpu, abi::ENQ_HEAD);
+            } else {
+                let last = if next.is_none() { abi::ENQ_LAST } else { 0 };
+                self.enqueue(prev, last);
             }
         }
         let kernel = self.kernel();
