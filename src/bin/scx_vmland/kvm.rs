@@ -137,6 +137,8 @@ fn attend_vms(maps: &Maps) -> Result<()> {
     let mut open = ipi_skel::IpiSkelBuilder::default()
         .open(&mut object)
         .context("cannot open the IPI object")?;
+    // Without it the kernel's constants, such as SCX_TASK_QUEUED, are all 0 there.
+    scx_utils::import_enums!(open);
     open.maps.vmland_tasks.reuse_fd(maps.tasks.as_fd())?;
     open.maps.vmland_sent.reuse_fd(maps.sent.as_fd())?;
     open.maps
