@@ -10,7 +10,7 @@
  *   KVM proposes nobody     the pause exit itself makes the spinner schedule
  *
  * in either case on the terms of a directed yield (yield.bpf.h): the spinner
- * pays, the receiver is given nothing.
+ * pays.
  *
  * The other way round, a sibling that merely woke, and was sent nothing by the
  * spinner, cannot hold it up: as a candidate of KVM's it is passed over once, after

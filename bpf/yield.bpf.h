@@ -10,10 +10,12 @@
  * The yielder calls schedule() next, and ops.dispatch() serves the note before
  * anything else, wherever the target waits.
  *
- * Payment, after the seed's patch 1 ("Prevent CFS from ignoring boost requests
- * from KVM", RFC, April 2021): the yielder's vruntime is raised to just past the
- * target's, so that it does not come back before the target; the target is
- * given nothing, so that the VM gains nothing. bound_lag() bounds what is paid.
+ * Payment. The yielder's vruntime is raised so that it does not come back before
+ * the target, as in "Prevent CFS from ignoring boost requests from KVM" (RFC, April
+ * 2021). There the target is given nothing, and a VM whose vCPUs yield loses what
+ * they pay. Here the target is given what the yielder pays. A target that is next at
+ * once is met half way; one that comes in turn changes places with the yielder.
+ * Either way the VM has had as much as before. bound_lag() bounds both.
  *
  * Turns. A hand-off passes on what is left of the yielder's slice, not a slice
  * of its own: the CPU's turn began with somebody taken from a line and ends when

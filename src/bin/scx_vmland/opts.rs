@@ -17,9 +17,9 @@ use scx_vmland::config::{DEFAULT_FILE, Sources};
 ///
 /// Every task pays for CPU time by its weight, and whoever is owed most runs
 /// next. vCPUs that have used up their slice are ordered by the policy in user
-/// space; all else is decided in BPF by the same rule. A vCPU that yields pays to
-/// just past its target, and the target is given nothing, so that spinning
-/// earns a VM no CPU time.
+/// space; all else is decided in BPF by the same rule. A vCPU that yields pays
+/// until it stands behind its target, and the target is given what it pays, so
+/// that spinning neither earns nor costs a VM CPU time.
 ///
 /// VMs compete with each other by weight, however many vCPUs they have. Weights,
 /// slices and more can be set for each by name, in a file or with --vm; SIGHUP
