@@ -6,36 +6,45 @@ mod skel {
     include!(concat!(env!("OUT_DIR"), "/prefer_skel.rs"));
 }
 
+use std::cell::OnceCell;
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 
 use anyhow::{Context, Result, ensure};
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
-use libbpf_rs::{MapHandle, OpenObject, ProgramInput};
+use libbpf_rs::{MapHandle, ProgramInput};
+use log::warn;
 use scx_vmland::config::CpuSet;
 
 use crate::bpf_intf::vmland_preference;
+use skel::{PreferSkel, PreferSkelBuilder};
 
-pub struct Preferences<'a>(skel::PreferSkel<'a>);
+/// Loaded when a VM has a preference for the first time: most hosts have none.
+pub struct Preferences {
+    /// The scheduler's map.
+    preferred: MapHandle,
+    /// None if the kernel did not take it.
+    program: OnceCell<Option<PreferSkel<'static>>>,
+}
 
-impl<'a> Preferences<'a> {
-    /// `preferred` is the scheduler's map.
-    pub fn load(
-        object: &'a mut MaybeUninit<OpenObject>,
-        preferred: &MapHandle,
-    ) -> Result<Preferences<'a>> {
-        let mut open = skel::PreferSkelBuilder::default()
-            .open(object)
-            .context("cannot open the object of preferred CPUs")?;
-        open.maps.vmland_preferred.reuse_fd(preferred.as_fd())?;
-        let loaded = open
-            .load()
-            .context("cannot load the object of preferred CPUs")?;
-        Ok(Self(loaded))
+impl Preferences {
+    pub fn new(preferred: MapHandle) -> Self {
+        Self {
+            preferred,
+            program: OnceCell::new(),
+        }
     }
 
-    /// Before the VM's terms say that there is a preference.
-    pub fn set(&self, vm_slot: u32, cpus: &CpuSet) -> Result<()> {
+    /// Before the VM's terms say that there is a preference. False: there can be none.
+    pub fn set(&self, vm_slot: u32, cpus: &CpuSet) -> Result<bool> {
+        let program = self.program.get_or_init(|| {
+            load(&self.preferred)
+                .inspect_err(|e| warn!("preferred CPUs have no effect: {e:#}"))
+                .ok()
+        });
+        let Some(program) = program else {
+            return Ok(false);
+        };
         let mut wanted = vmland_preference {
             vm_slot,
             pad: 0,
@@ -49,8 +58,19 @@ impl<'a> Preferences<'a> {
             context_in: Some(bytes),
             ..Default::default()
         };
-        let code = self.0.progs.prefer.test_run(input)?.return_value as i32;
+        let code = program.progs.prefer.test_run(input)?.return_value as i32;
         ensure!(code == 0, "error {code}");
-        Ok(())
+        Ok(true)
     }
+}
+
+fn load(preferred: &MapHandle) -> Result<PreferSkel<'static>> {
+    // For as long as the process: at most one.
+    let object = Box::leak(Box::new(MaybeUninit::uninit()));
+    let mut open = PreferSkelBuilder::default()
+        .open(object)
+        .context("cannot open the object of preferred CPUs")?;
+    open.maps.vmland_preferred.reuse_fd(preferred.as_fd())?;
+    open.load()
+        .context("cannot load the object of preferred CPUs")
 }

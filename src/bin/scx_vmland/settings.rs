@@ -9,7 +9,6 @@
 //! nothing.
 
 use std::collections::BTreeMap;
-use std::mem::MaybeUninit;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::spawn;
@@ -85,13 +84,11 @@ pub fn follow(now: InForce, server: Server) -> Result<Sender<Maps>> {
 
 fn watch(mut now: InForce, mut server: Server, hangups: &SignalFd, maps: &Receiver<Maps>) {
     let Ok(maps) = maps.recv() else { return };
-    let mut object = MaybeUninit::uninit();
-    let preferences = Preferences::load(&mut object, &maps.preferred)
-        .inspect_err(|e| warn!("preferred CPUs have no effect: {e:#}"))
-        .ok();
     let mut vms = Vms {
-        maps,
-        preferences,
+        vm_slots: maps.vm_slots,
+        vms: maps.vms,
+        terms: maps.terms,
+        preferences: Preferences::new(maps.preferred),
         known: BTreeMap::new(),
     };
     loop {
@@ -133,9 +130,11 @@ fn reload(now: &mut InForce, vms: &mut Vms) {
 }
 
 /// The VMs that there are, and the maps that tell of them.
-struct Vms<'a> {
-    maps: Maps,
-    preferences: Option<Preferences<'a>>,
+struct Vms {
+    vm_slots: MapHandle,
+    vms: MapHandle,
+    terms: MapHandle,
+    preferences: Preferences,
     /// By id.
     known: BTreeMap<u32, Known>,
 }
@@ -147,7 +146,7 @@ struct Known {
     settled: bool,
 }
 
-impl Vms<'_> {
+impl Vms {
     /// Finds out who is new, has more vCPUs than before, or is gone.
     fn look(&mut self) {
         if let Err(e) = self.try_look() {
@@ -157,11 +156,11 @@ impl Vms<'_> {
 
     fn try_look(&mut self) -> Result<()> {
         let mut there = BTreeMap::new();
-        for key in self.maps.vm_slots.keys() {
-            let Some(slot) = self.maps.vm_slots.lookup(&key, MapFlags::ANY)? else {
+        for key in self.vm_slots.keys() {
+            let Some(slot) = self.vm_slots.lookup(&key, MapFlags::ANY)? else {
                 continue;
             };
-            let vm = lookup::<vmland_vm>(&self.maps.vms, &slot)?;
+            let vm = lookup::<vmland_vm>(&self.vms, &slot)?;
             let Some(vm) = vm.filter(|vm| vm.vm_id != 0) else {
                 continue;
             };
@@ -194,7 +193,7 @@ impl Vms<'_> {
         for vm in self.known.values_mut().filter(|vm| !vm.settled) {
             let settings = now.settings_for(&vm.running.facts);
             debug!("VM {}: {settings:?}", vm.running.facts.name);
-            match write(&self.maps, self.preferences.as_ref(), vm, &settings) {
+            match write(&self.terms, &self.preferences, vm, &settings) {
                 Ok(()) => vm.settled = true,
                 Err(e) => warn!(
                     "cannot give VM {} its settings: {e:#}",
@@ -206,20 +205,20 @@ impl Vms<'_> {
 }
 
 fn write(
-    maps: &Maps,
-    preferences: Option<&Preferences<'_>>,
+    terms_map: &MapHandle,
+    preferences: &Preferences,
     vm: &Known,
     settings: &Settings,
 ) -> Result<()> {
     let mut terms = terms(vm.running.id, settings);
-    let cpus = settings.cpus.filter(|cpus| *cpus != CpuSet::ALL);
-    if let (Some(preferences), Some(cpus)) = (preferences, cpus) {
-        let slot = vm.slot.as_slice().try_into()?;
-        preferences.set(u32::from_ne_bytes(slot), &cpus)?;
+    let slot = u32::from_ne_bytes(vm.slot.as_slice().try_into()?);
+    if let Some(cpus) = settings.cpus.filter(|cpus| *cpus != CpuSet::ALL)
+        && preferences.set(slot, &cpus)?
+    {
         terms.flags |= VMLAND_TERMS_PREFERS_CPUS;
     }
     let bytes = unsafe { plain::as_bytes(&terms) };
-    Ok(maps.terms.update(&vm.slot, bytes, MapFlags::ANY)?)
+    Ok(terms_map.update(&vm.slot, bytes, MapFlags::ANY)?)
 }
 
 fn terms(vm_id: u32, settings: &Settings) -> vmland_terms {
