@@ -52,6 +52,7 @@ pub struct Ext<U> {
     probes: Option<Probes>,
     user: U,
     user_thread: TaskId,
+    #[expect(clippy::vec_box, reason = "tasks point to them")]
     masks: Vec<Box<CpuMask>>,
     vcpus: Vec<(TaskId, Box<KvmVcpu>)>,
     vcpu_ids: Vec<Option<usize>>,
