@@ -76,7 +76,7 @@ fn what_is_saved_is_in_force_and_the_rest_as_it_was() {
     assert_eq!(config.settings_for(&db).weight, Some(400));
 
     save(&sources, Target::Name("db"), &[(Key::weight, None)]).expect("saved");
-    assert_eq!(read(&file), format!("{TEXT}\n"));
+    assert_eq!(read(&file), TEXT);
 }
 
 #[test]

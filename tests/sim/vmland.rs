@@ -87,6 +87,7 @@ impl Vmland {
             *self.terms.add(vcpu.vm_slot as usize) = vmland_terms {
                 vm_id: vcpu.vm_id,
                 weight,
+                ipi_window_ns: self.settings.ipi_window_ns,
                 ..zeroed()
             };
         }
