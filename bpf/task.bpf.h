@@ -109,7 +109,7 @@ static __always_inline struct task_struct *vcpu_task(u32 vm_id, u32 vcpu_id)
 static __always_inline bool receiver_waits(const struct task_struct *p,
 					   const struct vmland_task *t, u64 at)
 {
-	return (p->scx.flags & SCX_TASK_QUEUED) && !p->on_cpu &&
+	return (p->scx.flags & SCX_TASK_QUEUED) && !scx_bpf_task_running(p) &&
 	       time_before(t->run_start, at + IPI_SERVED_NS);
 }
 
