@@ -5,25 +5,15 @@
 //!
 //! `cargo bench --bench policy`
 
+#[path = "../tests/arrivals/mod.rs"]
+mod arrivals;
+
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use scx_vmland::policy::{Arrival, Policy};
+use scx_vmland::policy::Policy;
 
-const SLICE_NS: u64 = 10_000_000;
-const VCPUS_PER_VM: i32 = 50;
-
-fn arrival(pid: i32, vruntime: u64) -> Arrival {
-    Arrival {
-        pid,
-        weight: 100,
-        slice_ns: SLICE_NS,
-        vruntime,
-        clock: vruntime,
-        ran_ns: SLICE_NS,
-        generation: 0,
-    }
-}
+use arrivals::{SLICE_NS, VCPUS_PER_VM, arrival};
 
 /// `waiting` vCPUs in line, in no order.
 fn full(waiting: i32, random: &mut fastrand::Rng) -> Policy {

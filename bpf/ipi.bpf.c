@@ -108,27 +108,22 @@ int BPF_PROG(on_accept_irq, u32 apic_id, u16 delivery, u16 trigger, u8 vector)
 	return 0;
 }
 
-/* Does the receiver of the last IPI that @me has sent wait for a CPU? */
+/* Notes that @me is to make way for the receiver of its last IPI, if that one waits. */
 static __always_inline bool receiver_of(struct task_struct *me, struct vmland_sent *sent)
 {
-	u32 last = (sent->top - 1) % IPI_RECEIVERS;
-	struct vmland_task *f = task_state(me), *t;
+	struct vmland_task *f = task_state(me);
 	struct task_struct *p;
-	bool waits;
 
 	if (!f || f->spun || !f->ipi_window_ns)
 		return false;
-	p = vcpu_task(f->vm_id, sent->to[last].vcpu_id);
-	if (!p)
-		return false;
-	t = task_state(p);
-	waits = t && receiver_waits(p, t, sent->to[last].at);
-	bpf_task_release(p);
-	if (waits)
-		f->spun = true;
-	else
+	p = last_receiver(f, sent);
+	if (!p) {
 		sent->top--;
-	return waits;
+		return false;
+	}
+	bpf_task_release(p);
+	f->spun = true;
+	return true;
 }
 
 /*

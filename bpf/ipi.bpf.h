@@ -30,9 +30,8 @@ static __noinline struct task_struct *ipi_receiver(struct task_struct *from,
 						   struct vmland_task *f)
 {
 	struct vmland_sent *sent;
-	u64 now = scx_bpf_now(), at;
+	u64 now = scx_bpf_now();
 	struct task_struct *p;
-	struct vmland_task *t;
 	u32 last;
 	int i;
 
@@ -45,18 +44,13 @@ static __noinline struct task_struct *ipi_receiver(struct task_struct *from,
 		if (!sent->top)
 			break;
 		last = (sent->top - 1) % IPI_RECEIVERS;
-		at = sent->to[last].at;
-		if (!time_before(now, at + f->ipi_window_ns)) {
+		if (!time_before(now, sent->to[last].at + f->ipi_window_ns)) {
 			sent->top = 0;
 			break;
 		}
-		p = vcpu_task(f->vm_id, sent->to[last].vcpu_id);
-		if (p) {
-			t = task_state(p);
-			if (t && receiver_waits(p, t, at))
-				return p;
-			bpf_task_release(p);
-		}
+		p = last_receiver(f, sent);
+		if (p)
+			return p;
 		sent->top--;
 	}
 	return NULL;

@@ -20,6 +20,7 @@ int prefer(struct vmland_preference *wanted)
 	struct bpf_cpumask *cpus;
 	u32 slot = wanted->vm_slot, i;
 
+	/* The context is read at constant offsets only. */
 #pragma unroll
 	for (i = 0; i < VMLAND_CPU_WORDS; i++)
 		words[i] = wanted->cpus[i];

@@ -46,7 +46,7 @@ static __always_inline bool is_vcpu(const struct vmland_task *t)
 	return t->vm_slot != VMLAND_NO_VM;
 }
 
-/* Pause exits since a vCPU last paid, counted by bpf/kvm.bpf.c. */
+/* Pause exits since a vCPU last paid, counted by ipi.bpf.c. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
@@ -111,6 +111,26 @@ static __always_inline bool receiver_waits(const struct task_struct *p,
 {
 	return (p->scx.flags & SCX_TASK_QUEUED) && !scx_bpf_task_running(p) &&
 	       time_before(t->run_start, at + IPI_SERVED_NS);
+}
+
+/*
+ * The receiver of the last IPI of @f's that is remembered (there is one), if it is
+ * pending; to be released by the caller.
+ */
+static __always_inline struct task_struct *last_receiver(const struct vmland_task *f,
+							 const struct vmland_sent *sent)
+{
+	u32 last = (sent->top - 1) % IPI_RECEIVERS;
+	struct task_struct *p = vcpu_task(f->vm_id, sent->to[last].vcpu_id);
+	struct vmland_task *t;
+
+	if (!p)
+		return NULL;
+	t = task_state(p);
+	if (t && receiver_waits(p, t, sent->to[last].at))
+		return p;
+	bpf_task_release(p);
+	return NULL;
 }
 
 #endif /* VMLAND_TASK_BPF_H */

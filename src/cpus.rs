@@ -2,6 +2,20 @@
 //! Lists of CPUs as the kernel writes them: `0-3,8`.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+
+/// The ranges of a list of at least one; `cpu` reads a number. None if it is no list.
+pub(crate) fn ranges<N: Copy + PartialOrd>(
+    text: &str,
+    cpu: impl Fn(&str) -> Option<N>,
+) -> Option<Vec<RangeInclusive<N>>> {
+    let range = |part: &str| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last) = (cpu(first)?, cpu(last)?);
+        (first <= last).then_some(first..=last)
+    };
+    text.split(',').map(range).collect()
+}
 
 /// Reads a list, in the kernel's form (Documentation/admin-guide/cputopology.rst).
 /// The empty list is one. None if it is no list.
@@ -10,16 +24,7 @@ pub fn parse(text: &str) -> Option<BTreeSet<usize>> {
     if text.is_empty() {
         return Some(BTreeSet::new());
     }
-    let mut cpus = BTreeSet::new();
-    for part in text.split(',') {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (first, last) = (cpu(first)?, cpu(last)?);
-        if first > last {
-            return None;
-        }
-        cpus.extend(first..=last);
-    }
-    Some(cpus)
+    Some(ranges(text, cpu)?.into_iter().flatten().collect())
 }
 
 /// Five digits: more CPUs than Linux takes, and too few to fill memory with.

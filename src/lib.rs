@@ -6,6 +6,7 @@
 //! | [`ab`] | how schedulers are compared: the plan, the run, the statistics |
 //! | [`config`] | what each VM may have, as the administrator says |
 //! | [`control`] | asking a running scheduler, and changing what is in force |
+//! | [`cpus`] | lists of CPUs |
 //! | [`guests`] | Linux guests with a load, to compare schedulers over |
 //! | [`lifetime`] | children that do not outlive us (feature `scheduler`) |
 //! | [`policy`] | which vCPU deserves a CPU next, and for how long |
@@ -16,6 +17,7 @@
 pub mod ab;
 pub mod config;
 pub mod control;
+pub mod cpus;
 pub mod guests;
 #[cfg(feature = "scheduler")]
 pub mod lifetime;

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! After warm-up the policy allocates nothing.
 
+mod arrivals;
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use scx_vmland::policy::{Arrival, Policy};
+use arrivals::{SLICE_NS, VCPUS_PER_VM, arrival};
+use scx_vmland::policy::Policy;
 
 const VCPUS: i32 = 10_000;
-const VCPUS_PER_VM: i32 = 50;
-const SLICE_NS: u64 = 10_000_000;
 
 /// The system's allocator, which counts what each thread asks of it.
 struct Counting;
@@ -39,18 +40,6 @@ unsafe impl GlobalAlloc for Counting {
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
-
-fn arrival(pid: i32, vruntime: u64) -> Arrival {
-    Arrival {
-        pid,
-        weight: 100,
-        slice_ns: SLICE_NS,
-        vruntime,
-        clock: vruntime,
-        ran_ns: SLICE_NS,
-        generation: 0,
-    }
-}
 
 /// All vCPUs come, wait at once, and are decided about.
 fn round(policy: &mut Policy, number: u64) {

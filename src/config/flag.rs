@@ -3,9 +3,8 @@
 
 use super::finding::{Diagnostics, Finding, Place, Source};
 use super::glob_text::Glob;
-use super::kind::Given;
 use super::matching::Match;
-use super::parse::unknown_key;
+use super::parse::known_key;
 use super::rule::Rule;
 use super::settings::Key;
 
@@ -42,17 +41,18 @@ pub(super) fn parse(text: &str) -> Result<Rule, Diagnostics> {
             continue;
         };
         let (name, value) = (name.trim(), value.trim());
-        let Some(key) = Key::named(name) else {
-            errors.push(unknown_key(name, Key::ALL.iter().map(|key| key.name())));
-            continue;
+        let key = match known_key(name) {
+            Ok(key) => key,
+            Err(e) => {
+                errors.push(e);
+                continue;
+            }
         };
         if given.contains(&key) {
             errors.push(format!("{name} is given twice"));
         }
         given.push(key);
-        if let Err(e) = rule.set(key, &Given::Word(value), || format!("{value:?}")) {
-            errors.push(e);
-        }
+        errors.extend(rule.set_word(key, value).err());
     }
 
     let mut errors: Vec<_> = errors.into_iter().map(finding).collect();

@@ -7,9 +7,8 @@
 //! again. Whatever is changed is checked whole first.
 
 use super::finding::{Diagnostics, Source, Warning};
-use super::kind::Given;
 use super::matching::{Field, Match, VmFacts};
-use super::parse::unknown_key;
+use super::parse::known_key;
 use super::rule::Rule;
 use super::settings::{Key, Settings};
 use super::{Config, Sources};
@@ -156,13 +155,11 @@ impl InForce {
         target: Target<'_>,
         keys: Option<&[String]>,
     ) -> Result<Vec<Key>, Vec<String>> {
-        let all = || Key::ALL.iter().map(|key| key.name());
-        let named = |name: &String| Key::named(name).ok_or_else(|| unknown_key(name, all()));
         let mut errors = vec![];
         let keys: Vec<Key> = match keys {
             None => Key::ALL.to_vec(),
             Some(keys) => {
-                let named = keys.iter().map(named);
+                let named = keys.iter().map(|name| known_key(name));
                 named
                     .filter_map(|key| key.map_err(|e| errors.push(e)).ok())
                     .collect()
@@ -245,13 +242,8 @@ pub fn check_settings(given: &[(String, String)]) -> Result<(), Vec<String>> {
 fn fill(rule: &mut Rule, given: &[(String, String)]) -> Vec<String> {
     let mut errors = vec![];
     for (name, value) in given {
-        let Some(key) = Key::named(name) else {
-            errors.push(unknown_key(name, Key::ALL.iter().map(|key| key.name())));
-            continue;
-        };
-        if let Err(e) = rule.set(key, &Given::Word(value.trim()), || format!("{value:?}")) {
-            errors.push(e);
-        }
+        let set = known_key(name).and_then(|key| rule.set_word(key, value.trim()));
+        errors.extend(set.err());
     }
     if given.is_empty() {
         errors.push("nothing is to be set".into());

@@ -327,6 +327,12 @@ impl Reader<'_> {
     }
 }
 
+/// The setting of this name; or what is wrong.
+pub(super) fn known_key(name: &str) -> Result<Key, String> {
+    let all = || Key::ALL.iter().map(|key| key.name());
+    Key::named(name).ok_or_else(|| unknown_key(name, all()))
+}
+
 /// For a key that is none of `known`.
 pub(super) fn unknown_key<'a>(
     name: &str,

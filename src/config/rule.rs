@@ -57,6 +57,11 @@ impl Rule {
         })
     }
 
+    /// The same for a word of the command line.
+    pub(super) fn set_word(&mut self, key: Key, word: &str) -> Result<(), String> {
+        self.set(key, &Given::Word(word), || format!("{word:?}"))
+    }
+
     pub(super) fn place(&self) -> Place {
         self.at(self.position)
     }

@@ -5,7 +5,6 @@
 //! | --- | --- |
 //! | [`spec`] | which guests are wanted |
 //! | [`preflight`] | whether they can be started here, and what to do if not |
-//! | [`cpus`] | lists of CPUs |
 //! | [`report`] | what a guest tells about its progress |
 //! | `qemu` | the command line of QEMU, and why each of its parts is there |
 //! | `console` | one guest's console: its reports, and the requests of `io` |
@@ -14,7 +13,6 @@
 
 #[cfg(feature = "scheduler")]
 mod console;
-pub mod cpus;
 pub mod preflight;
 #[cfg(feature = "scheduler")]
 mod qemu;

@@ -14,7 +14,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::cpus;
+use crate::cpus;
 use crate::preflight::exit;
 
 /// Memory of a guest without a workload, in MiB: a kernel and one small program.

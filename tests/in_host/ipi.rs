@@ -8,6 +8,13 @@ use serde_json::Value;
 use crate::rig::{Guest, Scheduler, ms, vmland_vms, wait_for};
 use crate::trace::{Event, Moment, record};
 
+/// The vCPU `to` of the VM that the vCPU `from` is of. `vms` are the tids of each VM's
+/// vCPUs, by vCPU id.
+fn receiver(vms: &[Vec<i32>], from: i32, to: usize) -> Option<i32> {
+    let vm = vms.iter().find(|vm| vm.contains(&from))?;
+    vm.get(to).copied()
+}
+
 /// Of IPIs to vCPUs that wanted to run but were off their CPU.
 #[derive(Debug, Default)]
 struct Receivers {
@@ -18,7 +25,6 @@ struct Receivers {
 }
 
 impl Receivers {
-    /// `vms` are the tids of each VM's vCPUs, by vCPU id.
     fn of(moments: &[Moment], vms: &[Vec<i32>]) -> Self {
         let mut this = Self::default();
         let mut waiting: HashSet<i32> = HashSet::new();
@@ -40,8 +46,7 @@ impl Receivers {
                     });
                 }
                 Event::Ipi { from, to } => {
-                    let vm = vms.iter().find(|vm| vm.contains(&from));
-                    let receiver = vm.and_then(|vm| vm.get(to)).copied();
+                    let receiver = receiver(vms, from, to);
                     if let Some(receiver) = receiver.filter(|tid| waiting.contains(tid)) {
                         open.entry((from, receiver)).or_insert((moment.at_us, 0));
                     }
@@ -134,8 +139,7 @@ impl Woken {
                     });
                 }
                 Event::Ipi { from, to } => {
-                    let vm = vms.iter().find(|vm| vm.contains(&from));
-                    if let Some(&receiver) = vm.and_then(|vm| vm.get(to)) {
+                    if let Some(receiver) = receiver(vms, from, to) {
                         senders.entry(from).or_default().insert(receiver);
                     }
                 }

@@ -141,10 +141,7 @@ impl Guest {
 
     /// Several at once, each with its name, load and number of vCPUs, which takes less time.
     pub fn start_all<const N: usize>(guests: [(&'static str, &'static str, u32); N]) -> [Self; N] {
-        Self::start_kinds(guests.map(|(name, load, vcpus)| {
-            let pv = true;
-            (name, Kind { load, vcpus, pv })
-        }))
+        Self::start_with(true, guests)
     }
 
     /// The same without KVM's paravirtual features: the VM-agnostic setting, in which every TLB
@@ -152,14 +149,15 @@ impl Guest {
     pub fn start_agnostic<const N: usize>(
         guests: [(&'static str, &'static str, u32); N],
     ) -> [Self; N] {
-        Self::start_kinds(guests.map(|(name, load, vcpus)| {
-            let pv = false;
-            (name, Kind { load, vcpus, pv })
-        }))
+        Self::start_with(false, guests)
     }
 
-    fn start_kinds<const N: usize>(guests: [(&'static str, Kind); N]) -> [Self; N] {
-        let guests = guests.map(|(name, kind)| {
+    fn start_with<const N: usize>(
+        pv: bool,
+        guests: [(&'static str, &'static str, u32); N],
+    ) -> [Self; N] {
+        let guests = guests.map(|(name, load, vcpus)| {
+            let kind = Kind { load, vcpus, pv };
             let this = Self { name, kind };
             match take_parked(name) {
                 Some(parked) if parked == kind => this.resume(),

@@ -19,26 +19,17 @@ use scx_vmland::config::CpuSet;
 use crate::bpf_intf::vmland_preference;
 use skel::{PreferSkel, PreferSkelBuilder};
 
-/// Loaded when a VM has a preference for the first time: most hosts have none.
-pub struct Preferences {
-    /// The scheduler's map.
-    preferred: MapHandle,
-    /// None if the kernel did not take it.
-    program: OnceCell<Option<PreferSkel<'static>>>,
-}
+/// The program, loaded when a VM has a preference for the first time: most hosts have
+/// none. None if the kernel did not take it.
+#[derive(Default)]
+pub struct Preferences(OnceCell<Option<PreferSkel<'static>>>);
 
 impl Preferences {
-    pub fn new(preferred: MapHandle) -> Self {
-        Self {
-            preferred,
-            program: OnceCell::new(),
-        }
-    }
-
     /// Before the VM's terms say that there is a preference. False: there can be none.
-    pub fn set(&self, vm_slot: u32, cpus: &CpuSet) -> Result<bool> {
-        let program = self.program.get_or_init(|| {
-            load(&self.preferred)
+    /// `preferred` is the scheduler's map.
+    pub fn set(&self, preferred: &MapHandle, vm_slot: u32, cpus: &CpuSet) -> Result<bool> {
+        let program = self.0.get_or_init(|| {
+            load(preferred)
                 .inspect_err(|e| warn!("preferred CPUs have no effect: {e:#}"))
                 .ok()
         });

@@ -85,13 +85,12 @@ pub fn follow(now: InForce, server: Server) -> Result<Sender<Maps>> {
 fn watch(mut now: InForce, mut server: Server, hangups: &SignalFd, maps: &Receiver<Maps>) {
     let Ok(maps) = maps.recv() else { return };
     let mut vms = Vms {
-        vm_slots: maps.vm_slots,
-        vms: maps.vms,
-        terms: maps.terms,
-        preferences: Preferences::new(maps.preferred),
+        maps,
+        preferences: Preferences::default(),
         known: BTreeMap::new(),
     };
     loop {
+        vms.look();
         if let Ok(Some(_)) = hangups.read_signal() {
             reload(&mut now, &mut vms);
         }
@@ -111,7 +110,6 @@ fn watch(mut now: InForce, mut server: Server, hangups: &SignalFd, maps: &Receiv
 
 /// At SIGHUP. The log is told what a client of the socket would be.
 fn reload(now: &mut InForce, vms: &mut Vms) {
-    vms.look();
     let facts: Vec<_> = vms.known.values().map(|vm| &vm.running.facts).collect();
     match now.reload(&facts) {
         Ok((changes, warnings)) => {
@@ -131,9 +129,7 @@ fn reload(now: &mut InForce, vms: &mut Vms) {
 
 /// The VMs that there are, and the maps that tell of them.
 struct Vms {
-    vm_slots: MapHandle,
-    vms: MapHandle,
-    terms: MapHandle,
+    maps: Maps,
     preferences: Preferences,
     /// By id.
     known: BTreeMap<u32, Known>,
@@ -156,11 +152,11 @@ impl Vms {
 
     fn try_look(&mut self) -> Result<()> {
         let mut there = BTreeMap::new();
-        for key in self.vm_slots.keys() {
-            let Some(slot) = self.vm_slots.lookup(&key, MapFlags::ANY)? else {
+        for key in self.maps.vm_slots.keys() {
+            let Some(slot) = self.maps.vm_slots.lookup(&key, MapFlags::ANY)? else {
                 continue;
             };
-            let vm = lookup::<vmland_vm>(&self.vms, &slot)?;
+            let vm = lookup::<vmland_vm>(&self.maps.vms, &slot)?;
             let Some(vm) = vm.filter(|vm| vm.vm_id != 0) else {
                 continue;
             };
@@ -189,11 +185,10 @@ impl Vms {
 
     /// Writes the terms of VMs that are new or have changed.
     fn settle(&mut self, now: &InForce) {
-        self.look();
         for vm in self.known.values_mut().filter(|vm| !vm.settled) {
             let settings = now.settings_for(&vm.running.facts);
             debug!("VM {}: {settings:?}", vm.running.facts.name);
-            match write(&self.terms, &self.preferences, vm, &settings) {
+            match write(&self.maps, &self.preferences, vm, &settings) {
                 Ok(()) => vm.settled = true,
                 Err(e) => warn!(
                     "cannot give VM {} its settings: {e:#}",
@@ -204,21 +199,16 @@ impl Vms {
     }
 }
 
-fn write(
-    terms_map: &MapHandle,
-    preferences: &Preferences,
-    vm: &Known,
-    settings: &Settings,
-) -> Result<()> {
+fn write(maps: &Maps, preferences: &Preferences, vm: &Known, settings: &Settings) -> Result<()> {
     let mut terms = terms(vm.running.id, settings);
     let slot = u32::from_ne_bytes(vm.slot.as_slice().try_into()?);
     if let Some(cpus) = settings.cpus.filter(|cpus| *cpus != CpuSet::ALL)
-        && preferences.set(slot, &cpus)?
+        && preferences.set(&maps.preferred, slot, &cpus)?
     {
         terms.flags |= VMLAND_TERMS_PREFERS_CPUS;
     }
     let bytes = unsafe { plain::as_bytes(&terms) };
-    Ok(terms_map.update(&vm.slot, bytes, MapFlags::ANY)?)
+    Ok(maps.terms.update(&vm.slot, bytes, MapFlags::ANY)?)
 }
 
 fn terms(vm_id: u32, settings: &Settings) -> vmland_terms {

@@ -200,7 +200,7 @@ fn packed(opts: &Opts, specs: &[GuestSpec]) -> Result<Vec<u8>, workload::Error> 
 /// How many CPUs the guests have to share.
 fn guest_cpus(opts: &Opts) -> Result<u32> {
     let cpus = match &opts.cpus {
-        Some(list) => scx_vmland::guests::cpus::parse(list)
+        Some(list) => scx_vmland::cpus::parse(list)
             .with_context(|| format!("--cpus {list}: no list of CPUs"))?
             .len(),
         None => std::thread::available_parallelism()?.get(),

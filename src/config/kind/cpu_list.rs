@@ -3,12 +3,12 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::ops::RangeInclusive;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
 use super::{Given, Kind};
+use crate::cpus::ranges;
 
 /// Highest CPU that can be named; the framework knows no more.
 pub const CPU_MAX: u32 = 1023;
@@ -113,18 +113,7 @@ fn set(text: &str) -> Option<CpuSet> {
     if text.trim() == ALL {
         return Some(CpuSet::ALL);
     }
-    text.split(',').try_fold(CpuSet::EMPTY, |mut set, piece| {
-        range(piece)?.for_each(|cpu| set.insert(cpu));
-        Some(set)
-    })
-}
-
-fn range(text: &str) -> Option<RangeInclusive<u32>> {
-    let (first, last) = match text.split_once('-') {
-        Some((first, last)) => (cpu(first)?, cpu(last)?),
-        None => (cpu(text)?, cpu(text)?),
-    };
-    (first <= last).then_some(first..=last)
+    Some(ranges(text, cpu)?.into_iter().flatten().collect())
 }
 
 fn cpu(text: &str) -> Option<u32> {
