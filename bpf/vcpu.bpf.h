@@ -179,8 +179,12 @@ static void vcpu_forget(struct task_struct *p, struct vmland_task *t)
 	t->notifier = 0;
 }
 
-/* @p holds a notifier that we have not seen it with: which vCPU is it? */
-static __noinline int vcpu_recognise(struct task_struct *p, struct vmland_task *t)
+/*
+ * @p holds a notifier that we have not seen it with: which vCPU is it? Not static, so
+ * that the verifier looks at it once, not at each call.
+ */
+__noinline int vcpu_recognise(struct task_struct *p __arg_trusted,
+			      struct vmland_task *t __arg_nonnull)
 {
 	struct task_struct___kvm *task = (void *)p;
 	struct vmland_vcpu_key id = {};
@@ -192,7 +196,7 @@ static __noinline int vcpu_recognise(struct task_struct *p, struct vmland_task *
 	s32 pid;
 
 	layout = bpf_map_lookup_elem(&vmland_kvm_layout, &key);
-	if (!p || !t || !layout || !layout->ready)
+	if (!layout || !layout->ready)
 		return 0;
 
 	/* Read as a number: it is not the list that we walk from here. */

@@ -145,25 +145,30 @@ static __always_inline bool line_compare(struct task_struct *p, u64 dsq, s32 cpu
 	return handicap;
 }
 
-/* Puts the first of @dsq that may run on @cpu into @best, if it comes first. */
-static __always_inline void line_peek(u64 dsq, s32 cpu, struct line_head *best)
+/*
+ * Puts the first of @dsq that may run on @cpu into @best, if it comes first. Not
+ * static, so that the verifier looks at it once and for itself: with all that
+ * three calls in a row can make of @best, attaching took three times as long.
+ */
+__noinline int line_peek(u64 dsq, s32 cpu, struct line_head *best __arg_nonnull)
 {
 	struct task_struct *p;
 	u32 looks = 0;
 
 	if (!scx_bpf_dsq_nr_queued(dsq))
-		return;
+		return 0;
 	/* Mostly the very first will do, and to look at that takes no lock. */
 	p = bpf_ksym_exists(scx_bpf_dsq_peek) ? scx_bpf_dsq_peek(dsq) : NULL;
 	if (p && bpf_cpumask_test_cpu(cpu, p->cpus_ptr) &&
 	    !line_compare(p, dsq, cpu, false, best))
-		return;
+		return 0;
 	bpf_for_each(scx_dsq, p, dsq, 0) {
 		if (!bpf_cpumask_test_cpu(cpu, p->cpus_ptr))
 			continue;
 		if (!line_compare(p, dsq, cpu, looks, best) || ++looks == PREFER_LOOKS)
 			break;
 	}
+	return 0;
 }
 
 static __always_inline void line_taken(u64 dsq, struct vmland_cpu *here)
