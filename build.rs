@@ -84,6 +84,23 @@ mod bpf {
         if !child.is_ok_and(|status| status.success()) {
             fail("the sources of scx_rustland_core do not build; its message is above");
         }
+        add_ops_flag(&out.join("src/bpf.rs"));
+    }
+
+    /// The connector names the flags of the ops table, and has no parameter for more.
+    ///
+    /// Without this one the kernel keeps who is preempted while bound to its CPU, as
+    /// every task is inside a BPF probe, out of `ops.enqueue()`: it comes first there
+    /// when the CPU is next free, whatever its deadline, and no hand-off can reach it.
+    /// A vCPU that a pause exit makes schedule (bpf/ipi.bpf.c) is often such a one.
+    fn add_ops_flag(connector: &Path) {
+        const NAMED: &str = "*compat::SCX_OPS_ENQ_LAST |";
+        let text = fs::read_to_string(connector).expect("the builder has written it");
+        if text.matches(NAMED).count() != 1 {
+            fail("the connector of this scx_rustland_core names its ops flags otherwise");
+        }
+        let with = format!("{NAMED} *compat::SCX_OPS_ENQ_MIGRATION_DISABLED |");
+        fs::write(connector, text.replace(NAMED, &with)).expect("OUT_DIR is writable");
     }
 
     /// `bpf/vmland.bpf.c`, to the skeleton that the framework's connector opens.

@@ -304,7 +304,8 @@ void BPF_STRUCT_OPS(vmland_running, struct task_struct *p)
 		count(VMLAND_HANDOFF_NEXT);
 	if (!handed || !with(VMLAND_TURNS))
 		turn_begin(here, t->run_start, p->scx.slice);
-	here->expected_pid = 0;
+	/* A note that ops.dispatch() was not asked about is one no more. */
+	here->expected_pid = here->handoff_pid = 0;
 }
 
 void BPF_STRUCT_OPS(vmland_stopping, struct task_struct *p, bool runnable)
