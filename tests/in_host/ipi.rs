@@ -178,5 +178,10 @@ fn who_merely_woke_is_passed_over_once() {
     assert!(first > 20, "too few hints to judge: {woken:?}");
     // The scheduler has the better view of which receivers still wait.
     assert!(woken.first_refused * 4 >= first * 3, "{woken:?}");
-    assert!(woken.further_taken > woken.further_refused, "{woken:?}");
+    // Some of those refused had got a CPU by the time that KVM had the locks.
+    let further = woken.further_taken + woken.further_refused;
+    assert!(
+        woken.further_taken * first > 2 * woken.first_taken * further,
+        "{woken:?}"
+    );
 }

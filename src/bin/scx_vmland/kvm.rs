@@ -27,6 +27,8 @@ use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 use libbpf_rs::{MapCore, MapFlags, MapHandle, ProgramInput};
 use log::{debug, warn};
 
+use crate::scheduler::set_nice;
+
 const POLL: Duration = Duration::from_millis(500);
 
 /// Of the map's only value.
@@ -53,6 +55,7 @@ pub fn follow() -> Sender<Maps> {
 fn watch(maps: Receiver<Maps>) {
     // While the scheduler loads, so that it knows its vCPUs from the first moment on.
     let mut layout = present().then(read_layout);
+    set_nice(0);
     let Ok(maps) = maps.recv() else { return };
     loop {
         if present()

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The scheduling loop: drain events, ask the policy, dispatch.
 
+use std::io::Error;
 use std::mem::MaybeUninit;
 use std::sync::mpsc::Sender;
 
 use anyhow::{Context, Result};
 use libbpf_rs::{MapHandle, OpenObject};
-use log::{error, info, warn};
+use log::{debug, error, info, warn};
 use scx_stats::prelude::StatsServer;
 use scx_vmland::policy::{Arrival, Decision, Policy, VmId};
 
@@ -38,18 +39,29 @@ pub fn run(opts: &Opts, settings: Sender<settings::Maps>) -> Result<Ended> {
     let maps = metrics::SharedMaps::default();
     // Threads first: once attached, this process can start no more.
     let stats = metrics::serve(maps.clone())?;
+    // On a full host every step towards attaching would wait for its turn.
+    set_nice(-20);
     let kvm = kvm::follow();
 
     let mut object = MaybeUninit::uninit();
     let Some(bpf) = attach(opts, &mut object) else {
         return Ok(Ended::Refused);
     };
+    set_nice(0);
     let scheduler = Scheduler::new(opts, bpf, stats)?;
     let _ = maps.set(scheduler.metrics_maps()?);
     let _ = kvm.send(scheduler.kvm_maps()?);
     let _ = settings.send(scheduler.settings_maps()?);
     info!("attached");
     scheduler.run()
+}
+
+/// Of this thread, and of those that it starts from now on.
+pub fn set_nice(nice: i32) {
+    // SAFETY: a system call without pointers.
+    if unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) } != 0 {
+        debug!("no nice level {nice}: {}", Error::last_os_error());
+    }
 }
 
 /// Loads and attaches the BPF part. If the kernel refuses it, says why.
