@@ -11,7 +11,7 @@
  * paravirtual or Hyper-V hypercall), and then each receiver that it is delivered
  * to. The sender's last IPIs are remembered, no more: whether a receiver has run
  * since is looked at only when the sender spins. When it comes back from a pause
- * exit and a receiver still waits, it is made to schedule, and ops.dispatch()
+ * exit and a receiver still waits, it is soon made to schedule, and ops.dispatch()
  * hands its CPU to that one (ipi.bpf.h).
  *
  * Left out: device interrupts and timers, whose vector is not that of the IPI
@@ -28,6 +28,9 @@
 #include "task.bpf.h"
 
 char _license[] SEC("license") = "GPL";
+
+/* uapi/linux/time.h */
+#define CLOCK_MONOTONIC 1
 
 /* KVM's number of the hypercall that sends IPIs (uapi/linux/kvm_para.h). */
 #define KVM_HC_SEND_IPI 10
@@ -108,6 +111,61 @@ int BPF_PROG(on_accept_irq, u32 apic_id, u16 delivery, u16 trigger, u8 vector)
 	return 0;
 }
 
+/*
+ * A task is bound to its CPU while it is inside a probe, and one that is preempted
+ * there stays bound for as long as it waits: no other CPU may take it, and the
+ * receiver that it makes way for has the only one that it may run on. So it is
+ * preempted by a timer, when the probe should have ended.
+ */
+#define SPIN_LEAVE_NS (20 * 1000ULL)
+
+struct vmland_leave {
+	struct bpf_timer timer;
+	bool ready;
+};
+
+/* By CPU. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, VMLAND_CPU_WORDS * 64);
+	__type(key, u32);
+	__type(value, struct vmland_leave);
+} vmland_leaves SEC(".maps");
+
+static __always_inline void leave_soon(struct vmland_leave *leave)
+{
+	bpf_timer_start(&leave->timer, SPIN_LEAVE_NS, BPF_F_TIMER_CPU_PIN);
+}
+
+static int leave_now(void *map, u32 *cpu, struct vmland_leave *leave)
+{
+	struct task_struct *me = bpf_get_current_task_btf();
+	struct vmland_task *f = task_state(me);
+
+	if (!f || !f->spun)
+		return 0;
+	if (bpf_core_field_exists(me->migration_disabled) && me->migration_disabled)
+		leave_soon(leave);
+	else
+		scx_bpf_kick_cpu(*cpu, SCX_KICK_PREEMPT);
+	return 0;
+}
+
+/* This CPU's, with its timer set up; NULL: there is none. */
+static __always_inline struct vmland_leave *leave_here(void)
+{
+	u32 cpu = bpf_get_smp_processor_id();
+	struct vmland_leave *leave = bpf_map_lookup_elem(&vmland_leaves, &cpu);
+
+	if (!leave || leave->ready)
+		return leave;
+	if (bpf_timer_init(&leave->timer, &vmland_leaves, CLOCK_MONOTONIC) ||
+	    bpf_timer_set_callback(&leave->timer, leave_now))
+		return NULL;
+	leave->ready = true;
+	return leave;
+}
+
 /* Notes that @me is to make way for the receiver of its last IPI, if that one waits. */
 static __always_inline bool receiver_of(struct task_struct *me, struct vmland_sent *sent)
 {
@@ -134,6 +192,7 @@ SEC("fexit/kvm_vcpu_on_spin")
 int BPF_PROG(on_spin)
 {
 	struct task_struct *me = bpf_get_current_task_btf();
+	struct vmland_leave *leave;
 	struct vmland_sent *sent;
 	u32 key = 0;
 	u64 *pauses;
@@ -142,7 +201,10 @@ int BPF_PROG(on_spin)
 	if (pauses)
 		(*pauses)++;
 	sent = bpf_task_storage_get(&vmland_sent, me, NULL, 0);
-	if (sent && sent->top && receiver_of(me, sent))
-		scx_bpf_kick_cpu(bpf_get_smp_processor_id(), SCX_KICK_PREEMPT);
+	if (!sent || !sent->top || !receiver_of(me, sent))
+		return 0;
+	leave = leave_here();
+	if (leave)
+		leave_soon(leave);
 	return 0;
 }

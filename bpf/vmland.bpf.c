@@ -287,7 +287,7 @@ void BPF_STRUCT_OPS(vmland_running, struct task_struct *p)
 		return;
 	}
 	handed = here->expected_pid == p->pid;
-	t->woken = t->passed_over = false;
+	t->woken = t->passed_over = t->spun = false;
 	vcpu_wants(t);
 	terms_refresh(p, t);
 	bound_lag(t, here->clock);

@@ -98,6 +98,7 @@ pub struct Task {
     pub cpu: i32,
     pub on_cpu: i32,
     pub numa_preferred_nid: i32,
+    pub migration_disabled: i32,
     pub comm: [u8; 16],
     pub scx: Entity,
     pub storage: [*mut c_void; STORAGES],

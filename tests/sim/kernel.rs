@@ -145,6 +145,7 @@ impl Kernel {
             cpu: cpu as i32,
             on_cpu: 0,
             numa_preferred_nid: -1,
+            migration_disabled: 0,
             comm: [0; 16],
             scx: Entity {
                 dsq: null(),

@@ -124,13 +124,28 @@ static inline struct task_struct *bpf_iter_scx_dsq_next(struct bpf_iter_scx_dsq 
 #define scx_bpf_dsq_move_vtime(it, p, to, flags) \
 	sim_host->dsq_move(K, p, (it)->dsq, to, (it)->slice, (it)->vtime, flags)
 
-/* The framework's heartbeat, for a host that sleeps for seconds: it never beats. */
+/*
+ * A timer bound to its CPU waits for a probe to end (ipi.bpf.c), which takes no time
+ * here: it fires at once. Any other is the framework's heartbeat, for a host that
+ * sleeps for seconds: it never beats.
+ */
 struct bpf_timer {
-	u64 unused;
+	int (*callback)(void *map, u32 *key, void *value);
 };
 
-#define bpf_timer_init(timer, map, clock) ((void)(timer))
-#define bpf_timer_set_callback(timer, callback) ((void)(callback))
-#define bpf_timer_start(timer, ns, flags) 0
+#define BPF_F_TIMER_CPU_PIN 2
+
+static inline int sim_timer_start(struct bpf_timer *timer, u64 flags)
+{
+	u32 cpu = sim_host->cpu;
+
+	/* A timer is the first member of its map's value. */
+	return flags & BPF_F_TIMER_CPU_PIN ? timer->callback(NULL, &cpu, timer) : 0;
+}
+
+#define bpf_timer_init(timer, map, clock) ((void)(timer), 0)
+#define bpf_timer_set_callback(timer, function) \
+	((timer)->callback = (int (*)(void *, u32 *, void *))(function), 0)
+#define bpf_timer_start(timer, ns, flags) sim_timer_start(timer, flags)
 
 #endif

@@ -7,6 +7,8 @@
 #undef __always_inline
 #define __always_inline inline __attribute__((always_inline))
 #define __noinline __attribute__((noinline))
+#define __arg_trusted
+#define __arg_nonnull
 #define preserve_access_index	/* an attribute: nothing is relocated */
 
 #define likely(x) (x)

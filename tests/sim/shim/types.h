@@ -70,6 +70,7 @@ struct task_struct {
 	s32 cpu;
 	s32 on_cpu;
 	s32 numa_preferred_nid;
+	s32 migration_disabled;	/* never: no probe is ever preempted */
 	char comm[16];
 	struct sched_ext_entity scx;
 	void *storage[SIM_STORAGES];
