@@ -43,6 +43,7 @@ mod bpf {
     use std::fs;
     use std::path::Path;
     use std::process::{Command, Stdio, exit};
+    use std::time::SystemTime;
 
     use crate::{fail, out_dir, source_dir};
 
@@ -112,6 +113,9 @@ mod bpf {
             bpf.join("intf.h").display()
         );
         fs::write(&intf, text).expect("OUT_DIR is writable");
+        for generated in [&intf, &out.join("intf.h")] {
+            make_old(generated);
+        }
 
         let mut builder = scx_cargo::BpfBuilder::new()
             .unwrap_or_else(|e| fail(&format!("cannot set up the BPF build: {e:#}")));
@@ -122,6 +126,16 @@ mod bpf {
         builder
             .build()
             .unwrap_or_else(|e| fail(&format!("bpf/vmland.bpf.c does not build: {e:#}")));
+    }
+
+    /// The builder asks cargo to watch what it includes. A header that is younger than
+    /// the run that wrote it would make the next build a full one, and so on for ever.
+    fn make_old(header: &Path) {
+        fs::File::options()
+            .append(true)
+            .open(header)
+            .and_then(|file| file.set_modified(SystemTime::UNIX_EPOCH))
+            .unwrap_or_else(|e| fail(&format!("{}: {e}", header.display())));
     }
 
     /// `bpf/NAME.bpf.c`, loaded apart from the scheduler.
