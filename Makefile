@@ -26,11 +26,12 @@ check: setup
 	shellcheck bpf/clang tests/setup tests/demo tests/host/* tests/in_host/run \
 		tests/fixtures/guests/qemu .ci/run
 
-unit: build
+# These build the two programs, too.
+unit: setup
 	cargo test --release --locked
 
 # The tests that need a sched_ext host with KVM, in the emulated one.
-host: build
+host: setup
 	tests/in_host/run $(HOST_TEST_KERNELS)
 
 clean:

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The hint is taken, and the target runs before the yielder.
 
-use std::collections::HashMap;
-
 use crate::rig::{Guest, Scheduler, ms};
 use crate::trace::{Event, Moment, record};
 
