@@ -149,7 +149,7 @@ fn arms_and_metrics_that_fail() {
     let output = vmland("ab --rounds 2 --schedulers eevdf,scx_vmland,bad=false")
         .args(["--metric", "none=echo nothing to tell"])
         .args(["--metric", "fails=exit 3"])
-        .args(["--metric", "hangs=sh /tmp/hang"])
+        .args(["--metric", "hangs@=sh /tmp/hang"])
         .args(["--metric", "uptime=cut -d' ' -f1 /proc/uptime"])
         .output()
         .expect("vmland starts");

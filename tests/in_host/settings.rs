@@ -82,8 +82,8 @@ fn more_vcpus_are_no_larger_share() {
 #[test]
 #[ignore = "needs a sched_ext host with KVM"]
 fn a_vm_can_be_made_to_ignore_yield_to() {
-    let _scheduler = Scheduler::start(&["--vm", "a3:yield_to=ignore"]);
-    let guests = Guest::start_all(["a3", "b3"].map(|name| (name, "lock", 3)));
+    let _scheduler = Scheduler::start(&["--vm", "a:yield_to=ignore"]);
+    let guests = Guest::start_all(["a", "b"].map(|name| (name, "lock", 2)));
     let moments = record(ms(4_000));
     let accepted = guests.each_ref().map(|guest| {
         let vcpus = guest.vcpu_threads();
@@ -100,7 +100,7 @@ fn a_vm_can_be_made_to_ignore_yield_to() {
         let vm = vms.iter().find(|vm| vm["name"] == name).expect("is listed");
         vm["yields_asked"].as_u64().expect("a number")
     };
-    assert!(asked("a3") > 50);
+    assert!(asked("a") > 50);
 }
 
 /// How long a vCPU of `guest` waited for its CPU, in ms, on average over `span`.
@@ -129,9 +129,9 @@ fn mean_wait_ms(guest: &Guest, span: Duration) -> f64 {
 #[ignore = "needs a sched_ext host with KVM"]
 fn latency_is_as_it_is_set() {
     let of =
-        |latency: &str| format!("[[vm]]\nmatch = {{ name = \"l\" }}\nlatency = \"{latency}\"\n");
+        |latency: &str| format!("[[vm]]\nmatch = {{ name = \"lat\" }}\nlatency = \"{latency}\"\n");
     let scheduler = start_with(&of("normal"));
-    let [guest, _b, _c] = Guest::start_all([("l", "lat", 2), ("c", "cpu", 2), ("d", "cpu", 2)]);
+    let [guest, _b, _c] = Guest::start_all([("lat", "lat", 1), ("c", "cpu", 2), ("d", "cpu", 2)]);
     let [normal, low, batch] = ["normal", "low", "batch"].map(|latency| {
         reload(&scheduler, &of(latency), "read anew");
         mean_wait_ms(&guest, ms(5_000))
