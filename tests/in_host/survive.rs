@@ -4,7 +4,7 @@
 use std::process::Command;
 use std::thread::sleep;
 
-use crate::rig::{Guest, Scheduler, ms, sched_ext_state, wait_for};
+use crate::rig::{Guest, Scheduler, ms, read, sched_ext_state, wait_for};
 
 #[test]
 #[ignore = "needs a sched_ext host with KVM"]
@@ -51,6 +51,40 @@ fn fork_and_affinity_churn() {
     let stalls = String::from_utf8_lossy(&stalls.stdout).to_lowercase();
     assert!(!stalls.contains("runnable task stall"), "{stalls}");
     assert!(scheduler.stop().success());
+}
+
+/// What the scheduler itself costs a host that has nothing to do.
+#[test]
+#[ignore = "needs a sched_ext host with KVM"]
+fn an_idle_host_pays_little() {
+    let scheduler = Scheduler::start(&[]);
+    let pid = scheduler.pid();
+    sleep(ms(2_000));
+    let cpu_ms = || {
+        // utime and stime, in ticks of 10 ms: the 14th and 15th field of proc_pid_stat(5).
+        let stat = read(&format!("/proc/{pid}/stat"));
+        let fields = stat.rsplit_once(") ").expect("a name").1;
+        let ticks = fields.split(' ').skip(11).take(2);
+        ticks
+            .map(|n| n.parse::<u64>().expect("a number") * 10)
+            .sum::<u64>()
+    };
+    let before = cpu_ms();
+    sleep(ms(8_000));
+    let percent = (cpu_ms() - before) as f64 / 80.0;
+    let status = read(&format!("/proc/{pid}/status"));
+    let resident = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .expect("it is resident");
+    let kib: u64 = resident
+        .trim()
+        .trim_end_matches(" kB")
+        .parse()
+        .expect("a number");
+    println!("{percent:.1} % of a CPU, {} MiB", kib >> 10);
+    assert!(percent <= 1.0, "{percent:.1} %");
+    assert!(kib <= 100 << 10, "{kib} KiB");
 }
 
 #[test]
