@@ -93,7 +93,7 @@ mod bpf {
     /// Without this one the kernel keeps who is preempted while bound to its CPU, as
     /// every task is inside a BPF probe, out of `ops.enqueue()`: it comes first there
     /// when the CPU is next free, whatever its deadline, and no hand-off can reach it.
-    /// A vCPU that a pause exit makes schedule (bpf/ipi.bpf.c) is often such a one.
+    /// A vCPU that was preempted in one of our own probes (bpf/ipi.bpf.c) is such a one.
     fn add_ops_flag(connector: &Path) {
         const NAMED: &str = "*compat::SCX_OPS_ENQ_LAST |";
         let text = fs::read_to_string(connector).expect("the builder has written it");

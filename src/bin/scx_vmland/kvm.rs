@@ -45,17 +45,17 @@ pub struct Maps {
     pub pauses: MapHandle,
 }
 
-/// Starts the thread; it begins when it is sent the maps.
-pub fn follow() -> Sender<Maps> {
+/// Starts the thread; it begins when it is sent the maps, and has `nice` from then on.
+pub fn follow(nice: i32) -> Sender<Maps> {
     let (sender, maps) = channel();
-    spawn(move || watch(maps));
+    spawn(move || watch(maps, nice));
     sender
 }
 
-fn watch(maps: Receiver<Maps>) {
+fn watch(maps: Receiver<Maps>, nice: i32) {
     // While the scheduler loads, so that it knows its vCPUs from the first moment on.
     let mut layout = present().then(read_layout);
-    set_nice(0);
+    set_nice(nice);
     let Ok(maps) = maps.recv() else { return };
     loop {
         if present()

@@ -40,20 +40,27 @@ pub fn run(opts: &Opts, settings: Sender<settings::Maps>) -> Result<Ended> {
     // Threads first: once attached, this process can start no more.
     let stats = metrics::serve(maps.clone())?;
     // On a full host every step towards attaching would wait for its turn.
+    let nice = nice();
     set_nice(-20);
-    let kvm = kvm::follow();
+    let kvm = kvm::follow(nice);
 
     let mut object = MaybeUninit::uninit();
     let Some(bpf) = attach(opts, &mut object) else {
         return Ok(Ended::Refused);
     };
-    set_nice(0);
+    set_nice(nice);
     let scheduler = Scheduler::new(opts, bpf, stats)?;
     let _ = maps.set(scheduler.metrics_maps()?);
     let _ = kvm.send(scheduler.kvm_maps()?);
     let _ = settings.send(scheduler.settings_maps()?);
     info!("attached");
     scheduler.run()
+}
+
+/// Of this thread.
+fn nice() -> i32 {
+    // SAFETY: a system call without pointers.
+    unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) }
 }
 
 /// Of this thread, and of those that it starts from now on.
