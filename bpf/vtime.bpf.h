@@ -147,8 +147,8 @@ static __always_inline bool line_compare(struct task_struct *p, u64 dsq, s32 cpu
 
 /*
  * Puts the first of @dsq that may run on @cpu into @best, if it comes first. Not
- * static, so that the verifier looks at it once and for itself: with all that
- * three calls in a row can make of @best, attaching took three times as long.
+ * static, so that the verifier looks at it once and for itself: with all that three
+ * calls in a row can make of @best, it had three times as much to do in all.
  */
 __noinline int line_peek(u64 dsq, s32 cpu, struct line_head *best __arg_nonnull)
 {

@@ -167,7 +167,7 @@ impl Guest {
             this
         });
         for this in &guests {
-            // Under software emulation one in fifty hangs or panics while it boots.
+            // Under software emulation one hangs or panics now and then while it boots.
             if !try_guest(&["wait", this.name, "60"]) {
                 this.boot_anew();
                 guest(&["wait", this.name, "90"]);
