@@ -11,7 +11,7 @@ use scx_stats::prelude::StatsClient;
 use scx_vmland::stats::Metrics;
 use serde_json::Value;
 
-use crate::rig::{GUEST_CPUS, Guest, Scheduler, ms, read, sched_ext_state, wait_for};
+use crate::rig::{GUEST_CPUS, Guest, Scheduler, ms, read, sched_ext_state, stat_field, wait_for};
 use crate::settings::{assert_near, shares};
 
 const CONFIG: &str = "/tmp/control.toml";
@@ -59,11 +59,8 @@ fn part_on(guest: &Guest, cpu: u32, span: Duration) -> f64 {
     let (mut there, mut all) = (0, 0);
     while start.elapsed() < span {
         for tid in &vcpus {
-            // The 39th field of proc_pid_stat(5), which follow a name in brackets.
-            let stat = read(&format!("/proc/{tid}/stat"));
-            let fields = stat.rsplit_once(") ").expect("a name").1;
-            let on = fields.split(' ').nth(36).expect("a CPU");
-            there += u32::from(on == cpu.to_string());
+            // The CPU that it was last on.
+            there += u32::from(stat_field(*tid, 39) == u64::from(cpu));
             all += 1;
         }
         sleep(ms(7));

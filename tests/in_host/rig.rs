@@ -284,6 +284,15 @@ fn take_parked(name: &str) -> Option<Kind> {
     Some(parked.swap_remove(at).1)
 }
 
+/// A field of proc_pid_stat(5), by its number there. The second is a name in brackets; only
+/// those after it are numbers that can be told apart.
+pub fn stat_field(id: i32, number: usize) -> u64 {
+    let stat = read(&format!("/proc/{id}/stat"));
+    let fields = stat.rsplit_once(") ").expect("a name").1;
+    let field = fields.split(' ').nth(number - 3).expect("a field");
+    field.parse().expect("a number")
+}
+
 pub fn thread_cpu_ns(tid: i32) -> u64 {
     let stat = read(&format!("/proc/{tid}/schedstat"));
     stat.split(' ')

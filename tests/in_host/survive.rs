@@ -4,7 +4,7 @@
 use std::process::Command;
 use std::thread::sleep;
 
-use crate::rig::{Guest, Scheduler, ms, read, sched_ext_state, wait_for};
+use crate::rig::{Guest, Scheduler, ms, read, sched_ext_state, stat_field, wait_for};
 
 #[test]
 #[ignore = "needs a sched_ext host with KVM"]
@@ -60,15 +60,8 @@ fn an_idle_host_pays_little() {
     let scheduler = Scheduler::start(&[]);
     let pid = scheduler.pid();
     sleep(ms(2_000));
-    let cpu_ms = || {
-        // utime and stime, in ticks of 10 ms: the 14th and 15th field of proc_pid_stat(5).
-        let stat = read(&format!("/proc/{pid}/stat"));
-        let fields = stat.rsplit_once(") ").expect("a name").1;
-        let ticks = fields.split(' ').skip(11).take(2);
-        ticks
-            .map(|n| n.parse::<u64>().expect("a number") * 10)
-            .sum::<u64>()
-    };
+    // utime and stime, in ticks of 10 ms.
+    let cpu_ms = || (stat_field(pid, 14) + stat_field(pid, 15)) * 10;
     let before = cpu_ms();
     sleep(ms(8_000));
     let percent = (cpu_ms() - before) as f64 / 80.0;
