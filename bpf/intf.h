@@ -13,7 +13,16 @@ enum vmland_limits {
 	VMLAND_MAX_VCPUS = 65536,
 	/* CPUs that a preference can name, in words of 64: as many as the framework's. */
 	VMLAND_CPU_WORDS = 16,
+	/* cgroups with the cpu controller at a time; what is in a further one counts
+	   as being in the root. */
+	VMLAND_MAX_GROUPS = 32768,
 };
+
+/* Weight of an ordinary task at nice 0 and of a cgroup whose cpu.weight is 100. */
+#define VMLAND_NICE_0 102400
+
+/* The period of which struct vmland_terms.cap_ns is a part, in ns. */
+#define VMLAND_CAP_PERIOD 100000000ULL
 
 /* vm_slot of a task that is no vCPU. */
 #define VMLAND_NO_VM 0xffffffffU
@@ -35,6 +44,7 @@ enum vmland_counter {
 	VMLAND_YIELD_NOT_VCPU,	/* refused: one of the two is no vCPU */
 	VMLAND_YIELD_OTHER_VM,	/* refused: two VMs */
 	VMLAND_YIELD_UNWANTED,	/* refused: the VM's terms say so */
+	VMLAND_YIELD_ASIDE,	/* refused: the target has no CPU time left */
 	VMLAND_YIELD_WOKEN,	/* refused, once: the target merely woke */
 	VMLAND_YIELD_RECEIVER,	/* accepted, but an IPI's receiver goes first */
 	VMLAND_SPIN_RECEIVER,	/* a pause exit, which KVM had no candidate for, gave
@@ -64,6 +74,9 @@ enum vmland_counter {
 	VMLAND_POLICY_RING_FULL,/* not asked: the ring was full */
 
 	VMLAND_PREEMPT,		/* a waking task preempted a running one */
+	VMLAND_SIBLING_JOINS,	/* a vCPU was put onto a CPU to run beside its sibling */
+	VMLAND_THROTTLED,	/* a task was put aside: a quota or a cap was used up */
+	VMLAND_RESCUED,		/* a task that had waited for long was put first */
 
 	VMLAND_NR_COUNTERS,
 };
@@ -92,10 +105,17 @@ struct vmland_vm {
 	unsigned long long pause_exits;		/* calls of kvm_vcpu_on_spin() */
 	unsigned long long yields_asked;
 	unsigned long long yields_honoured;
+	unsigned long long throttled_ns;	/* its vCPUs were put aside, summed */
+	unsigned long long boosted_ns;		/* of cpu_ns, out of turn */
+	unsigned long long line_vruntime;	/* of the last that a line gave (skew.bpf.h) */
+	long long boost_left_ns;		/* that it may run out of turn (boost.bpf.h) */
 	unsigned int vm_id;	/* from 1 up, never reused */
 	int tgid;		/* the process that runs it */
 	unsigned int nr_vcpus;	/* vCPU threads known */
 	unsigned int nr_wanting;	/* of these, how many wait or run */
+	unsigned int counted_in;	/* 1 + the slot of the cgroup that counts it among
+					   its VMs; 0: none does */
+	unsigned int pad;
 };
 
 /* What a VM may have, for bpf/terms.bpf.h. Written by user space alone. */
@@ -105,8 +125,10 @@ struct vmland_terms {
 	unsigned long long slice_ns;		/* 0: --slice-us */
 	unsigned long long slice_min_ns;	/* 0: --slice-us-min */
 	unsigned long long ipi_window_ns;	/* 0: receivers of IPIs do not come first */
+	unsigned long long cap_ns;		/* a VMLAND_CAP_PERIOD; 0: none */
+	unsigned long long skew_ns;		/* 0: it does not matter */
 	unsigned int flags;	/* VMLAND_TERMS_* */
-	unsigned int pad;
+	unsigned int boost_percent;	/* of its CPU time that may be out of turn */
 };
 
 /* yield_to() between its vCPUs is refused. */
@@ -117,6 +139,10 @@ struct vmland_terms {
 #define VMLAND_TERMS_LATENCY_BATCH 4
 /* It prefers some CPUs, as bpf/prefer.bpf.c was told before. */
 #define VMLAND_TERMS_PREFERS_CPUS 8
+/* A hand-off gives a slice of its own, not the turn. */
+#define VMLAND_TERMS_COSCHED_OFF 16
+/* Its vCPUs run together. */
+#define VMLAND_TERMS_COSCHED_STRICT 32
 
 /* The CPUs that a VM prefers, for bpf/prefer.bpf.c. */
 struct vmland_preference {
@@ -132,6 +158,13 @@ enum vmland_mechanism {
 	VMLAND_TURNS = 4,		/* yield.bpf.h: a hand-off passes on the turn */
 	VMLAND_SECOND_CHANCE = 8,	/* ipi.bpf.h: who merely woke is passed over */
 	VMLAND_PREEMPTION = 16,		/* vmland.bpf.c: who wakes can preempt */
+};
+
+/* What user space asks of vmland_override(): a weight in place of a cgroup's cpu.weight. */
+struct vmland_override {
+	unsigned long long cgroup;	/* its id, which is its directory's inode number */
+	unsigned int weight;		/* as cpu.weight; 0: cpu.weight again */
+	unsigned int pad;
 };
 
 /*

@@ -5,6 +5,13 @@
 
 #include "task.bpf.h"
 
+/* Next free ids after the framework's DSQs: vtime.bpf.h, aside.bpf.h. */
+#define PARKED_DSQ (MAX_CPUS + 2)
+#define ASIDE_DSQ (MAX_CPUS + 3)
+
+/* Some VM wants its vCPUs together, or did (siblings.bpf.h). */
+static bool gangs;
+
 struct vmland_cpu {
 	/* The vruntime that those who compete for it have come to. */
 	u64 clock;
@@ -17,10 +24,18 @@ struct vmland_cpu {
 	u64 curr_weight;	/* 0: nobody that may be preempted */
 	u64 curr_slice_min;	/* ns */
 	s32 curr_pid;
+	u32 curr_vm_id;		/* 0: no vCPU */
 
 	/* The turn that a hand-off passes on (yield.bpf.h), scx_bpf_now(). */
 	u64 turn_start;
 	u64 turn_end;
+
+	/*
+	 * Of a search (siblings.bpf.h). Here, as the verifier goes through a loop for
+	 * each value of a variable that it knows.
+	 */
+	u32 looks;
+	u64 until;		/* scx_bpf_now() */
 
 	/* A hand-off from ops.yield() to the next ops.dispatch(); 0: none. */
 	s32 handoff_pid;

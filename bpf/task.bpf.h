@@ -18,11 +18,25 @@ struct vmland_task {
 	u64 notifier;		/* the preempt notifier it was recognised by */
 	u32 vm_slot;		/* VMLAND_NO_VM: no vCPU */
 	u32 vm_id;		/* the slot may have a new owner since */
-	u64 weight;		/* terms in force (terms.bpf.h) */
+	u64 weight;		/* terms in force (terms.bpf.h); VMLAND_NICE_0: ordinary */
 	u64 slice_ns;
 	u64 ipi_window_ns;	/* 0: receivers of its IPIs do not come first */
+	u64 counted;		/* as active in a cgroup: slot << 32 | weight; 0: no */
+	u64 wait_start;		/* of a task that waits, scx_bpf_now() */
+	u64 aside_since;	/* when it was put aside, scx_bpf_now(); 0: it is not */
+	s64 aside_lag;		/* how far it was ahead of its CPU's clock then */
+	u32 group;		/* slot of its cgroup (cgroup.bpf.h); 0: the root */
+	u32 wants;		/* a vCPU that waits or runs: 1 + the slot of the cgroup
+				   that counts it as such; 0: no */
+	u32 limit;		/* slot of the nearest cgroup with a quota; 0: none */
+	bool capped;		/* its VM has a cap (bandwidth.bpf.h) */
+	u64 not_before;		/* its next place in line, after whom it makes way for;
+				   0: as it deserves */
+	u32 boost_percent;	/* of its VM's CPU time that may be out of turn */
+	u64 skew_ns;		/* 0: it does not matter (skew.bpf.h) */
+	bool boosted;		/* runs out of turn */
+	bool together;		/* a vCPU whose VM wants its siblings to run beside it */
 	bool yielded;		/* left the CPU by ops.yield() */
-	bool wants;		/* a vCPU that waits or runs, and counted as such */
 	bool woken;		/* has not run since it woke */
 	bool passed_over;	/* refused as a target since it woke */
 	bool spun;		/* a pause exit asks for a hand-off to a receiver */
@@ -109,7 +123,7 @@ static __always_inline struct task_struct *vcpu_task(u32 vm_id, u32 vcpu_id)
 static __always_inline bool receiver_waits(const struct task_struct *p,
 					   const struct vmland_task *t, u64 at)
 {
-	return (p->scx.flags & SCX_TASK_QUEUED) && !scx_bpf_task_running(p) &&
+	return (p->scx.flags & SCX_TASK_QUEUED) && !scx_bpf_task_running(p) && !t->aside_since &&
 	       time_before(t->run_start, at + IPI_SERVED_NS);
 }
 

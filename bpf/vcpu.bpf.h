@@ -58,42 +58,67 @@ struct task_struct___kvm {
 
 static u32 last_vm_id;
 
-/* How many vCPUs wait or run, and how many VMs have such. */
-static u64 vcpus_wanting, vms_wanting;
-
 static __always_inline struct vmland_vm *vm_state(u32 slot)
 {
 	return bpf_map_lookup_elem(&vmland_vms, &slot);
 }
 
+/* Has @vm counted among the VMs of the cgroup @slot if a vCPU of it wants to run. */
+static __always_inline void vm_count(struct vmland_vm *vm, u32 slot)
+{
+	struct vmland_group *g;
+	u32 in, was;
+	int i;
+
+	/* Whoever comes last in a race sees the outcome. */
+	bpf_for(i, 0, 4) {
+		in = vm->nr_wanting ? slot + 1 : 0;
+		if (vm->counted_in == in)
+			break;
+		was = __sync_lock_test_and_set(&vm->counted_in, in);
+		g = in ? group_state(in - 1) : NULL;
+		if (g)
+			__sync_fetch_and_add(&g->nr_vms, 1);
+		g = was ? group_state(was - 1) : NULL;
+		if (g)
+			__sync_fetch_and_sub(&g->nr_vms, 1);
+	}
+}
+
 static __always_inline void vcpu_wants(struct vmland_task *t)
 {
+	struct vmland_group *g;
 	struct vmland_vm *vm;
+	u32 slot = t->group;
 
 	if (t->wants || !is_vcpu(t))
 		return;
 	vm = vm_state(t->vm_slot);
-	if (!vm)
+	g = group_state(slot);
+	if (!vm || !g || __sync_lock_test_and_set(&t->wants, slot + 1))
 		return;
-	t->wants = true;
-	__sync_fetch_and_add(&vcpus_wanting, 1);
+	__sync_fetch_and_add(&g->nr_vcpus, 1);
 	if (!__sync_fetch_and_add(&vm->nr_wanting, 1))
-		__sync_fetch_and_add(&vms_wanting, 1);
+		vm_count(vm, slot);
 }
 
 static __always_inline void vcpu_rests(struct vmland_task *t)
 {
+	struct vmland_group *g;
 	struct vmland_vm *vm;
+	u32 wants;
 
-	if (!t->wants)
+	wants = t->wants ? __sync_lock_test_and_set(&t->wants, 0) : 0;
+	if (!wants)
 		return;
-	t->wants = false;
-	__sync_fetch_and_sub(&vcpus_wanting, 1);
+	g = group_state(wants - 1);
+	if (g)
+		__sync_fetch_and_sub(&g->nr_vcpus, 1);
 	vm = vm_state(t->vm_slot);
 	/* A VM that KVM has destroyed has lost its id, but not yet its numbers. */
 	if (vm && (vm->vm_id == t->vm_id || !vm->vm_id) &&
 	    __sync_fetch_and_sub(&vm->nr_wanting, 1) == 1)
-		__sync_fetch_and_sub(&vms_wanting, 1);
+		vm_count(vm, wants - 1);
 }
 
 static void tell_policy(u64 what, const struct task_struct *p,
@@ -136,11 +161,11 @@ static u32 vm_take_slot(u64 kvm, s32 tgid)
 
 		vm->cpu_ns = vm->pause_exits = 0;
 		vm->yields_asked = vm->yields_honoured = 0;
+		vm->throttled_ns = vm->boosted_ns = 0;
+		vm->boost_left_ns = 0;
 		vm->nr_vcpus = 0;
-		if (vm->nr_wanting) {
-			vm->nr_wanting = 0;
-			__sync_fetch_and_sub(&vms_wanting, 1);
-		}
+		vm->nr_wanting = 0;
+		vm_count(vm, 0);
 		vm->tgid = tgid;
 		vm->vm_id = id;
 		if (!bpf_map_update_elem(&vmland_vm_slots, &kvm, &slot, BPF_NOEXIST))

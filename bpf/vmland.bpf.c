@@ -5,9 +5,11 @@
  *   ops.select_cpu   an idle CPU is used at once, one that the VM prefers first
  *                    (prefer.bpf.h)
  *   ops.enqueue      a vCPU whose slice is over: ask the policy (policy.bpf.h);
- *                    all else: a line (vtime.bpf.h)
+ *                    all else: a line (vtime.bpf.h); without CPU time left: aside
+ *                    (aside.bpf.h), from where a timer fetches it (waiting.bpf.h)
  *   ops.yield        note a directed yield (yield.bpf.h)
  *   ops.dispatch     hand-off, user scheduler, earliest deadline
+ *   ops.cgroup_*     weights and quotas of cgroups (cgroup_ops.bpf.h)
  *   ops.running/stopping   charge (vtime.bpf.h), classify (vcpu.bpf.h),
  *                look at the terms anew (terms.bpf.h)
  */
@@ -15,13 +17,22 @@
 #include "intf.h"
 #include "counters.bpf.h"
 #include "state.bpf.h"
+#include "bandwidth.bpf.h"
+#include "cgroup.bpf.h"
 #include "vcpu.bpf.h"
 #include "prefer.bpf.h"
 #include "terms.bpf.h"
+#include "aside.bpf.h"
+#include "boost.bpf.h"
 #include "vtime.bpf.h"
+#include "skew.bpf.h"
+#include "turn.bpf.h"
+#include "siblings.bpf.h"
 #include "ipi.bpf.h"
 #include "yield.bpf.h"
 #include "policy.bpf.h"
+#include "waiting.bpf.h"
+#include "cgroup_ops.bpf.h"
 
 /* On a full host there is nothing to pick from, and that is told faster. */
 static __always_inline bool any_idle_for(const struct task_struct *p)
@@ -38,6 +49,7 @@ s32 BPF_STRUCT_OPS(vmland_select_cpu, struct task_struct *p, s32 prev_cpu,
 {
 	s32 cpu, this_cpu = bpf_get_smp_processor_id();
 	bool may_here = bpf_cpumask_test_cpu(this_cpu, p->cpus_ptr);
+	struct vmland_task *t;
 
 	if (!bpf_cpumask_test_cpu(prev_cpu, p->cpus_ptr))
 		prev_cpu = may_here ? this_cpu : (s32)bpf_cpumask_first(p->cpus_ptr);
@@ -49,6 +61,11 @@ s32 BPF_STRUCT_OPS(vmland_select_cpu, struct task_struct *p, s32 prev_cpu,
 	 */
 	if (!any_idle_for(p))
 		return may_here && !is_pinned(p) ? this_cpu : prev_cpu;
+	if (limits) {
+		t = task_state(p);
+		if (t && held_back(p, t, scx_bpf_now()))
+			return prev_cpu;
+	}
 
 	cpu = pick_preferred(p, prev_cpu, wake_flags);
 	if (cpu < 0)
@@ -59,19 +76,6 @@ s32 BPF_STRUCT_OPS(vmland_select_cpu, struct task_struct *p, s32 prev_cpu,
 	__sync_fetch_and_add(&nr_kernel_dispatches, 1);
 	scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, slice_ns, 0);
 	return cpu;
-}
-
-/* Wakes an idle CPU that may run @p, if there is one. */
-static __always_inline bool kick_idle(struct task_struct *p)
-{
-	s32 cpu = pick_preferred(p, scx_bpf_task_cpu(p), 0);
-
-	if (cpu < 0)
-		cpu = scx_bpf_pick_idle_cpu(p->cpus_ptr, 0);
-	if (cpu < 0)
-		return false;
-	scx_bpf_kick_cpu(cpu, SCX_KICK_IDLE);
-	return true;
 }
 
 /* Wakes an idle CPU for the user scheduler, lest a busy one has to make room. */
@@ -126,6 +130,8 @@ void BPF_STRUCT_OPS(vmland_enqueue, struct task_struct *p, u64 enq_flags)
 	bool wakeup = enq_flags & SCX_ENQ_WAKEUP, yielded, expired;
 	struct vmland_task *t = task_state(p);
 	struct vmland_cpu *there = cpu_state(cpu);
+	u64 now = scx_bpf_now(), until, slice = 0, place, not_before;
+	s32 beside;
 
 	if (!t || !there) {
 		scx_bpf_error("no state for pid %d", p->pid);
@@ -133,6 +139,8 @@ void BPF_STRUCT_OPS(vmland_enqueue, struct task_struct *p, u64 enq_flags)
 	}
 	yielded = t->yielded;
 	t->yielded = false;
+	not_before = t->not_before;
+	t->not_before = 0;
 	t->woken = wakeup;
 
 	if (is_usersched_task(p)) {
@@ -145,11 +153,21 @@ void BPF_STRUCT_OPS(vmland_enqueue, struct task_struct *p, u64 enq_flags)
 		return;
 	}
 	vcpu_classify(p, t);
+	if (wakeup || !t->wait_start)
+		t->wait_start = now;
+	taken_back(t, cpu, now);
+	until = held_back(p, t, now);
+	if (until) {
+		put_aside(t, cpu, now);
+		scx_bpf_dsq_insert_vtime(p, ASIDE_DSQ, t->slice_ns, until, enq_flags);
+		return;
+	}
 	vcpu_wants(t);
+	group_join(p, t);
 	/* Who yields has paid for a place in line, which new terms would move. */
 	if (!yielded)
 		terms_refresh(p, t);
-	bound_lag(t, there->clock);
+	bound_lag(t, there->clock, wakeup ? 1 : CREDIT_SLICES);
 
 	expired = !wakeup && !yielded && t->ran_ns >= t->slice_ns;
 	if (expired && is_vcpu(t) && !is_pinned(p) &&
@@ -161,8 +179,19 @@ void BPF_STRUCT_OPS(vmland_enqueue, struct task_struct *p, u64 enq_flags)
 			kick_idle_for_usersched();
 		return;
 	}
-	scx_bpf_dsq_insert_vtime(p, line_of(p, cpu), t->slice_ns, deadline(t), enq_flags);
 	__sync_fetch_and_add(&nr_kernel_dispatches, 1);
+	if (wakeup && t->together && !any_idle_for(p)) {
+		beside = sibling_late(p, t, &slice);
+		if (beside >= 0) {
+			scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL_ON | beside, slice,
+					   enq_flags | SCX_ENQ_HEAD | SCX_ENQ_PREEMPT);
+			return;
+		}
+	}
+	place = deadline(t);
+	if (not_before && time_before(place, not_before))
+		place = not_before;
+	scx_bpf_dsq_insert_vtime(p, line_of(p, cpu), t->slice_ns, place, enq_flags);
 
 	if (!kick_idle(p) && wakeup)
 		preempt_if_due(t, there, cpu);
@@ -175,21 +204,22 @@ static __always_inline bool wants_on(const struct task_struct *prev)
 }
 
 /*
- * May @prev go on rather than @best, the first of those that wait for this CPU?
- * It may have come from where the clock is slower, so its lag is bounded first.
+ * May @prev, who had @cpu, go on rather than @best, the first of those that wait for
+ * it? It may have come from where the clock is slower, so its lag is bounded first.
+ * Not static, so that the verifier looks at it once.
  */
-static bool keep_prev(struct task_struct *prev, const struct line_head *best,
-		      struct vmland_cpu *here, s32 cpu)
+__noinline int keep_prev(struct task_struct *prev __arg_trusted,
+			 const struct line_head *best __arg_nonnull, s32 cpu)
 {
-	struct vmland_task *t;
-	u64 least;
+	struct vmland_task *t = task_state(prev);
+	struct vmland_cpu *here = cpu_state(cpu);
+	u64 now = scx_bpf_now(), least, slice;
 
-	if (!wants_on(prev))
+	if (!t || !here)
 		return false;
-	t = task_state(prev);
-	if (!t)
+	charge(prev, t, now);
+	if (held_back(prev, t, now))
 		return false;
-	charge(prev, t, scx_bpf_now());
 	if (best->found) {
 		least = best->vruntime - slice_vtime(t) -
 			DEBT_SLICES * (best->deadline - best->vruntime);
@@ -204,8 +234,10 @@ static bool keep_prev(struct task_struct *prev, const struct line_head *best,
 		t->vruntime = here->clock;
 	}
 	terms_refresh(prev, t);
-	scx_bpf_task_set_slice(prev, t->slice_ns);
-	turn_begin(here, t->run_start, t->slice_ns);
+	t->boosted = false;
+	slice = turn_within_limits(t, t->slice_ns);
+	scx_bpf_task_set_slice(prev, slice);
+	turn_begin(here, t->run_start, slice);
 	count(VMLAND_DISPATCH_KEPT);
 	return true;
 }
@@ -215,18 +247,31 @@ static void serve_lines(struct vmland_cpu *here, s32 cpu, struct task_struct *pr
 {
 	struct line_head best = {};
 
+	if (limits) {
+		put_heads_aside(SHARED_DSQ, cpu);
+		put_heads_aside(cpu, cpu);
+		put_heads_aside(PARKED_DSQ, cpu);
+	}
 	/* Mostly one line is all there is, and nobody to weigh its head against. */
-	if (!wants_on(prev) && !policy_open && !preferences && !scx_bpf_dsq_nr_queued(cpu)) {
+	if (!wants_on(prev) && !policy_open && !preferences && !gangs &&
+	    !scx_bpf_dsq_nr_queued(cpu)) {
 		line_take(SHARED_DSQ, here);
 		return;
 	}
 	line_peek(SHARED_DSQ, cpu, &best);
 	line_peek(cpu, cpu, &best);
 	line_peek(PARKED_DSQ, cpu, &best);
-	if (keep_prev(prev, &best, here, cpu) || !best.found)
+	if (wants_on(prev) && keep_prev(prev, &best, cpu))
 		return;
-	if (best.overtakes ? line_take_past(&best, here) : line_take(best.dsq, here))
+	if (!best.found)
 		return;
+	if (best.overtakes ? line_take_past(&best, here) : line_take(best.dsq, here)) {
+		if (best.gang) {
+			siblings_join(SHARED_DSQ, best.gang, cpu, best.slice_ns);
+			siblings_join(PARKED_DSQ, best.gang, cpu, best.slice_ns);
+		}
+		return;
+	}
 	/* Another CPU was faster. */
 	if (!line_take(SHARED_DSQ, here) && !line_take(cpu, here))
 		line_take(PARKED_DSQ, here);
@@ -254,14 +299,22 @@ static __always_inline bool usersched_serve(void)
 void BPF_STRUCT_OPS(vmland_dispatch, s32 cpu, struct task_struct *prev)
 {
 	struct vmland_cpu *here = cpu_state(cpu);
+	int served;
 
 	if (!here)
 		return;
 	policy_drain();
 	if (prev && is_queued(prev))
 		spin_serve(prev, here);
-	if (handoff_serve(here, cpu))
-		return;
+	if (here->handoff_pid) {
+		served = handoff_serve(cpu);
+		if (served == HANDOFF_BESIDE && wants_on(prev)) {
+			scx_bpf_task_set_slice(prev, turn_left(here) ?: HANDOFF_MIN_NS);
+			return;
+		}
+		if (served == HANDOFF_HERE)
+			return;
+	}
 	if (usersched_serve())
 		return;
 	serve_lines(here, cpu, prev);
@@ -288,21 +341,28 @@ void BPF_STRUCT_OPS(vmland_running, struct task_struct *p)
 	}
 	handed = here->expected_pid == p->pid;
 	t->woken = t->passed_over = t->spun = false;
+	t->wait_start = 0;
 	vcpu_wants(t);
+	group_join(p, t);
 	terms_refresh(p, t);
-	bound_lag(t, here->clock);
+	if (is_limited(t))
+		scx_bpf_task_set_slice(p, turn_within_limits(t, p->scx.slice));
+	bound_lag(t, here->clock, handed || here->from_line ? CREDIT_SLICES : 1);
 	if (here->from_line) {
 		here->from_line = false;
 		clock_advance(here, t->vruntime);
+		skew_note(t);
 	}
 	here->curr_vruntime = t->vruntime;
 	here->curr_start = t->run_start;
 	here->curr_weight = t->weight;
 	here->curr_slice_min = slice_min_of(t);
 	here->curr_pid = p->pid;
+	here->curr_vm_id = is_vcpu(t) ? t->vm_id : 0;
+	t->boosted = handed;
 	if (handed)
 		count(VMLAND_HANDOFF_NEXT);
-	if (!handed || !with(VMLAND_TURNS))
+	if (!handed || !passes_on_turn(t))
 		turn_begin(here, t->run_start, p->scx.slice);
 	/* A note that ops.dispatch() was not asked about is one no more. */
 	here->expected_pid = here->handoff_pid = 0;
@@ -318,8 +378,10 @@ void BPF_STRUCT_OPS(vmland_stopping, struct task_struct *p, bool runnable)
 	here->curr_weight = 0;
 	charge(p, t, scx_bpf_now());
 	vcpu_classify(p, t);
-	if (!runnable)
+	if (!runnable) {
 		vcpu_rests(t);
+		group_leave(t);
+	}
 }
 
 bool BPF_STRUCT_OPS(vmland_yield, struct task_struct *from, struct task_struct *to)
@@ -359,9 +421,22 @@ s32 BPF_STRUCT_OPS(vmland_init_task, struct task_struct *p,
 	if (!t)
 		return -ENOMEM;
 	t->vm_slot = VMLAND_NO_VM;
-	t->weight = 100;
+	t->weight = VMLAND_NICE_0;
 	t->slice_ns = slice_ns;
+	if (bpf_core_field_exists(args->cgroup))
+		t->group = group_slot(args->cgroup);
 	return ____rustland_init_task(ctx, p, args);
+}
+
+/* @p leaves for another scheduling class, or for good. */
+void BPF_STRUCT_OPS(vmland_disable, struct task_struct *p)
+{
+	struct vmland_task *t = task_state(p);
+
+	if (!t)
+		return;
+	vcpu_rests(t);
+	group_leave(t);
 }
 
 void BPF_STRUCT_OPS(vmland_exit_task, struct task_struct *p,
@@ -377,7 +452,9 @@ s32 BPF_STRUCT_OPS_SLEEPABLE(vmland_init)
 {
 	s32 err = ____rustland_init(ctx);
 
-	return err ?: scx_bpf_create_dsq(PARKED_DSQ, -1);
+	err = err ?: scx_bpf_create_dsq(PARKED_DSQ, -1);
+	err = err ?: scx_bpf_create_dsq(ASIDE_DSQ, -1);
+	return err ?: look_begin();
 }
 
 SCX_OPS_DEFINE(rustland,
@@ -388,8 +465,15 @@ SCX_OPS_DEFINE(rustland,
 	       .stopping		= (void *)vmland_stopping,
 	       .yield			= (void *)vmland_yield,
 	       .enable			= (void *)vmland_enable,
+	       .disable			= (void *)vmland_disable,
 	       .init_task		= (void *)vmland_init_task,
 	       .exit_task		= (void *)vmland_exit_task,
+	       .cgroup_init		= (void *)vmland_cgroup_init,
+	       .cgroup_exit		= (void *)vmland_cgroup_exit,
+	       .cgroup_move		= (void *)vmland_cgroup_move,
+	       .cgroup_set_weight	= (void *)vmland_cgroup_set_weight,
+	       .cgroup_set_bandwidth	= (void *)vmland_cgroup_set_bandwidth,
+	       .cgroup_set_idle		= (void *)vmland_cgroup_set_idle,
 	       .init			= (void *)vmland_init,
 	       .exit			= (void *)rustland_exit,
 	       .timeout_ms		= 5000,

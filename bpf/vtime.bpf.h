@@ -3,7 +3,7 @@
  * Virtual time: who deserves a CPU next.
  *
  * Every task, vCPU or not, pays for CPU time with vruntime, at a rate of
- * 100/weight. Who waits, waits in one of three lines, each sorted by deadline:
+ * 1/weight. Who waits, waits in one of three lines, each sorted by deadline:
  *
  *   SHARED_DSQ   tasks that may move between CPUs
  *   cpu (0..)    tasks tied to one CPU
@@ -17,25 +17,25 @@
  * Each CPU has a clock: the vruntime that those who compete for it have come
  * to. It follows whoever is taken from a line, and stands still while a task
  * has the CPU to itself, which costs that task nothing either. Whoever starts
- * to wait for a CPU, or to run on it, is at most one slice behind its clock (so
- * that sleeping earns no more credit than that) and at most DEBT_SLICES ahead
- * (so that no debt outlives its reason). The clocks of CPUs that serve the same
- * tasks go together; where affinity parts the host, each part has a time of its
- * own, and the weights in a crowded part are not those of an empty one.
+ * to wait for a CPU, or to run on it, is at most CREDIT_SLICES behind its clock and
+ * at most DEBT_SLICES ahead (so that no debt outlives its reason). By the order of
+ * deadlines a light task falls behind by nearly a slice of its own before its turn
+ * comes, and later where turns end late; what it has waited for it is not to lose. A
+ * sleeper has waited for nothing: it is at most one slice behind. The clocks of CPUs
+ * that serve the same tasks go together; where affinity parts the host, each part has a
+ * time of its own, and the weights in a crowded part are not those of an empty one.
  */
 #ifndef VMLAND_VTIME_BPF_H
 #define VMLAND_VTIME_BPF_H
 
-/* Next free id after the framework's DSQs. */
-#define PARKED_DSQ (MAX_CPUS + 2)
-
-/* Largest debt, in slices of the task. */
+/* Largest credit of who waits, and largest debt, in slices of the task. */
+#define CREDIT_SLICES 2
 #define DEBT_SLICES 3
 
-/* @ns of CPU time as vruntime of a task of @weight */
+/* @ns of CPU time as vruntime of a task of @weight, where VMLAND_NICE_0 pays 1:1. */
 static __always_inline u64 weighted(u64 ns, u64 weight)
 {
-	return ns * 100 / weight;
+	return ns * VMLAND_NICE_0 / weight;
 }
 
 static __always_inline u64 slice_vtime(const struct vmland_task *t)
@@ -54,10 +54,10 @@ static __always_inline void clock_advance(struct vmland_cpu *here, u64 to)
 		here->clock = to;
 }
 
-static __always_inline void bound_lag(struct vmland_task *t, u64 clock)
+static __always_inline void bound_lag(struct vmland_task *t, u64 clock, u64 credit_slices)
 {
 	u64 slice = slice_vtime(t);
-	u64 least = clock - slice, most = clock + DEBT_SLICES * slice;
+	u64 least = clock - credit_slices * slice, most = clock + DEBT_SLICES * slice;
 
 	if (time_before(t->vruntime, least))
 		t->vruntime = least;
@@ -65,29 +65,42 @@ static __always_inline void bound_lag(struct vmland_task *t, u64 clock)
 		t->vruntime = most;
 }
 
+/* @t has run on @cpu for @ns. Not static, so that the verifier looks at it once. */
+__noinline int pay(struct vmland_task *t __arg_nonnull, u64 ns, s32 cpu)
+{
+	struct vmland_vm *vm;
+	u64 *pauses;
+	u32 key = 0;
+
+	t->ran_ns += ns;
+	t->vruntime += weighted(ns, t->weight ?: 1);
+	if (t->limit || t->capped)
+		limits_use(t->limit, t->capped ? t->vm_slot : VMLAND_NO_VM, ns);
+	if (!is_vcpu(t))
+		return 0;
+	vm = vm_state(t->vm_slot);
+	if (!vm)
+		return 0;
+	__sync_fetch_and_add(&vm->cpu_ns, ns);
+	boost_pay(vm, t, ns);
+	pauses = bpf_map_lookup_percpu_elem(&vmland_pauses, &key, cpu);
+	if (pauses && *pauses) {
+		__sync_fetch_and_add(&vm->pause_exits, *pauses);
+		*pauses = 0;
+	}
+	return 0;
+}
+
 /* @p has run from t->run_start to @now. */
 static __always_inline void charge(const struct task_struct *p,
 				   struct vmland_task *t, u64 now)
 {
 	u64 ns = now - t->run_start;
-	struct vmland_vm *vm;
-	u64 *pauses;
-	u32 key = 0;
 
+	if (t->group)
+		terms_refresh(p, t);
 	t->run_start = now;
-	t->ran_ns += ns;
-	t->vruntime += weighted(ns, t->weight ?: 1);
-	if (!is_vcpu(t))
-		return;
-	vm = vm_state(t->vm_slot);
-	if (!vm)
-		return;
-	__sync_fetch_and_add(&vm->cpu_ns, ns);
-	pauses = bpf_map_lookup_percpu_elem(&vmland_pauses, &key, scx_bpf_task_cpu(p));
-	if (pauses && *pauses) {
-		__sync_fetch_and_add(&vm->pause_exits, *pauses);
-		*pauses = 0;
-	}
+	pay(t, ns, scx_bpf_task_cpu(p));
 }
 
 static __always_inline bool is_pinned(const struct task_struct *p)
@@ -115,6 +128,8 @@ struct line_head {
 	u64 vruntime;
 	u64 handicap;	/* by which the deadline counts as later */
 	s32 pid;
+	u32 gang;	/* id of its VM, whose vCPUs are to run together; 0: no such */
+	u64 slice_ns;
 	bool found;
 	bool overtakes;	/* others of its line, whose handicap is larger */
 };
@@ -140,6 +155,8 @@ static __always_inline bool line_compare(struct task_struct *p, u64 dsq, s32 cpu
 	best->vruntime = t->vruntime;
 	best->handicap = handicap;
 	best->pid = p->pid;
+	best->gang = t->together ? t->vm_id : 0;
+	best->slice_ns = t->slice_ns;
 	best->found = true;
 	best->overtakes = overtakes;
 	return handicap;

@@ -10,33 +10,24 @@
  * The yielder calls schedule() next, and ops.dispatch() serves the note before
  * anything else, wherever the target waits.
  *
- * Payment. The yielder's vruntime is raised so that it does not come back before
- * the target, as in "Prevent CFS from ignoring boost requests from KVM" (RFC, April
- * 2021). There the target is given nothing, and a VM whose vCPUs yield loses what
- * they pay. Here the target is given what the yielder pays. A target that is next at
- * once is met half way; one that comes in turn changes places with the yielder.
- * Either way the VM has had as much as before. bound_lag() bounds both.
+ * Together. Of a VM whose vCPUs are to run together (siblings.bpf.h) the target takes
+ * another CPU, if one can be had, and the yielder goes on.
  *
- * Turns. A hand-off passes on what is left of the yielder's slice, not a slice
- * of its own: the CPU's turn began with somebody taken from a line and ends when
- * that one's slice would have, however often it changed hands. With fresh slices
- * siblings that wait for each other kept one CPU between them as long as they
- * spun, and met their siblings on the other CPUs never. With turns all CPUs come
- * back to the lines after a slice, where siblings stand next to each other: VMs
- * that want to run together fall into step.
+ * Payment. The yielder is not to come back before the target, as in "Prevent CFS from
+ * ignoring boost requests from KVM" (RFC, April 2021). There the yielder pays with
+ * vruntime, the target is given nothing, and a VM whose vCPUs yield loses what they pay.
+ * Here a target that is next at once is met half way: it is given what the yielder pays,
+ * and the VM has had as much as before.
  *
- * Limit. Out of turn a target runs only while it is less than HANDOFF_SLICES
- * ahead of its share, and while there is something left of the turn. Beyond that
- * the hint is still taken, but in turn: the yielder leaves, the target comes
- * before it, and both wait for their VM's time.
+ * Limit. Out of turn a target runs only while it is less than HANDOFF_SLICES ahead of its
+ * share, while there is something left of the turn (turn.bpf.h), and as its VM's settings
+ * allow (boost.bpf.h, skew.bpf.h). Beyond that the hint is still taken, but in turn: the
+ * yielder leaves, its next place in line is behind the target's, and both wait for their
+ * VM's time. Nobody pays for that: a VM whose vCPUs changed places by vruntime had them
+ * wait where they stood before, and in the end lost 28 % of its share (tests/sim).
  */
 #ifndef VMLAND_YIELD_BPF_H
 #define VMLAND_YIELD_BPF_H
-
-#define HANDOFF_SLICES 2
-
-/* Not worth two context switches. */
-#define HANDOFF_MIN_NS (100 * 1000ULL)
 
 /* sched_yield(): behind everybody of the same weight, once. */
 static __always_inline void yield_plain(struct vmland_task *t,
@@ -50,31 +41,27 @@ static __always_inline void yield_plain(struct vmland_task *t,
 }
 
 /*
- * @f, who yields, pays @vtime, which @t is given: what their VM has had stays the
- * same. Neither leaves its bounds, and what does not fit into them is lost.
+ * @f, who yields, pays at most @vtime, which @t is given: what their VM has had stays the
+ * same. Neither leaves its bounds; what does not fit into them is not paid, for it would
+ * be lost to the VM. Where the skew of siblings is bounded nothing changes hands: it
+ * would part them for good.
  */
-static __always_inline void yield_pay(struct vmland_task *f, struct vmland_task *t,
-				      u64 vtime, const struct vmland_cpu *here)
+static void yield_pay(struct vmland_task *f, struct vmland_task *t, u64 vtime,
+		      const struct vmland_cpu *here)
 {
+	u64 weight_f = f->weight ?: 1, weight_t = t->weight ?: 1;
+	s64 room_f = here->clock + DEBT_SLICES * slice_vtime(f) - f->vruntime;
+	s64 room_t = t->vruntime - here->clock + CREDIT_SLICES * slice_vtime(t);
+
+	if (f->skew_ns || room_f <= 0 || room_t <= 0)
+		return;
+	room_t = room_t * weight_t / weight_f;
+	if (vtime > (u64)room_f)
+		vtime = room_f;
+	if (vtime > (u64)room_t)
+		vtime = room_t;
 	f->vruntime += vtime;
-	t->vruntime -= vtime * (f->weight ?: 1) / (t->weight ?: 1);
-	bound_lag(f, here->clock);
-	bound_lag(t, here->clock);
-}
-
-static __always_inline void turn_begin(struct vmland_cpu *here, u64 now, u64 slice)
-{
-	here->turn_start = now;
-	here->turn_end = now + slice;
-}
-
-/* What is left of the CPU's turn, in ns; 0: too little to hand on. */
-static __always_inline u64 turn_left(const struct vmland_cpu *here)
-{
-	u64 now = scx_bpf_now();
-
-	return time_before(now + HANDOFF_MIN_NS, here->turn_end) ?
-	       here->turn_end - now : 0;
+	t->vruntime -= vtime * weight_f / weight_t;
 }
 
 /*
@@ -84,23 +71,16 @@ static __always_inline u64 turn_left(const struct vmland_cpu *here)
 static bool handoff_note(struct vmland_task *f, struct task_struct *to,
 			 struct vmland_task *t, struct vmland_cpu *here)
 {
-	bool in_turn = !turn_left(here) ||
-		       time_after(t->vruntime, here->clock + HANDOFF_SLICES * slice_vtime(t));
-	u64 behind = t->vruntime;
-
-	if (in_turn) {
-		/* Where the target stands in line, which has a grace if parked. */
-		if (time_before(behind, to->scx.dsq_vtime - slice_vtime(f)))
-			behind = to->scx.dsq_vtime - slice_vtime(f);
-		if (!time_after(f->vruntime, behind))
-			yield_pay(f, t, behind + 1 - f->vruntime, here);
-	} else {
-		/* They meet, and wait side by side from then on. */
-		if (!time_after(f->vruntime, behind))
-			yield_pay(f, t, (behind - f->vruntime) / 2 + 1, here);
-		here->handoff_pid = to->pid;
+	if (!turn_left(here) || !may_boost(t) || is_skewed(t) ||
+	    time_after(t->vruntime, here->clock + HANDOFF_SLICES * slice_vtime(t))) {
+		f->not_before = to->scx.dsq_vtime + 1;
+		return false;
 	}
-	return !in_turn;
+	/* They meet, and wait side by side from then on. */
+	if (!time_after(f->vruntime, t->vruntime))
+		yield_pay(f, t, (t->vruntime - f->vruntime) / 2 + 1, here);
+	here->handoff_pid = to->pid;
+	return true;
 }
 
 /* A receiver of @from's IPIs that waits gets the CPU. Returns whether there is one. */
@@ -146,6 +126,10 @@ static bool yield_directed(struct task_struct *from, struct vmland_task *f,
 	}
 	if (!with(VMLAND_YIELD_TO) || terms_say(f, VMLAND_TERMS_IGNORE_YIELD)) {
 		count(VMLAND_YIELD_UNWANTED);
+		return false;
+	}
+	if (t->aside_since) {
+		count(VMLAND_YIELD_ASIDE);
 		return false;
 	}
 	if (yield_to_receiver(from, f, here)) {
@@ -214,36 +198,80 @@ static bool handoff_move(struct task_struct *p, u64 dsq, s32 cpu, u64 slice)
 	return moved && here;
 }
 
+/* Puts @p, which waits in @dsq, onto another CPU at once. */
+static bool handoff_beside(struct task_struct *p, u64 dsq, s32 cpu, u64 slice)
+{
+	struct bpf_iter_scx_dsq it;
+	bool moved = false;
+
+	if (!bpf_iter_scx_dsq_new(&it, dsq, 0)) {
+		scx_bpf_dsq_move_set_slice(&it, slice);
+		moved = scx_bpf_dsq_move(&it, p, SCX_DSQ_LOCAL_ON | cpu,
+					 SCX_ENQ_HEAD | SCX_ENQ_PREEMPT);
+	}
+	bpf_iter_scx_dsq_destroy(&it);
+	if (moved)
+		count(VMLAND_HANDOFF_REMOTE);
+	return moved;
+}
+
+/* Does a hand-off to @t pass on the turn, or has it one of its own? */
+static __always_inline bool passes_on_turn(const struct vmland_task *t)
+{
+	return with(VMLAND_TURNS) && !terms_say(t, VMLAND_TERMS_COSCHED_OFF);
+}
+
 /* How long @p, who is handed this CPU, may have it. */
 static __always_inline u64 handoff_slice(struct task_struct *p, const struct vmland_cpu *here)
 {
 	const struct vmland_task *t = task_state(p);
 
-	if (!with(VMLAND_TURNS) && t)
+	if (t && !passes_on_turn(t))
 		return t->slice_ns;
 	return turn_left(here) ?: HANDOFF_MIN_NS;
 }
 
-/* Serves this CPU's note. Returns whether the target is now first here. */
-static bool handoff_serve(struct vmland_cpu *here, s32 cpu)
-{
-	struct task_struct *p;
-	bool served = false;
-	s32 pid = here->handoff_pid;
-	u64 dsq;
+/* What came of a note. */
+enum handoff {
+	HANDOFF_NONE,
+	HANDOFF_HERE,		/* the target is first on this CPU */
+	HANDOFF_BESIDE,		/* it has another one, and the yielder may go on */
+};
 
-	if (!pid)
-		return false;
+/*
+ * Serves the note of @cpu, which is this CPU. Not static, so that the verifier looks at
+ * it once.
+ */
+__noinline int handoff_serve(s32 cpu)
+{
+	struct vmland_cpu *here = cpu_state(cpu);
+	int served = HANDOFF_NONE;
+	struct vmland_task *t;
+	struct task_struct *p;
+	u64 dsq, slice = 0;
+	s32 pid, beside = -1;
+
+	if (!here)
+		return served;
+	pid = here->handoff_pid;
 	here->handoff_pid = 0;
 	p = bpf_task_from_pid(pid);
 	if (!p)
-		return false;
+		return served;
 
 	dsq = p->scx.dsq ? p->scx.dsq->id : SCX_DSQ_INVALID;
-	if (dsq <= PARKED_DSQ) {
-		served = handoff_move(p, dsq, cpu, handoff_slice(p, here));
-		if (served)
+	t = task_state(p);
+	if (dsq == ASIDE_DSQ || (t && held_back(p, t, scx_bpf_now()))) {
+		count(VMLAND_HANDOFF_LOST);
+	} else if (dsq <= PARKED_DSQ) {
+		if (t && t->together)
+			beside = sibling_late(p, t, &slice);
+		if (beside >= 0 && handoff_beside(p, dsq, beside, slice)) {
+			served = HANDOFF_BESIDE;
+		} else if (handoff_move(p, dsq, cpu, handoff_slice(p, here))) {
 			here->expected_pid = pid;
+			served = HANDOFF_HERE;
+		}
 	} else if (is_queued(p)) {
 		/* On a CPU, or in a CPU's local DSQ, which is as good. */
 		count(VMLAND_HANDOFF_SERVED);

@@ -2,35 +2,39 @@
 //! Which vCPU deserves a CPU next, and for how long.
 //!
 //! Weighted virtual time: a vCPU pays for CPU time with *vruntime*, at a rate of
-//! 100/weight, and is served by *deadline*, the vruntime at which it will have
+//! 1/weight, and is served by *deadline*, the vruntime at which it will have
 //! had one slice more; ties go to whoever came first. A CPU's *clock* is the
 //! vruntime that those who compete for it have come to; a vCPU arrives with that
 //! of the CPU it left. Nobody's lag behind or ahead of it exceeds a bound
-//! ([`lag_bounds`]), so that a sleeper collects no more than one slice of credit,
-//! and a debt (of a vCPU that yielded, say) is forgotten once it is that old.
+//! ([`lag_bounds`]), so that a debt (of a vCPU that yielded, say) is forgotten once it
+//! is that old, and nobody has more credit than the order of deadlines makes him wait.
 //!
 //! vCPUs are grouped by VM: the policy knows which vCPU is whose, counts what
 //! each VM was given, and forgets a VM with its last vCPU.
 //!
 //! Plain values in, plain values out: times are in nanoseconds, virtual times in
-//! nanoseconds of a task of weight 100. They wrap around, and are compared as
+//! nanoseconds of a task of [`DEFAULT_WEIGHT`]. They wrap around, and are compared as
 //! the kernel compares them, by the sign of the difference. After warm-up
 //! nothing allocates; a decision costs O(log n).
 
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, HashMap};
 
-/// Weight of a task at nice 0, the unit of vruntime.
-pub const DEFAULT_WEIGHT: u64 = 100;
+/// Weight of a task at nice 0, which pays vruntime 1:1. `VMLAND_NICE_0` of
+/// `bpf/intf.h`.
+pub const DEFAULT_WEIGHT: u64 = 102_400;
 
-/// Largest debt, in slices of the vCPU. `bpf/vtime.bpf.h` bounds it alike.
+/// Largest credit, in slices of the vCPU. `bpf/vtime.bpf.h` bounds it alike.
+pub const CREDIT_SLICES: u64 = 2;
+
+/// Largest debt, likewise.
 pub const DEBT_SLICES: u64 = 3;
 
-/// Most that a vCPU may lag behind and be ahead of the clock, as virtual times: one
-/// slice of credit, [`DEBT_SLICES`] slices of debt.
+/// Most that a vCPU may lag behind and be ahead of the clock, as virtual times:
+/// [`CREDIT_SLICES`] and [`DEBT_SLICES`] slices.
 pub fn lag_bounds(slice_ns: u64, weight: u64) -> (u64, u64) {
     let slice = weighted(slice_ns, weight);
-    (slice, DEBT_SLICES * slice)
+    (CREDIT_SLICES * slice, DEBT_SLICES * slice)
 }
 
 /// `ns` of CPU time as vruntime of a task of `weight`.
@@ -45,8 +49,8 @@ pub type VmId = u32;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Arrival {
     pub pid: i32,
-    /// Its part of its VM's weight, as `bpf/terms.bpf.h` finds it; 100 for an
-    /// ordinary task at nice 0.
+    /// Its part of its VM's weight, as `bpf/terms.bpf.h` finds it;
+    /// [`DEFAULT_WEIGHT`] for an ordinary task at nice 0.
     pub weight: u64,
     /// Time slice, in ns, as its VM's settings have it.
     pub slice_ns: u64,

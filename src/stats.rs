@@ -25,6 +25,10 @@ pub struct VmMetrics {
     pub yields_asked: u64,
     #[stat(desc = "yield_to() calls it accepted")]
     pub yields_honoured: u64,
+    #[stat(desc = "Time that its vCPUs were put aside by a quota or a cap (ns), summed")]
+    pub throttled_ns: u64,
+    #[stat(desc = "Of cpu_ns, out of turn (ns)")]
+    pub boosted_ns: u64,
 }
 
 /// The whole host.
@@ -50,6 +54,8 @@ pub struct Metrics {
     pub yield_other_vm: u64,
     #[stat(desc = "Directed yields refused: the VM's settings say so")]
     pub yield_unwanted: u64,
+    #[stat(desc = "Directed yields refused: the target's quota or cap is used up")]
+    pub yield_aside: u64,
     #[stat(desc = "Directed yields refused, once: the target merely woke")]
     pub yield_woken: u64,
     #[stat(desc = "Directed yields taken: the receiver of an IPI goes first")]
@@ -92,6 +98,12 @@ pub struct Metrics {
     pub policy_ring_full: u64,
     #[stat(desc = "Running tasks preempted by a waking one")]
     pub preempt: u64,
+    #[stat(desc = "vCPUs put onto a CPU to run beside a sibling (cosched)")]
+    pub sibling_joins: u64,
+    #[stat(desc = "Tasks put aside: a quota or a cap was used up")]
+    pub throttled: u64,
+    #[stat(desc = "Tasks put first since they had waited for long")]
+    pub rescued: u64,
     #[stat(desc = "Page faults of the scheduler since it attached (should stay 0)")]
     pub page_faults: u64,
     #[stat(desc = "VMs, by an id that is never reused")]

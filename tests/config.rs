@@ -51,6 +51,7 @@ impl Dir {
             must_exist: true,
             flags: vec![],
             caller: caller(),
+            host_cpus: Some(8),
         }
     }
 
@@ -93,6 +94,7 @@ fn sources_of(file: &Path) -> Sources {
             uid: metadata.uid(),
             gid: metadata.gid(),
         },
+        host_cpus: Some(8),
     }
 }
 

@@ -10,7 +10,7 @@ use std::thread::{JoinHandle, spawn};
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
-use scx_vmland::config::{Config, InForce, Settings, Sources, VmFacts};
+use scx_vmland::config::{Caller, Config, InForce, RULES_MAX, Settings, Sources, VmFacts};
 use scx_vmland::control::client::{Error, ask_over};
 use scx_vmland::control::server::{CLIENTS_MAX, IDLE, Server};
 use scx_vmland::control::{
@@ -32,6 +32,7 @@ fn vm(id: u32, name: &str) -> Running {
             cgroup: None,
             vcpus: 2,
         },
+        owns_cgroup: false,
     }
 }
 
@@ -58,19 +59,21 @@ struct Host {
 
 impl Host {
     fn start() -> Self {
+        Self::with(in_force(), vec![vm(1, "web-1"), vm(2, "db")])
+    }
+
+    fn with(mut now: InForce, vms: Vec<Running>) -> Self {
         let (new, clients) = std::sync::mpsc::channel();
         let ends = Arc::new(AtomicBool::new(false));
         let thread = spawn({
             let ends = ends.clone();
             move || {
-                let (web, db) = (vm(1, "web-1"), vm(2, "db"));
-                let mut now = in_force();
+                let vms: Vec<_> = vms.iter().collect();
                 let mut server = Server::default();
                 while !ends.load(Ordering::Relaxed) {
                     for client in clients.try_iter() {
                         server.admit(client);
                     }
-                    let vms = [&web, &db];
                     server.turn(TURN, |line| answer(line, &mut now, &vms).line.into_bytes());
                 }
                 server
@@ -125,6 +128,49 @@ fn value<'a>(shown: &'a Shown, key: &str) -> (&'a str, Option<&'a str>) {
     let setting = shown.settings.iter().find(|setting| setting.key == key);
     let setting = setting.expect("every key is shown");
     (&setting.value, setting.origin.as_deref())
+}
+
+/// With as many rules as there may be, of all of which the weight changes, and a VM for every
+/// second of them. From the request to the answer; the limit is for a slow and busy machine.
+#[test]
+#[cfg(not(debug_assertions))]
+fn a_reload_of_the_largest_configuration() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("config.toml");
+    let write = |weight: usize| {
+        let rule = |i| format!("[[vm]]\nmatch = {{ name = \"vm-{i}\" }}\nweight = {weight}\n");
+        let rules: String = (0..RULES_MAX).map(rule).collect();
+        std::fs::write(&file, rules).expect("written");
+    };
+    write(1);
+    let sources = Sources {
+        file: file.clone(),
+        must_exist: true,
+        caller: Caller {
+            uid: nix::unistd::geteuid().as_raw(),
+            gid: nix::unistd::getegid().as_raw(),
+        },
+        ..Sources::default()
+    };
+    let (config, _) = Config::load(&sources).expect("right");
+    let name = |i: u32| format!("vm-{}", 2 * i);
+    let vms = (0..5_000).map(|i| vm(i, &name(i))).collect();
+    let host = Host::with(InForce::new(config, sources, Settings::default()), vms);
+    let mut least = Duration::MAX;
+    for weight in 2..7 {
+        write(weight);
+        let client = host.connect();
+        let start = Instant::now();
+        let reloaded: Reloaded = ask_over(client, &Request::Reload {}).expect("an answer");
+        least = least.min(start.elapsed());
+        assert_eq!(reloaded.rules, RULES_MAX);
+        assert_eq!(reloaded.changes[0].to, weight.to_string());
+        // A change for each VM, and a warning for each rule without one.
+        let told = reloaded.changes.len() + reloaded.warnings.len();
+        assert_eq!(told + reloaded.left_out, 10_000);
+    }
+    println!("a reload of {RULES_MAX} rules with 5000 VMs: {least:?}");
+    assert!(least < Duration::from_secs(1), "{least:?}");
 }
 
 #[test]

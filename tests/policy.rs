@@ -119,9 +119,9 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
-/// cgroup weights of nice 10, 5, 0, -5 and -10.
+/// Weights of nice 10, 5, 0, -5 and -10.
 fn weight() -> impl Strategy<Value = u64> {
-    prop::sample::select(vec![11u64, 33, 100, 305, 932])
+    prop::sample::select(vec![11u64, 33, 100, 305, 932]).prop_map(|w| w * DEFAULT_WEIGHT / 100)
 }
 
 proptest! {

@@ -27,6 +27,7 @@ fn sources(file: &Path) -> Sources {
             uid: geteuid().as_raw(),
             gid: getegid().as_raw(),
         },
+        host_cpus: None,
     }
 }
 

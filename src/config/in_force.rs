@@ -135,6 +135,8 @@ impl InForce {
     ) -> Result<Option<Warning>, Vec<String>> {
         let (place, mut rule) = self.live_rule(target);
         let mut errors = fill(&mut rule, given);
+        let above = self.sources.host_cpus.and_then(|cpus| rule.cap_above(cpus));
+        errors.extend(above.map(|finding| finding.text));
         if place.is_none() && self.config.rules.len() - self.said >= LIVE_MAX {
             let text = format!("something is set for {LIVE_MAX} VMs already, which is the most");
             errors.push(text);
@@ -275,6 +277,7 @@ mod tests {
     fn in_force(flags: &[&str]) -> InForce {
         let sources = Sources {
             file: "/nowhere/config.toml".into(),
+            host_cpus: Some(8),
             flags: flags.iter().map(|flag| flag.to_string()).collect(),
             ..Sources::default()
         };
@@ -356,6 +359,7 @@ mod tests {
                 &[("weight", "300"), ("slice", "1ms"), ("slice_min", "2ms")],
                 "slice_min = \"2ms\" is longer than slice = \"1ms\"",
             ),
+            (&[("weight", "300"), ("cap", "8.5")], "more than the 8 CPUs"),
             (&[], "nothing"),
         ] {
             let errors = now.set(name, &a, &given(pairs)).expect_err("wrong");

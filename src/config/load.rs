@@ -12,6 +12,7 @@ use super::rule::Rule;
 use super::settings::{Key, Settings};
 use super::trust::Caller;
 use super::{Config, flag, parse};
+use crate::cpus;
 
 /// Where the configuration is unless somebody says otherwise.
 pub const DEFAULT_FILE: &str = "/etc/scx_vmland/config.toml";
@@ -31,6 +32,8 @@ pub struct Sources {
     pub flags: Vec<String>,
     /// Who may own the files, beside root.
     pub caller: Caller,
+    /// How many CPUs the host has, which no `cap` may exceed. None: that is not checked.
+    pub host_cpus: Option<u64>,
 }
 
 impl Default for Sources {
@@ -41,8 +44,15 @@ impl Default for Sources {
             must_exist: false,
             flags: vec![],
             caller: Caller::ROOT,
+            host_cpus: None,
         }
     }
+}
+
+/// How many CPUs of this host are online. None where that cannot be told.
+pub fn host_cpus() -> Option<u64> {
+    let list = std::fs::read_to_string("/sys/devices/system/cpu/online").ok()?;
+    Some(cpus::parse(&list)?.len() as u64)
 }
 
 #[derive(Default)]
@@ -101,6 +111,11 @@ impl Loader {
                 Ok(rule) => self.rules.push(rule),
                 Err(Diagnostics(errors)) => self.errors.extend(errors),
             }
+        }
+        if let Some(cpus) = sources.host_cpus {
+            let rules = self.defaults.iter().chain(&self.rules);
+            self.errors
+                .extend(rules.filter_map(|rule| rule.cap_above(cpus)));
         }
         self.finish()
     }

@@ -348,7 +348,7 @@ pub(super) fn unknown_key<'a>(
 mod tests {
     use super::*;
     use crate::config::settings::Settings;
-    use crate::config::{CPU_MAX, CpuSet, Latency, YieldTo};
+    use crate::config::{CPU_MAX, Cosched, CpuSet, Latency, YieldTo};
     use proptest::collection::vec;
     use proptest::option;
     use proptest::prelude::*;
@@ -415,23 +415,35 @@ mod tests {
     fn any_settings() -> impl Strategy<Value = Settings> {
         let time = 100_000..=100_000_000_u64;
         let word = |n: usize| option::of(0..n);
-        let numbers = (option::of(1..=10_000_u64), option::of((time.clone(), time)));
+        let caps = option::of(10..=64_000_u64);
+        let numbers = (
+            option::of(1..=10_000_u64),
+            caps,
+            option::of((time.clone(), time)),
+        );
         let words = (word(2), word(3));
         let others = (
             option::of(0..=100_000_000_u64),
             option::of(vec(0..=CPU_MAX, 1..9)),
+            option::of(0..=100_u64),
+            word(3),
+            option::of(100_000..=100_000_000_u64),
         );
-        (numbers, words, others).prop_map(|((weight, slices), (yields, latency), others)| {
-            Settings {
+        (numbers, words, others).prop_map(
+            |((weight, cap_millicpus, slices), (yields, latency), others)| Settings {
                 weight,
+                cap_millicpus,
                 slice_ns: slices.map(|(a, b)| a.max(b)),
                 slice_min_ns: slices.map(|(a, b)| a.min(b)),
                 yield_to: yields.map(|i| [YieldTo::Honour, YieldTo::Ignore][i]),
                 latency: latency.map(|i| [Latency::Normal, Latency::Low, Latency::Batch][i]),
                 ipi_window_ns: others.0,
                 cpus: others.1.map(CpuSet::from_iter),
-            }
-        })
+                boost_percent: others.2,
+                cosched: { others.3 }.map(|i| [Cosched::Auto, Cosched::Off, Cosched::Strict][i]),
+                skew_ns: others.4,
+            },
+        )
     }
 
     proptest! {

@@ -90,4 +90,16 @@ impl Rule {
             ),
         })
     }
+
+    /// It grants more CPUs than the host has.
+    pub(super) fn cap_above(&self, cpus: u64) -> Option<Finding> {
+        let cap = self.settings.cap_millicpus.filter(|cap| *cap > cpus * 1000);
+        cap.map(|_| Finding {
+            place: self.place_of(Key::cap),
+            text: format!(
+                "cap = {} is more than the {cpus} CPUs of the host",
+                self.settings.written(Key::cap).unwrap_or_default(),
+            ),
+        })
+    }
 }

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! What can be set for a VM. To add a setting, add a row.
 //!
-//! Nothing else sets it: `cpu.weight` and `cpu.max` of a VM's cgroup are not read.
+//! What is unset is left to the VM's cgroups: their `cpu.weight` and `cpu.max` hold as for
+//! any other task.
 
-use super::kind::{CpuList, CpuSet, Given, Kind, Latency, Number, Time, Word, YieldTo};
+use super::kind::{
+    Cosched, CpuList, CpuSet, Cpus, Given, Kind, Latency, Number, Percent, Time, Word, YieldTo,
+};
 use super::matching::MatchSchema;
 use super::table::settings;
 
@@ -11,10 +14,15 @@ const US: u64 = 1000;
 const MS: u64 = 1000 * US;
 
 settings! {
-    /// The VM's share among the VMs that want CPU time, whatever its number of vCPUs. To the
-    /// rest of the host, all VMs together are what as many ordinary tasks would be as they have
-    /// vCPUs that want to run. Unset: 100.
+    /// In place of the `cpu.weight` of the VM's cgroup. VMs that share a cgroup share what it
+    /// has by weight, whatever their numbers of vCPUs; to the other tasks in it, such VMs
+    /// together are what as many ordinary tasks would be as they have vCPUs that want to run.
+    /// Unset: the cgroup's `cpu.weight`; where it is shared, 100.
     weight: Number<1, 10_000> => weight: u64,
+
+    /// Most CPU time that its vCPUs get together, in CPUs, over any 100 ms and whatever is
+    /// idle. A `cpu.max` of its cgroups holds too. At most the host's CPUs. Unset: no limit.
+    cap: Cpus => cap_millicpus: u64,
 
     /// Longest turn on a CPU while others wait. Unset: the scheduler's `--slice-us`.
     slice: Time<{ 100 * US }, { 100 * MS }> => slice_ns: u64,
@@ -30,6 +38,22 @@ settings! {
     /// whom a spinning sibling hands its own. 0: it never comes first. Unset: the scheduler's
     /// `--ipi-window-us`.
     ipi_window: Time<0, { 100 * MS }> => ipi_window_ns: u64,
+
+    /// What part of its own CPU time the VM may have out of turn, handed on from vCPU to vCPU. With
+    /// nothing left of it a vCPU still makes way for its siblings, but they wait for their turn.
+    /// Unset: 100%.
+    boost_budget: Percent => boost_percent: u64,
+
+    /// Whether its vCPUs run at the same time. `auto`: they hand each other what is left of a turn,
+    /// so that those that need each other fall into step. `off`: who is handed a CPU has a turn of
+    /// its own. `strict`: when one begins a turn, those of its siblings that wait are put onto other
+    /// CPUs for as long, as far as the VM is not ahead of its share. Unset: `auto`.
+    cosched: Word<Cosched> => cosched: Cosched,
+
+    /// How far a vCPU may be ahead of its siblings in line and still be handed a CPU by one of them
+    /// out of turn. Nor do they pay each other for that then, so that none gets ahead for good.
+    /// Unset: it does not matter.
+    skew: Time<{ 100 * US }, { 100 * MS }> => skew_ns: u64,
 
     /// `low`: a vCPU of it that wakes does not wait for the least time of the one that runs and
     /// needs no lead, as long as the VM is not ahead of its share. `batch`: its vCPUs never
@@ -71,10 +95,14 @@ mod tests {
     fn written_values_are_read_back() {
         let settings = Settings {
             weight: Some(200),
+            cap_millicpus: Some(2_500),
             slice_ns: Some(5 * MS),
             slice_min_ns: Some(500 * US),
             yield_to: Some(YieldTo::Ignore),
             ipi_window_ns: Some(0),
+            boost_percent: Some(40),
+            cosched: Some(Cosched::Strict),
+            skew_ns: Some(2 * MS),
             latency: Some(Latency::Low),
             cpus: Some(CpuSet::from_iter([1, 2, 3, 9])),
         };

@@ -61,6 +61,8 @@ pub struct Shown {
     pub uuid: Option<String>,
     pub vmm: String,
     pub cgroup: Option<String>,
+    /// No other VM is in that cgroup, whose weight is the VM's therefore.
+    pub owns_cgroup: bool,
     pub vcpus: u32,
     /// By what the request named it.
     pub by: By,
@@ -221,6 +223,7 @@ fn shown(now: &InForce, vm: &Running, by: By, warnings: Vec<String>) -> Shown {
         uuid,
         vmm: vmm.to_string(),
         cgroup,
+        owns_cgroup: vm.owns_cgroup,
         vcpus,
         by,
         settings: Key::ALL.iter().map(setting).collect(),

@@ -16,6 +16,8 @@ pub struct Running {
     pub pid: i32,
     #[serde(flatten)]
     pub facts: VmFacts,
+    /// No other VM is in its cgroup, whose weight is the VM's therefore.
+    pub owns_cgroup: bool,
 }
 
 /// By what a VM was found.
@@ -86,6 +88,7 @@ mod tests {
                 cgroup: None,
                 vcpus: 2,
             },
+            owns_cgroup: false,
         }
     }
 

@@ -26,7 +26,7 @@ fn vmland(args: &[&str]) -> (i32, String) {
     (out.status.code().expect("no signal"), said)
 }
 
-fn done(args: &[&str]) -> String {
+pub fn done(args: &[&str]) -> String {
     let (code, said) = vmland(args);
     assert_eq!(code, 0, "{args:?}: {said}");
     said
@@ -38,14 +38,15 @@ fn refused(args: &[&str], with: i32, says: &str) {
     assert!(said.contains(says), "{args:?}: {said}");
 }
 
-fn show(vm: &str) -> Value {
-    let json = done(&["vm", "show", vm, "--interval", "0.2", "--json"]);
+/// What it shows, over so many seconds.
+pub fn show(vm: &str, seconds: &str) -> Value {
+    let json = done(&["vm", "show", vm, "--interval", seconds, "--json"]);
     serde_json::from_str(&json).expect("JSON")
 }
 
 /// What holds, and where it was said.
 fn setting(vm: &str, key: &str) -> (String, String) {
-    let shown = show(vm);
+    let shown = show(vm, "0.2");
     let settings = shown["settings"].as_array().expect("a list").clone();
     let setting = settings.iter().find(|s| s["key"] == key).expect("is shown");
     let text = |field: &str| setting[field].as_str().unwrap_or("default").to_owned();
@@ -130,7 +131,7 @@ fn what_is_set_holds_at_once_and_is_saved() {
         "{saved}"
     );
     assert_near(shares(&[&a, &b], ms(4_000)), [0.75, 0.25], 0.05);
-    let shown = show("c");
+    let shown = show("c", "0.2");
     let now = |key: &str| shown["now"][key].as_f64().expect("a number");
     let share = now("cpu_ns") / now("all_vms_cpu_ns");
     assert!((0.5..0.95).contains(&share), "{shown}");

@@ -7,6 +7,7 @@
 //! Everything is asserted from the kernel's own tracepoints, /proc and QEMU's
 //! answers, never from the scheduler's counters alone.
 
+mod cgroup;
 mod classify;
 mod compare;
 mod control;
@@ -14,6 +15,7 @@ mod fairness;
 mod ipi;
 mod rig;
 mod settings;
+mod siblings;
 mod survive;
 mod trace;
 mod yield_to;

@@ -216,6 +216,13 @@ impl Guest {
             .expect("a count")
     }
 
+    /// Its QEMU.
+    pub fn pid(&self) -> i32 {
+        read(&format!("/run/guests/{}.pid", self.name))
+            .parse()
+            .expect("a pid")
+    }
+
     pub fn pause(&self) {
         guest(&["pause", self.name]);
     }
@@ -351,6 +358,10 @@ impl Hog {
 
     pub fn cpu_ns(&self) -> u64 {
         thread_cpu_ns(self.0.id() as i32)
+    }
+
+    pub fn pid(&self) -> i32 {
+        self.0.id() as i32
     }
 
     pub fn signal(&self, signal: i32) {

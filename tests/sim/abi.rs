@@ -111,6 +111,18 @@ pub struct KvmVcpu {
     pub vcpu_id: i32,
 }
 
+/// Its one cgroup: the root.
+#[repr(C)]
+pub struct InitTaskArgs {
+    pub cgroup: *const Cgroup,
+}
+
+#[repr(C)]
+pub struct Cgroup {
+    pub id: *const u64,
+    pub level: i32,
+}
+
 /// The table by which the scheduler calls the simulated kernel. `kernel` is the
 /// first argument of each function.
 #[repr(C)]
@@ -161,8 +173,10 @@ pub struct Ops {
     pub stopping: extern "C" fn(Context, *mut Task, bool),
     pub yields: Option<extern "C" fn(Context, *mut Task, *mut Task) -> bool>,
     pub enable: extern "C" fn(Context, *mut Task),
-    pub init_task: extern "C" fn(Context, *mut Task, *mut c_void) -> i32,
+    pub disable: *mut c_void,
+    pub init_task: extern "C" fn(Context, *mut Task, *const InitTaskArgs) -> i32,
     pub exit_task: Option<extern "C" fn(Context, *mut Task, *mut c_void)>,
+    pub cgroup: [*mut c_void; 6],
     pub init: extern "C" fn(Context) -> i32,
     pub exit: *mut c_void,
     pub timeout_ms: u32,

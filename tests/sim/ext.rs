@@ -6,7 +6,6 @@
 //! slice, and when an insertion takes place.
 
 use std::ffi::c_void;
-use std::ptr::null_mut;
 
 use crate::abi::{self, CpuMask, Host, KvmVcpu, Ops, Task};
 use crate::bpf_intf::{dispatched_task_ctx, queued_task_ctx};
@@ -210,7 +209,9 @@ impl<U: UserSpace> Scheduler for Ext<U> {
         self.user.task_joins(task as i32 + 1, who);
         self.enter(at);
         let p = self.kernel().pointer(Some(task));
-        let err = (self.ops.init_task)(abi::NO_CONTEXT, p, null_mut());
+        let root = abi::Cgroup { id: &1, level: 0 };
+        let args = abi::InitTaskArgs { cgroup: &root };
+        let err = (self.ops.init_task)(abi::NO_CONTEXT, p, &args);
         assert_eq!(err, 0, "ops.init_task");
         (self.ops.enable)(abi::NO_CONTEXT, p);
     }

@@ -87,11 +87,21 @@ fn shares_are_by_weight() {
 
 /// VMs that do nothing but ask for yields, and VMs that do nothing but send IPIs, get
 /// no more than those that compute; nor do those that wait for each other. All of them
-/// always want to run.
+/// always want to run. That is so whatever hand-offs are allowed out of turn.
 #[test]
 fn hostile_vms_gain_nothing() {
-    for seed in 0..2 {
-        let mut host = host(4, seed);
+    let usual = Settings::default();
+    let in_turn = Settings {
+        boost_percent: 0,
+        ..usual
+    };
+    let level = Settings {
+        skew_ns: 4_000_000,
+        ..usual
+    };
+    for (seed, settings) in [(0, usual), (1, usual), (2, in_turn), (3, level)] {
+        let scheduler = vmland(4, settings);
+        let mut host = Machine::new(4, scheduler, Costs::default(), seed);
         let loads = [
             CPU,
             CPU,

@@ -25,6 +25,8 @@ pub struct Settings {
     pub slice_ns: u64,
     pub slice_min_ns: u64,
     pub ipi_window_ns: u64,
+    pub boost_percent: u32,
+    pub skew_ns: u64,
     pub round_ns: u64,
     pub event_ns: u64,
 }
@@ -35,6 +37,8 @@ impl Default for Settings {
             slice_ns: 10_000_000,
             slice_min_ns: 2_000_000,
             ipi_window_ns: 50_000_000,
+            boost_percent: 100,
+            skew_ns: 0,
             round_ns: 5_000,
             event_ns: 500,
         }
@@ -88,6 +92,8 @@ impl Vmland {
                 vm_id: vcpu.vm_id,
                 weight,
                 ipi_window_ns: self.settings.ipi_window_ns,
+                boost_percent: self.settings.boost_percent,
+                skew_ns: self.settings.skew_ns,
                 ..zeroed()
             };
         }

@@ -2,6 +2,8 @@
 //! The scheduler: glue between the framework and the policy.
 
 mod bpf;
+mod bpf_skel;
+mod group_weight;
 mod kvm;
 mod metrics;
 mod opts;
@@ -9,16 +11,13 @@ mod prefer;
 mod refusal;
 mod scheduler;
 mod settings;
+mod vms;
 
-// The framework's connector looks for these two at the crate's root.
+// The framework's connector looks for this and bpf_skel at the crate's root.
 mod bpf_intf {
     #![allow(dead_code, non_camel_case_types, non_snake_case)]
     #![allow(non_upper_case_globals, clippy::all)]
     include!(concat!(env!("OUT_DIR"), "/bpf_intf.rs"));
-}
-mod bpf_skel {
-    #![allow(clippy::all)]
-    include!(concat!(env!("OUT_DIR"), "/bpf_skel.rs"));
 }
 
 use std::process::ExitCode;

@@ -55,6 +55,7 @@ fn read(maps: &Maps) -> Result<Metrics> {
         yield_not_vcpu: c(vmland_counter_VMLAND_YIELD_NOT_VCPU)?,
         yield_other_vm: c(vmland_counter_VMLAND_YIELD_OTHER_VM)?,
         yield_unwanted: c(vmland_counter_VMLAND_YIELD_UNWANTED)?,
+        yield_aside: c(vmland_counter_VMLAND_YIELD_ASIDE)?,
         yield_woken: c(vmland_counter_VMLAND_YIELD_WOKEN)?,
         yield_receiver: c(vmland_counter_VMLAND_YIELD_RECEIVER)?,
         spin_receiver: c(vmland_counter_VMLAND_SPIN_RECEIVER)?,
@@ -76,6 +77,9 @@ fn read(maps: &Maps) -> Result<Metrics> {
         policy_late: c(vmland_counter_VMLAND_POLICY_LATE)?,
         policy_ring_full: c(vmland_counter_VMLAND_POLICY_RING_FULL)?,
         preempt: c(vmland_counter_VMLAND_PREEMPT)?,
+        sibling_joins: c(vmland_counter_VMLAND_SIBLING_JOINS)?,
+        throttled: c(vmland_counter_VMLAND_THROTTLED)?,
+        rescued: c(vmland_counter_VMLAND_RESCUED)?,
         ..Default::default()
     };
     for key in maps.vm_slots.keys() {
@@ -93,6 +97,8 @@ fn read(maps: &Maps) -> Result<Metrics> {
                 pause_exits: vm.pause_exits,
                 yields_asked: vm.yields_asked,
                 yields_honoured: vm.yields_honoured,
+                throttled_ns: vm.throttled_ns,
+                boosted_ns: vm.boosted_ns,
                 ..Default::default()
             },
         );

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use scx_utils::libbpf_clap_opts::LibbpfOpts;
-use scx_vmland::config::{DEFAULT_FILE, Sources};
+use scx_vmland::config::{DEFAULT_FILE, Sources, host_cpus};
 
 /// A sched_ext scheduler for KVM hosts that honours yield_to
 ///
@@ -124,6 +124,7 @@ impl Opts {
             file: self.config.clone().unwrap_or_else(|| DEFAULT_FILE.into()),
             must_exist: self.config.is_some(),
             flags: self.vm.clone(),
+            host_cpus: host_cpus(),
             ..Sources::default()
         }
     }

@@ -9,19 +9,23 @@ use anyhow::{Context, Result};
 use libbpf_rs::{MapHandle, OpenObject};
 use log::{debug, error, info, warn};
 use scx_stats::prelude::StatsServer;
-use scx_vmland::policy::{Arrival, Decision, Policy, VmId};
+use scx_vmland::policy::{self, Arrival, Decision, Policy, VmId};
 
 use crate::bpf::{BpfScheduler, DispatchedTask, QueuedTask, RL_CPU_ANY};
 use crate::bpf_intf::{
-    VMLAND_EVENT_VCPU_GONE, VMLAND_EVENT_VCPU_SEEN, vmland_mechanism_VMLAND_PREEMPTION,
-    vmland_mechanism_VMLAND_RECEIVERS, vmland_mechanism_VMLAND_SECOND_CHANCE,
-    vmland_mechanism_VMLAND_TURNS, vmland_mechanism_VMLAND_YIELD_TO,
+    VMLAND_EVENT_VCPU_GONE, VMLAND_EVENT_VCPU_SEEN, VMLAND_NICE_0,
+    vmland_mechanism_VMLAND_PREEMPTION, vmland_mechanism_VMLAND_RECEIVERS,
+    vmland_mechanism_VMLAND_SECOND_CHANCE, vmland_mechanism_VMLAND_TURNS,
+    vmland_mechanism_VMLAND_YIELD_TO,
 };
+use crate::group_weight::GroupWeight;
 use crate::opts::{Mechanism, Opts};
-use crate::{kvm, metrics, refusal, settings};
+use crate::{kvm, metrics, refusal, vms};
 
 /// vCPUs that the policy can hold without allocating.
 const CAPACITY: usize = 16_384;
+
+const _: () = assert!(policy::DEFAULT_WEIGHT == VMLAND_NICE_0 as u64);
 
 /// How a run came to its end.
 pub enum Ended {
@@ -35,7 +39,7 @@ pub enum Ended {
     Restart,
 }
 
-pub fn run(opts: &Opts, settings: Sender<settings::Maps>) -> Result<Ended> {
+pub fn run(opts: &Opts, settings: Sender<vms::Maps>) -> Result<Ended> {
     let maps = metrics::SharedMaps::default();
     // Threads first: once attached, this process can start no more.
     let stats = metrics::serve(maps.clone())?;
@@ -131,13 +135,14 @@ impl<'a> Scheduler<'a> {
         })
     }
 
-    fn settings_maps(&self) -> Result<settings::Maps> {
+    fn settings_maps(&self) -> Result<vms::Maps> {
         let maps = &self.bpf.skel.maps;
-        Ok(settings::Maps {
+        Ok(vms::Maps {
             vm_slots: MapHandle::try_from(&maps.vmland_vm_slots)?,
             vms: MapHandle::try_from(&maps.vmland_vms)?,
             terms: MapHandle::try_from(&maps.vmland_terms)?,
             preferred: MapHandle::try_from(&maps.vmland_preferred)?,
+            group_weight: GroupWeight::new(&self.bpf.skel.progs.vmland_override)?,
         })
     }
 

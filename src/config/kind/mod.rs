@@ -5,6 +5,8 @@
 //! | --- | --- | --- | --- |
 //! | [`Number`] | `200` | `200` | the number |
 //! | [`Time`] | `"500us"` | `500us` | nanoseconds |
+//! | [`Cpus`] | `0.5` or `"0.5"` | `0.5` | thousandths of a CPU |
+//! | [`Percent`] | `"40%"` | `40%` | the number |
 //! | [`Word`] | `"low"` | `low` | an enum |
 //! | [`CpuList`] | `"0-3,8"` | `0-3,8` | a set |
 //!
@@ -12,7 +14,9 @@
 //! the table ([`super::settings`]) names one.
 
 mod cpu_list;
+mod cpus;
 mod number;
+mod percent;
 mod time;
 mod word;
 
@@ -23,9 +27,11 @@ use schemars::JsonSchema;
 use toml::de::DeValue;
 
 pub use cpu_list::{CPU_MAX, CpuList, CpuSet};
+pub use cpus::Cpus;
 pub use number::Number;
+pub use percent::Percent;
 pub use time::Time;
-pub use word::{Latency, Word, YieldTo};
+pub use word::{Cosched, Latency, Word, YieldTo};
 
 /// A value as it was given.
 #[derive(Clone, Debug, PartialEq, Eq)]

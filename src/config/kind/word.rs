@@ -43,6 +43,16 @@ words! {
         "ignore" = Ignore,
     }
 
+    /// Whether the vCPUs of a VM run at the same time.
+    Cosched {
+        /// As what they do brings them together or apart.
+        "auto" = Auto,
+        /// Nothing brings them together.
+        "off" = Off,
+        /// As far as there are CPUs.
+        "strict" = Strict,
+    }
+
     /// When a vCPU that wakes takes the CPU from whoever runs.
     Latency {
         /// When it has a lead, and the running one has had its least time.

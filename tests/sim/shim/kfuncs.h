@@ -27,6 +27,10 @@
 	sim_host->error(K, text);					\
 } while (0)
 
+/* cgroups. */
+#define bpf_cgroup_ancestor(cgrp, level) ((struct cgroup *)NULL)
+#define bpf_cgroup_release(cgrp) ((void)(cgrp))
+
 /* CPU masks and idle CPUs. */
 static inline bool bpf_cpumask_test_cpu(u32 cpu, const struct cpumask *mask)
 {
@@ -117,6 +121,9 @@ static inline struct task_struct *bpf_iter_scx_dsq_next(struct bpf_iter_scx_dsq 
 	     (once__ || (bpf_iter_##kind##_new(once__ = &it__, dsq, flags), 1)) &&	\
 	     ((p) = bpf_iter_##kind##_next(once__));)
 
+/* The iterator of the loop around. */
+#define BPF_FOR_EACH_ITER (&it__)
+
 #define scx_bpf_dsq_move_set_slice(it, ns) ((it)->slice = (ns))
 #define scx_bpf_dsq_move_set_vtime(it, to) ((it)->vtime = (to))
 #define scx_bpf_dsq_move(it, p, to, flags) \
@@ -126,8 +133,9 @@ static inline struct task_struct *bpf_iter_scx_dsq_next(struct bpf_iter_scx_dsq 
 
 /*
  * A timer bound to its CPU waits for a probe to end (ipi.bpf.c), which takes no time
- * here: it fires at once. Any other is the framework's heartbeat, for a host that
- * sleeps for seconds: it never beats.
+ * here: it fires at once. The others never do: the framework's heartbeat is for a
+ * host that sleeps for seconds, and nobody here has a quota or waits for that long
+ * (waiting.bpf.h).
  */
 struct bpf_timer {
 	int (*callback)(void *map, u32 *key, void *value);

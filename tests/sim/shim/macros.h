@@ -24,7 +24,9 @@
 
 struct sched_ext_ops {
 	void *select_cpu, *enqueue, *dispatch, *runnable, *running, *stopping, *yield,
-	     *enable, *init_task, *exit_task, *init, *exit;
+	     *enable, *disable, *init_task, *exit_task, *cgroup_init, *cgroup_exit,
+	     *cgroup_move, *cgroup_set_weight, *cgroup_set_bandwidth, *cgroup_set_idle,
+	     *init, *exit;
 	u32 timeout_ms, dispatch_max_batch;
 	const char *name;
 };

@@ -83,7 +83,26 @@ struct sim_kvm_vcpu {
 	s32 vcpu_id;
 };
 
-struct scx_init_task_args;
+/* There is one cgroup, the root, and nobody tells of others. */
+struct kernfs_node {
+	u64 id;
+};
+
+struct cgroup {
+	struct kernfs_node *kn;
+	s32 level;
+};
+
+struct scx_init_task_args {
+	struct cgroup *cgroup;
+};
+
+struct scx_cgroup_init_args {
+	u32 weight;
+	bool sched_idle;
+	u64 bw_period_us, bw_quota_us, bw_burst_us;
+};
+
 struct scx_exit_task_args;
 struct scx_exit_info;
 
@@ -111,6 +130,7 @@ enum {
 #define SCX_DSQ_LOCAL		(SCX_DSQ_FLAG_BUILTIN | 2)
 #define SCX_DSQ_LOCAL_ON	(SCX_DSQ_FLAG_BUILTIN | (1ULL << 62))
 
+#define PF_EXITING	0x00000004
 #define PF_KSWAPD	0x00020000
 #define PF_KCOMPACTD	0x00010000
 #define PF_KTHREAD	0x00200000

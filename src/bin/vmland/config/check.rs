@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use scx_vmland::config::{Config, DEFAULT_FILE, Sources};
+use scx_vmland::config::{Config, DEFAULT_FILE, Sources, host_cpus};
 
 use super::{caller, warn};
 
@@ -38,6 +38,7 @@ pub fn run(opts: &Opts) -> Result<()> {
         must_exist: true,
         flags: opts.vm.clone(),
         caller: caller(),
+        host_cpus: host_cpus(),
     };
     match Config::load(&sources) {
         Ok((config, warnings)) => {

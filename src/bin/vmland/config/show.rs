@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use comfy_table::{Table, presets};
-use scx_vmland::config::{Config, DEFAULT_FILE, Key, Settings, Sources, VmFacts};
+use scx_vmland::config::{Config, DEFAULT_FILE, Key, Settings, Sources, VmFacts, host_cpus};
 use serde::Serialize;
 
 use super::{caller, warn};
@@ -55,6 +55,7 @@ pub fn run(opts: &Opts) -> Result<()> {
         must_exist: opts.config.is_some(),
         flags: opts.vm.clone(),
         caller: caller(),
+        host_cpus: host_cpus(),
     };
     // What is wrong with the files does not need the scheduler to be told.
     let (config, warnings) = Config::load(&sources)?;
@@ -167,9 +168,9 @@ mod tests {
     #[test]
     fn one_line_for_each_vm() {
         let lines = lines(&values(&example()));
-        assert_eq!(lines[0][..3], ["VM", "weight", "slice"]);
-        assert_eq!(lines[1][..4], ["web-1", "200", "5ms", UNSET]);
-        assert_eq!(lines[2][..4], ["db", UNSET, "5ms", UNSET]);
+        assert_eq!(lines[0][..4], ["VM", "weight", "cap", "slice"]);
+        assert_eq!(lines[1][..5], ["web-1", "200", UNSET, "5ms", UNSET]);
+        assert_eq!(lines[2][..5], ["db", UNSET, UNSET, "5ms", UNSET]);
         assert_eq!(lines.len(), 3);
     }
 
@@ -180,8 +181,8 @@ mod tests {
             lines[1],
             ["web-1", "weight", "200", "--vm", "'web-*:weight=200'"]
         );
-        assert_eq!(lines[2], ["slice", "5ms", "--vm", "'*:slice=5ms'"]);
-        assert_eq!(lines[3], ["slice_min", UNSET, UNSET]);
+        assert_eq!(lines[2], ["cap", UNSET, UNSET]);
+        assert_eq!(lines[3], ["slice", "5ms", "--vm", "'*:slice=5ms'"]);
         assert_eq!(lines.len(), 1 + 2 * Key::ALL.len());
     }
 

@@ -2,7 +2,7 @@
 //! `--save`: into the file that the scheduler reads.
 
 use anyhow::{Context, Result};
-use scx_vmland::config::{Edit, Sources, Target, save as write};
+use scx_vmland::config::{Edit, Sources, Target, host_cpus, save as write};
 use scx_vmland::control::client::ask;
 use scx_vmland::control::{By, Reloaded, Request, Shown};
 
@@ -21,6 +21,7 @@ pub fn save(vm: &str, edits: Vec<Edit>) -> Result<Shown> {
         must_exist: false,
         flags: vec![],
         caller: caller(),
+        host_cpus: host_cpus(),
     };
     let target = match (shown.by, &shown.uuid) {
         (By::Uuid, Some(uuid)) => Target::Uuid(uuid),

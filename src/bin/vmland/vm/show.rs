@@ -2,6 +2,7 @@
 //! `vmland vm show`: what holds for a VM, and what comes of it.
 
 use std::io::Write;
+use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use scx_vmland::control::{Request, Shown};
 use scx_vmland::stats::VmMetrics;
 use serde::Serialize;
 
+use super::cgroup;
 use crate::client::{Client, schedstat};
 
 /// Show what holds for a VM, where it was said, and what comes of it
@@ -53,12 +55,17 @@ struct Effect {
     pause_exits: u64,
     yields_asked: u64,
     yields_honoured: u64,
+    /// How long its vCPUs were put aside since a quota or the cap was used up, summed.
+    throttled_ns: u64,
+    /// Of `cpu_ns`, out of turn.
+    boosted_ns: u64,
 }
 
 pub fn run(opts: &Opts) -> Result<()> {
-    let shown: Shown = ask(&Request::Show {
+    let mut shown: Shown = ask(&Request::Show {
         vm: opts.vm.clone(),
     })?;
+    cgroup::add_to(&mut shown, Path::new(cgroup::ROOT));
     let mut client = Client::connect()?;
     let before = effect(&mut client, shown.id)?;
     sleep(Duration::from_secs_f64(opts.interval));
@@ -90,6 +97,8 @@ fn effect(client: &mut Client, id: u32) -> Result<Effect> {
         pause_exits: vm.pause_exits,
         yields_asked: vm.yields_asked,
         yields_honoured: vm.yields_honoured,
+        throttled_ns: vm.throttled_ns,
+        boosted_ns: vm.boosted_ns,
     })
 }
 
@@ -104,6 +113,8 @@ impl Effect {
             pause_exits: d(|e| e.pause_exits),
             yields_asked: d(|e| e.yields_asked),
             yields_honoured: d(|e| e.yields_honoured),
+            throttled_ns: d(|e| e.throttled_ns),
+            boosted_ns: d(|e| e.boosted_ns),
         }
     }
 }
@@ -140,12 +151,22 @@ fn text(report: &Report) -> String {
         effects.add_row([what, &now, &total]);
     };
     row("CPU time", cpus(now.cpu_ns), seconds(total.cpu_ns));
-    row("share of the VMs' CPU time", share(now), share(total));
     row(
-        "waiting for a CPU",
-        format!("{:.2} vCPUs", part(now.run_delay_ns, now.span_ns)),
-        seconds(total.run_delay_ns),
+        "of that, out of turn",
+        cpus(now.boosted_ns),
+        seconds(total.boosted_ns),
     );
+    row("share of the VMs' CPU time", share(now), share(total));
+    let vcpus = |ns| format!("{:.2} vCPUs", part(ns, now.span_ns));
+    for (what, f) in [
+        (
+            "waiting for a CPU",
+            (|e| e.run_delay_ns) as fn(&Effect) -> u64,
+        ),
+        ("of that, throttled", |e| e.throttled_ns),
+    ] {
+        row(what, vcpus(f(now)), seconds(f(total)));
+    }
     for (what, f) in [
         ("pause exits", (|e| e.pause_exits) as fn(&Effect) -> u64),
         ("yields asked", |e| e.yields_asked),
@@ -180,6 +201,8 @@ mod tests {
             pause_exits: 700,
             yields_asked: 60,
             yields_honoured: 50,
+            throttled_ns: 1_500_000_000,
+            boosted_ns: 2_000_000_000,
         };
         let before = Effect {
             span_ns: 98_000_000_000,
@@ -189,6 +212,8 @@ mod tests {
             pause_exits: 500,
             yields_asked: 60,
             yields_honoured: 40,
+            throttled_ns: 1_000_000_000,
+            boosted_ns: 1_500_000_000,
         };
         let report = Report {
             shown: Shown {
@@ -198,6 +223,7 @@ mod tests {
                 uuid: Some("8f2e4e1c-6c0b-4b55-9a43-0c6e7e6b9d11".into()),
                 vmm: "qemu".into(),
                 cgroup: None,
+                owns_cgroup: false,
                 vcpus: 4,
                 by: By::Name,
                 settings: vec![
@@ -223,7 +249,9 @@ mod tests {
         has("cpus all default");
         has("CPU time 1.50 CPUs 12.0 s");
         has("share of the VMs' CPU time 75.0 % 50.0 %");
+        has("of that, out of turn 0.25 CPUs 2.0 s");
         has("waiting for a CPU 0.50 vCPUs 3.0 s");
+        has("of that, throttled 0.25 vCPUs 1.5 s");
         has("pause exits 100/s 700");
         has("yields honoured 5/s 50");
         let json = serde_json::to_value(&report).expect("JSON");

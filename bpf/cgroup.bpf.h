@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * cgroups: what share of the host a task's place in the tree leaves it.
+ *
+ * cpu.weight is about siblings: it parts what their parent has among those of them
+ * that want CPU time. The lines (vtime.bpf.h) know tasks only, so each task competes
+ * with a weight that has the whole path in it:
+ *
+ *	weight = own * product over its cgroups of (W / S)
+ *
+ * where W is a cgroup's weight, and S the sum over what is active in it: tasks that
+ * wait or run, by their own weights, and cgroups that have such, by W. There is no
+ * S for the root, so that its tasks keep their meaning, and so does the weight of a
+ * cgroup right below it: that of as many tasks of the root.
+ *
+ * Cost. A task that begins or ceases to be active is one atomic addition to its
+ * cgroup's S; only if that makes the cgroup itself active, or ends that, is the
+ * level above touched. The product is kept with the cgroup and found anew when it is
+ * needed and older than FACTOR_AGE_NS: O(depth), at most once in that time. Tasks of
+ * the root, which are all where nobody has asked for the cpu controller, cost one
+ * comparison.
+ *
+ * A cgroup is a slot of an array, which tasks hold by number; the root is slot 0.
+ */
+#ifndef VMLAND_CGROUP_BPF_H
+#define VMLAND_CGROUP_BPF_H
+
+/* Levels that are looked at; deeper ones count as being there. */
+#define GROUP_DEPTH 32
+
+/* Age at which a cgroup's product is found anew, in ns. */
+#define FACTOR_AGE_NS (1000 * 1000ULL)
+
+/* The product 1, in fixed point. */
+#define FACTOR_ONE (1ULL << 24)
+
+/* Of a task or a cgroup with the policy SCHED_IDLE: 3 where an ordinary one is 1024. */
+#define IDLE_WEIGHT (3 * VMLAND_NICE_0 / 1024)
+
+/* No task competes with less: a thousandth of an ordinary one. */
+#define WEIGHT_MIN (VMLAND_NICE_0 / 1024)
+
+/* More than this counts as this where a product is taken, which must not overflow. */
+#define WEIGHT_MAX (1ULL << 26)
+
+struct vmland_group {
+	u64 id;			/* cgroup id; 0: the slot is free */
+	u32 parent;		/* slot */
+	u32 above;		/* slot of the next one up with a quota; 0: none */
+	u32 limit;		/* slot of the nearest with a quota, itself included; 0 */
+	u32 cpu_weight;		/* as in the file cpu.weight */
+	u32 instead;		/* user space's word in its place; 0: none */
+	bool idle;		/* cpu.idle */
+	u64 factor;		/* the product, times FACTOR_ONE */
+	u64 factor_until;	/* scx_bpf_now() */
+	struct vmland_bandwidth bandwidth;	/* cpu.max */
+
+	/* What changes as its tasks come and go. */
+	s64 active __attribute__((aligned(64)));	/* S */
+	u64 counted;		/* of W, what the parent's S has in it */
+	u64 nr_vcpus;		/* vCPUs of it that wait or run */
+	u64 nr_vms;		/* VMs with such */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, VMLAND_MAX_GROUPS);
+	__type(key, u32);
+	__type(value, struct vmland_group);
+} vmland_groups SEC(".maps");
+
+/* cgroup id -> slot */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, VMLAND_MAX_GROUPS);
+	__type(key, u64);
+	__type(value, u32);
+} vmland_group_slots SEC(".maps");
+
+static u32 last_group;
+
+static __always_inline struct vmland_group *group_state(u32 slot)
+{
+	return bpf_map_lookup_elem(&vmland_groups, &slot);
+}
+
+static __always_inline u32 group_slot(struct cgroup *cgrp)
+{
+	u64 id = cgrp->kn->id;
+	u32 *slot = bpf_map_lookup_elem(&vmland_group_slots, &id);
+
+	return slot ? *slot : 0;
+}
+
+static __always_inline u64 group_weight(const struct vmland_group *g)
+{
+	if (g->instead)
+		return (u64)g->instead * VMLAND_NICE_0 / 100;
+	return g->idle ? IDLE_WEIGHT : (u64)g->cpu_weight * VMLAND_NICE_0 / 100;
+}
+
+/*
+ * Has @g count in its parent if it is active, and not if it is not. Returns by how
+ * much the parent's sum is to change. Whoever comes last in a race sees the outcome,
+ * and every exchange is paid for by the one who made it, so that no sum goes astray.
+ */
+static __always_inline s64 group_recount(struct vmland_group *g)
+{
+	s64 change = 0;
+	u64 weight;
+	int i;
+
+	bpf_for(i, 0, 4) {
+		weight = g->active ? group_weight(g) : 0;
+		if (g->counted == weight)
+			break;
+		change += weight - __sync_lock_test_and_set(&g->counted, weight);
+	}
+	return change;
+}
+
+/* @change to what is active in cgroup @slot, and what that means further up. */
+__noinline int group_add(u32 slot, s64 change)
+{
+	struct vmland_group *g;
+	s64 was;
+	int i;
+
+	bpf_for(i, 0, GROUP_DEPTH) {
+		g = slot ? group_state(slot) : NULL;
+		if (!g || !change)
+			break;
+		was = __sync_fetch_and_add(&g->active, change);
+		if (was && was + change)
+			break;
+		change = group_recount(g);
+		slot = g->parent;
+	}
+	return 0;
+}
+
+static __always_inline u64 own_weight(const struct task_struct *p)
+{
+	return (u64)(p->scx.weight ?: 100) * VMLAND_NICE_0 / 100;
+}
+
+/* @p waits or runs; or its weight may have changed while it did. */
+static __always_inline void group_join(const struct task_struct *p, struct vmland_task *t)
+{
+	u64 weight, counted;
+
+	if (!t->group)
+		return;
+	weight = own_weight(p);
+	counted = (u64)t->group << 32 | weight;
+	if (t->counted == counted)
+		return;
+	counted = __sync_lock_test_and_set(&t->counted, counted);
+	group_add(t->group, weight - (u32)counted);
+}
+
+static __always_inline void group_leave(struct vmland_task *t)
+{
+	u64 counted;
+
+	if (!t->counted)
+		return;
+	counted = __sync_lock_test_and_set(&t->counted, 0);
+	group_add(counted >> 32, -(s64)(u32)counted);
+}
+
+/* Looks at the levels above cgroup @slot anew. */
+__noinline int group_refresh(u32 slot, u64 now)
+{
+	u32 at = slot, limit = 0, below = 0;
+	struct vmland_group *g;
+	u64 factor = FACTOR_ONE;
+	u64 weight;
+	s64 sum;
+	int i;
+
+	bpf_for(i, 0, GROUP_DEPTH) {
+		g = at ? group_state(at) : NULL;
+		if (!g)
+			break;
+		weight = group_weight(g);
+		sum = g->active;
+		factor = factor * weight / (sum > 0 ? sum : VMLAND_NICE_0);
+		if (g->bandwidth.quota_ns) {
+			struct vmland_group *last = below ? group_state(below) : NULL;
+
+			if (last)
+				last->above = at;
+			else
+				limit = at;
+			below = at;
+		}
+		at = g->parent;
+	}
+	g = below ? group_state(below) : NULL;
+	if (g)
+		g->above = 0;
+	g = group_state(slot);
+	if (!g)
+		return 0;
+	g->limit = limit;
+	g->factor = factor;
+	g->factor_until = now + FACTOR_AGE_NS;
+	return 0;
+}
+
+/* @t's cgroup, its product up to date; NULL: the root. */
+static __always_inline const struct vmland_group *group_of(const struct vmland_task *t)
+{
+	struct vmland_group *g = t->group ? group_state(t->group) : NULL;
+	u64 now;
+
+	if (!g)
+		return NULL;
+	now = scx_bpf_now();
+	if (!time_before(now, g->factor_until) ||
+	    time_before(now + FACTOR_AGE_NS, g->factor_until))
+		group_refresh(t->group, now);
+	return g;
+}
+
+#endif /* VMLAND_CGROUP_BPF_H */

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Weights and quotas of cgroups, and caps of VMs. About 60 s with the guests' start.
+
+use std::fs;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::rig::{GUEST_CPUS, Guest, Hog, Scheduler, ms, read, wait_for};
+
+const ROOT: &str = "/sys/fs/cgroup";
+const CONFIG: &str = "/tmp/cgroup.toml";
+
+/// The guests' CPUs, as taskset has them.
+const BOTH: &str = "6";
+
+/// A cgroup; its tasks go to the root, and it goes, when it is dropped.
+struct Cgroup(String);
+
+impl Cgroup {
+    /// Below `parent`, which is "" or "/path".
+    fn new(parent: &str, name: &str) -> Self {
+        let this = Self(format!("{parent}/{name}"));
+        write(&format!("{parent}/cgroup.subtree_control"), "+cpu");
+        fs::create_dir(format!("{ROOT}{}", this.0)).expect("a new cgroup");
+        this
+    }
+
+    fn set(&self, file: &str, value: impl ToString) {
+        write(&format!("{}/{file}", self.0), &value.to_string());
+    }
+
+    /// Whether it gets only what others leave. Where the kernel does not tell of cpu.idle, by
+    /// the smallest weight.
+    fn set_idle(&self, on: bool) {
+        if kernel() >= (6, 19) {
+            self.set("cpu.idle", u8::from(on));
+        } else {
+            self.set("cpu.weight", if on { 1 } else { 100 });
+        }
+    }
+
+    fn take(&self, pid: i32) {
+        self.set("cgroup.procs", pid);
+    }
+
+    /// CPU time of its tasks, in ns; QEMU's own threads are among them.
+    fn cpu_ns(&self) -> u64 {
+        let stat = read(&format!("{ROOT}{}/cpu.stat", self.0));
+        let usage = |line: &str| line.strip_prefix("usage_usec ")?.parse::<u64>().ok();
+        stat.lines().find_map(usage).expect("its CPU time") * 1000
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        let path = format!("{ROOT}{}", self.0);
+        for pid in read(&format!("{path}/cgroup.procs")).lines() {
+            let _ = fs::write(format!("{ROOT}/cgroup.procs"), pid);
+        }
+        let _ = fs::remove_dir(path);
+    }
+}
+
+/// Its version, major and minor.
+fn kernel() -> (u32, u32) {
+    let release = read("/proc/sys/kernel/osrelease");
+    let mut numbers = release.split('.').map_while(|number| number.parse().ok());
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
+fn write(path: &str, value: &str) {
+    let path = format!("{ROOT}{path}");
+    fs::write(&path, value).unwrap_or_else(|e| panic!("{value} to {path}: {e}"));
+}
+
+/// What of `span` on the guests' CPUs went where, in CPUs.
+fn cpus_used<const N: usize>(read: impl Fn() -> [u64; N], span: Duration) -> [f64; N] {
+    let (start, before) = (Instant::now(), read());
+    sleep(span);
+    let after = read();
+    let span = start.elapsed().as_nanos() as f64;
+    let used = std::array::from_fn(|i| (after[i] - before[i]) as f64 / span);
+    println!("CPUs used: {used:.3?}");
+    used
+}
+
+fn assert_near<const N: usize>(used: [f64; N], ideal: [f64; N], part: f64) {
+    for (is, should) in used.iter().zip(ideal) {
+        let off = (is / should - 1.0).abs();
+        assert!(off <= part, "{used:.3?}, expected {ideal:.3?}");
+    }
+}
+
+/// CPUs by weight.
+fn parts<const N: usize>(weights: [f64; N]) -> [f64; N] {
+    let total: f64 = weights.iter().sum();
+    weights.map(|weight| GUEST_CPUS as f64 * weight / total)
+}
+
+/// How long it takes until `hog` gets at least `part` of a CPU, over 20 ms.
+fn time_until(hog: &Hog, part: f64) -> Duration {
+    let start = Instant::now();
+    loop {
+        let (since, before) = (Instant::now(), hog.cpu_ns());
+        sleep(ms(20));
+        let used = (hog.cpu_ns() - before) as f64 / since.elapsed().as_nanos() as f64;
+        if used >= part {
+            return start.elapsed();
+        }
+        assert!(start.elapsed() < ms(3_000), "it gets {used:.2} of a CPU");
+    }
+}
+
+/// The first guest of three in `/a`, the others in `/p/b` and `/p/c`, and a task in `/t`.
+#[test]
+#[ignore = "needs a sched_ext host with KVM"]
+fn cgroups_part_the_host() {
+    fs::write(CONFIG, "").expect("/tmp is writable");
+    let mut scheduler = Scheduler::start(&["--config", CONFIG]);
+    let guests = Guest::start_all(["a", "b", "c"].map(|name| (name, "cpu", 2)));
+    let [p, t] = ["p", "t"].map(|name| Cgroup::new("", name));
+    let groups = [("", "a"), (&*p.0, "b"), (&*p.0, "c")].map(|(p, name)| Cgroup::new(p, name));
+    for (group, guest) in groups.iter().zip(&guests) {
+        group.take(guest.pid());
+    }
+    let [a, b, c] = groups;
+    let hog = Hog::start(BOTH, 0);
+    t.take(hog.pid());
+
+    weights([&a, &b, &c], &p, &t, &hog);
+    drop(hog);
+    quotas(&mut scheduler, &guests, [&a, &b, &c], &t);
+
+    // Detached while some are held back.
+    let before = a.cpu_ns();
+    assert!(scheduler.stop().success());
+    wait_for("whoever was held back", ms(2_000), || {
+        a.cpu_ns() > before + 100_000_000
+    });
+}
+
+fn weights([a, b, c]: [&Cgroup; 3], p: &Cgroup, t: &Cgroup, hog: &Hog) {
+    // All of one level: b and c have their parent's weight, which is that of both.
+    a.set("cpu.weight", 100);
+    p.set("cpu.weight", 600);
+    b.set("cpu.weight", 200);
+    c.set("cpu.weight", 400);
+    t.set_idle(true);
+    sleep(ms(1_000));
+    let used = || [a.cpu_ns(), b.cpu_ns(), c.cpu_ns()];
+    assert_near(cpus_used(used, ms(7_000)), parts([1.0, 2.0, 4.0]), 0.03);
+
+    // Nested: a third each for a, b with c, and the task.
+    p.set("cpu.weight", 100);
+    c.set("cpu.weight", 600);
+    t.set_idle(false);
+    sleep(ms(500));
+    let used = || [a.cpu_ns(), b.cpu_ns(), c.cpu_ns(), t.cpu_ns()];
+    let ideal = parts([4.0, 1.0, 3.0, 4.0]);
+    assert_near(cpus_used(used, ms(6_000)), ideal, 0.03);
+
+    // Hardly anything, and then nearly a CPU, at once.
+    t.set("cpu.weight", 1);
+    sleep(ms(500));
+    let [.., little] = cpus_used(used, ms(1_000));
+    assert!(little < 0.05, "{little:.3} of a CPU at weight 1");
+    t.set("cpu.weight", 10_000);
+    let took = time_until(hog, 0.7);
+    println!("a change of weight took effect within {took:?}");
+    assert!(took <= ms(100), "{took:?}");
+
+    t.set_idle(true);
+    sleep(ms(500));
+    let [.., idle] = cpus_used(used, ms(2_000));
+    assert!(idle < 0.03, "{idle:.3} of a CPU though it is idle");
+}
+
+fn quotas(
+    scheduler: &mut Scheduler,
+    [_, _, third]: &[Guest; 3],
+    [a, b, _]: [&Cgroup; 3],
+    tiny: &Cgroup,
+) {
+    third.pause();
+    a.set("cpu.max", "50000 100000");
+    fs::write(CONFIG, "[[vm]]\nmatch = { name = \"b\" }\ncap = 0.5\n").expect("/tmp is writable");
+    scheduler.signal("HUP");
+    // Five share a quota that lets each run every 20 s.
+    let hogs = [(); 5].map(|()| Hog::start(BOTH, 0));
+    for hog in &hogs {
+        tiny.take(hog.pid());
+    }
+    tiny.set_idle(false);
+    tiny.set("cpu.max", "1000 1000000");
+    sleep(ms(1_000));
+
+    let before = hogs.each_ref().map(Hog::cpu_ns);
+    let used = || [a.cpu_ns(), b.cpu_ns()];
+    assert_near(cpus_used(used, ms(5_000)), [0.5, 0.5], 0.03);
+    for (hog, before) in hogs.iter().zip(before) {
+        let ran_ms = (hog.cpu_ns() - before) / 1_000_000;
+        println!("under a tiny quota: {ran_ms} ms");
+        assert!((1..200).contains(&ran_ms), "{ran_ms} ms");
+    }
+    drop(hogs);
+    scheduler.assert_alive();
+
+    // Lifted at once, and another one takes its place.
+    a.set("cpu.max", "max");
+    sleep(ms(100));
+    let [more, _] = cpus_used(used, ms(2_000));
+    assert!(more > 1.4, "{more:.3} CPUs of 1.5");
+    a.set("cpu.max", "20000 20000");
+    sleep(ms(100));
+    let [one, _] = cpus_used(used, ms(3_000));
+    assert!((one - 1.0).abs() < 0.05, "{one:.3} CPUs of 1");
+}
