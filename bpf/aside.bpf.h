@@ -2,10 +2,10 @@
 /*
  * Put aside: tasks whose cgroup or VM has used up its CPU time.
  *
- * Limits hold on all levels: those of a task's cgroups, and the cap of its VM. A task
- * that has none costs a comparison. Turns are no longer than what is left of the
- * tightest. Once one is used up, those it is for are put aside as they leave their CPU or
- * come to the head of a line, into a line of their own, sorted by when the period
+ * Limits hold on all levels: those of a task's cgroups, and the cap of its VM. Tasks are
+ * looked at for that where the host has any. Turns are no longer than what is left of
+ * the tightest. Once one is used up, those it is for are put aside as they leave their
+ * CPU or come to the head of a line, into a line of their own, sorted by when the period
  * ends. They come back to the lines then (waiting.bpf.h), where they may have to be put
  * aside again, in the order in which they deserve the CPU.
  *
@@ -30,7 +30,7 @@
 
 static __always_inline bool is_limited(const struct vmland_task *t)
 {
-	return t->limit || t->capped;
+	return limits && (t->group || t->capped);
 }
 
 static __always_inline u32 cap_slot(const struct vmland_task *t)
@@ -53,7 +53,7 @@ __noinline u64 limits_wait(u32 slot, u32 vm_slot, u64 now)
 		end = bandwidth_wait(&g->bandwidth, now);
 		if (end > until)
 			until = end;
-		slot = g->above;
+		slot = g->parent;
 	}
 	return until;
 }
@@ -77,7 +77,7 @@ __noinline u64 limits_use(u32 slot, u32 vm_slot, u64 ns)
 		bandwidth_use(&g->bandwidth, ns);
 		if (g->bandwidth.quota_ns && g->bandwidth.left_ns < left)
 			left = g->bandwidth.left_ns;
-		slot = g->above;
+		slot = g->parent;
 	}
 	return left > 0 ? left : 0;
 }
@@ -90,7 +90,7 @@ static __always_inline u64 held_back(const struct task_struct *p, const struct v
 		return 0;
 	if (t->wait_start && time_after(now, t->wait_start + RESCUE_NS))
 		return 0;
-	return limits_wait(t->limit, cap_slot(t), now);
+	return limits_wait(t->group, cap_slot(t), now);
 }
 
 /* @slice, or what the limits of @t leave of it, in ns. */
@@ -100,7 +100,7 @@ static __always_inline u64 turn_within_limits(const struct vmland_task *t, u64 s
 
 	if (!is_limited(t))
 		return slice;
-	left = limits_use(t->limit, cap_slot(t), 0);
+	left = limits_use(t->group, cap_slot(t), 0);
 	if (left < TURN_MIN_NS)
 		left = TURN_MIN_NS;
 	return left < slice ? left : slice;

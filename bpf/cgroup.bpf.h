@@ -46,11 +46,10 @@
 struct vmland_group {
 	u64 id;			/* cgroup id; 0: the slot is free */
 	u32 parent;		/* slot */
-	u32 above;		/* slot of the next one up with a quota; 0: none */
-	u32 limit;		/* slot of the nearest with a quota, itself included; 0 */
 	u32 cpu_weight;		/* as in the file cpu.weight */
 	u32 instead;		/* user space's word in its place; 0: none */
 	bool idle;		/* cpu.idle */
+	u64 weight;		/* W, of these three */
 	u64 factor;		/* the product, times FACTOR_ONE */
 	u64 factor_until;	/* scx_bpf_now() */
 	struct vmland_bandwidth bandwidth;	/* cpu.max */
@@ -93,11 +92,13 @@ static __always_inline u32 group_slot(struct cgroup *cgrp)
 	return slot ? *slot : 0;
 }
 
-static __always_inline u64 group_weight(const struct vmland_group *g)
+/* One of those of which W is made has changed. */
+static __always_inline void group_weigh(struct vmland_group *g)
 {
 	if (g->instead)
-		return (u64)g->instead * VMLAND_NICE_0 / 100;
-	return g->idle ? IDLE_WEIGHT : (u64)g->cpu_weight * VMLAND_NICE_0 / 100;
+		g->weight = (u64)g->instead * VMLAND_NICE_0 / 100;
+	else
+		g->weight = g->idle ? IDLE_WEIGHT : (u64)g->cpu_weight * VMLAND_NICE_0 / 100;
 }
 
 /*
@@ -112,7 +113,7 @@ static __always_inline s64 group_recount(struct vmland_group *g)
 	int i;
 
 	bpf_for(i, 0, 4) {
-		weight = g->active ? group_weight(g) : 0;
+		weight = g->active ? g->weight : 0;
 		if (g->counted == weight)
 			break;
 		change += weight - __sync_lock_test_and_set(&g->counted, weight);
@@ -170,41 +171,25 @@ static __always_inline void group_leave(struct vmland_task *t)
 	group_add(counted >> 32, -(s64)(u32)counted);
 }
 
-/* Looks at the levels above cgroup @slot anew. */
+/* Finds the product of the cgroup @slot anew. */
 __noinline int group_refresh(u32 slot, u64 now)
 {
-	u32 at = slot, limit = 0, below = 0;
-	struct vmland_group *g;
 	u64 factor = FACTOR_ONE;
-	u64 weight;
-	s64 sum;
+	struct vmland_group *g;
+	u32 at = slot;
 	int i;
 
 	bpf_for(i, 0, GROUP_DEPTH) {
 		g = at ? group_state(at) : NULL;
 		if (!g)
 			break;
-		weight = group_weight(g);
-		sum = g->active;
-		factor = factor * weight / (sum > 0 ? sum : VMLAND_NICE_0);
-		if (g->bandwidth.quota_ns) {
-			struct vmland_group *last = below ? group_state(below) : NULL;
-
-			if (last)
-				last->above = at;
-			else
-				limit = at;
-			below = at;
-		}
+		/* Never by 0, and of a sum of weights one is nothing. */
+		factor = factor * g->weight / (g->active | 1);
 		at = g->parent;
 	}
-	g = below ? group_state(below) : NULL;
-	if (g)
-		g->above = 0;
 	g = group_state(slot);
 	if (!g)
 		return 0;
-	g->limit = limit;
 	g->factor = factor;
 	g->factor_until = now + FACTOR_AGE_NS;
 	return 0;

@@ -43,6 +43,7 @@ static __always_inline void group_set_max(struct vmland_group *g, u64 period_us,
 
 static __always_inline void group_reweigh(struct vmland_group *g)
 {
+	group_weigh(g);
 	group_add(g->parent, group_recount(g));
 	g->factor_until = 0;
 	sort_lines_soon();
@@ -62,9 +63,10 @@ s32 BPF_STRUCT_OPS_SLEEPABLE(vmland_cgroup_init, struct cgroup *cgrp,
 	if (!g)
 		return 0;
 	g->parent = parent_slot(cgrp);
-	g->above = g->limit = g->instead = 0;
+	g->instead = 0;
 	g->cpu_weight = args->weight;
 	g->idle = bpf_core_field_exists(args->sched_idle) && args->sched_idle;
+	group_weigh(g);
 	g->active = 0;
 	g->counted = g->nr_vcpus = g->nr_vms = 0;
 	if (bpf_core_field_exists(args->bw_quota_us))

@@ -28,7 +28,6 @@ struct vmland_task {
 	u32 group;		/* slot of its cgroup (cgroup.bpf.h); 0: the root */
 	u32 wants;		/* a vCPU that waits or runs: 1 + the slot of the cgroup
 				   that counts it as such; 0: no */
-	u32 limit;		/* slot of the nearest cgroup with a quota; 0: none */
 	bool capped;		/* its VM has a cap (bandwidth.bpf.h) */
 	u64 not_before;		/* its next place in line, after whom it makes way for;
 				   0: as it deserves */

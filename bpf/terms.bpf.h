@@ -108,7 +108,6 @@ __noinline int terms_find(u64 weight, struct vmland_task *t __arg_nonnull)
 	if (g)
 		weight = (weight < WEIGHT_MAX ? weight : WEIGHT_MAX) * g->factor / FACTOR_ONE;
 	t->weight = weight > WEIGHT_MIN ? weight : WEIGHT_MIN;
-	t->limit = g ? g->limit : 0;
 	t->capped = terms && terms->cap_ns;
 	if (t->capped)
 		cap_set(t->vm_slot, terms->cap_ns);

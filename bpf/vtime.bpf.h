@@ -74,8 +74,8 @@ __noinline int pay(struct vmland_task *t __arg_nonnull, u64 ns, s32 cpu)
 
 	t->ran_ns += ns;
 	t->vruntime += weighted(ns, t->weight ?: 1);
-	if (t->limit || t->capped)
-		limits_use(t->limit, t->capped ? t->vm_slot : VMLAND_NO_VM, ns);
+	if (is_limited(t))
+		limits_use(t->group, cap_slot(t), ns);
 	if (!is_vcpu(t))
 		return 0;
 	vm = vm_state(t->vm_slot);

@@ -117,7 +117,7 @@ fn time_until(hog: &Hog, part: f64) -> Duration {
 fn cgroups_part_the_host() {
     fs::write(CONFIG, "").expect("/tmp is writable");
     let mut scheduler = Scheduler::start(&["--config", CONFIG]);
-    let guests = Guest::start_all(["a", "b", "c"].map(|name| (name, "cpu", 2)));
+    let guests = Guest::start_all(["c", "d", "e"].map(|name| (name, "cpu", 2)));
     let [p, t] = ["p", "t"].map(|name| Cgroup::new("", name));
     let groups = [("", "a"), (&*p.0, "b"), (&*p.0, "c")].map(|(p, name)| Cgroup::new(p, name));
     for (group, guest) in groups.iter().zip(&guests) {
@@ -148,7 +148,7 @@ fn weights([a, b, c]: [&Cgroup; 3], p: &Cgroup, t: &Cgroup, hog: &Hog) {
     t.set_idle(true);
     sleep(ms(1_000));
     let used = || [a.cpu_ns(), b.cpu_ns(), c.cpu_ns()];
-    assert_near(cpus_used(used, ms(7_000)), parts([1.0, 2.0, 4.0]), 0.03);
+    assert_near(cpus_used(used, ms(6_000)), parts([1.0, 2.0, 4.0]), 0.03);
 
     // Nested: a third each for a, b with c, and the task.
     p.set("cpu.weight", 100);
@@ -157,7 +157,7 @@ fn weights([a, b, c]: [&Cgroup; 3], p: &Cgroup, t: &Cgroup, hog: &Hog) {
     sleep(ms(500));
     let used = || [a.cpu_ns(), b.cpu_ns(), c.cpu_ns(), t.cpu_ns()];
     let ideal = parts([4.0, 1.0, 3.0, 4.0]);
-    assert_near(cpus_used(used, ms(6_000)), ideal, 0.03);
+    assert_near(cpus_used(used, ms(5_000)), ideal, 0.03);
 
     // Hardly anything, and then nearly a CPU, at once.
     t.set("cpu.weight", 1);
@@ -183,7 +183,7 @@ fn quotas(
 ) {
     third.pause();
     a.set("cpu.max", "50000 100000");
-    fs::write(CONFIG, "[[vm]]\nmatch = { name = \"b\" }\ncap = 0.5\n").expect("/tmp is writable");
+    fs::write(CONFIG, "[[vm]]\nmatch = { name = \"d\" }\ncap = 0.5\n").expect("/tmp is writable");
     scheduler.signal("HUP");
     // Five share a quota that lets each run every 20 s.
     let hogs = [(); 5].map(|()| Hog::start(BOTH, 0));

@@ -110,7 +110,7 @@ fn apart_ms(guest: &Guest, span: Duration) -> f64 {
 
 /// The part of its CPU time that a VM had out of turn while `vmland vm show` looked.
 fn out_of_turn(vm: &str) -> f64 {
-    let now = &show(vm, "3")["now"];
+    let now = &show(vm, "2")["now"];
     let ns = |key: &str| now[key].as_f64().expect("a number");
     ns("boosted_ns") / ns("cpu_ns")
 }
@@ -119,25 +119,21 @@ fn out_of_turn(vm: &str) -> f64 {
 #[ignore = "needs a sched_ext host with KVM"]
 fn siblings_run_as_it_is_set() {
     let _scheduler = Scheduler::start(&[]);
-    let [tlb, other_tlb, lock, other_lock] = Guest::start_agnostic([
-        ("tlb-1", "tlb", 2),
-        ("tlb-2", "tlb", 2),
-        ("lock-1", "lock", 2),
-        ("lock-2", "lock", 2),
-    ]);
+    let [tlb, other_tlb] = Guest::start_agnostic([("t", "tlb", 2), ("u", "tlb", 2)]);
+    let [lock, other_lock] = Guest::start_all([("a", "lock", 2), ("b", "lock", 2)]);
     let set = |vms: &[&str], setting: &str| {
         for vm in vms {
             done(&["vm", "set", vm, setting]);
         }
         sleep(ms(300));
     };
-    let span = ms(2_500);
+    let span = ms(2_000);
 
     // Those that collide when they run together do so where it is said.
     lock.pause();
     other_lock.pause();
     let auto = together_for(&tlb, span);
-    set(&["tlb-1", "tlb-2"], "cosched=strict");
+    set(&["t", "u"], "cosched=strict");
     let strict = together_for(&tlb, span);
     println!("munmap, together: auto {auto:.2}, strict {strict:.2}");
     assert!(strict > auto + 0.15);
@@ -149,24 +145,24 @@ fn siblings_run_as_it_is_set() {
 
     // A hand-off passes on what is left of the turn, or else gives one of its own.
     let auto = handed_on(&lock, span);
-    set(&["lock-1", "lock-2"], "cosched=off");
+    set(&["a", "b"], "cosched=off");
     let off = handed_on(&lock, span);
     println!("lock, handed on: auto {auto:.0} times a second, off {off:.0}");
     assert!(off > 1.3 * auto);
-    set(&["lock-1", "lock-2"], "cosched=auto");
+    set(&["a", "b"], "cosched=auto");
 
-    let all = out_of_turn("lock-1");
-    set(&["lock-1", "lock-2"], "boost_budget=2%");
-    let little = out_of_turn("lock-1");
-    set(&["lock-1"], "boost_budget=0%");
-    let none = out_of_turn("lock-1");
+    let all = out_of_turn("a");
+    set(&["a", "b"], "boost_budget=2%");
+    let little = out_of_turn("a");
+    set(&["a"], "boost_budget=0%");
+    let none = out_of_turn("a");
     println!("out of turn: {all:.3}, at 2 % {little:.3}, at 0 % {none:.3}");
     assert!(all > 0.04 && little < 0.03 && none == 0.0);
-    set(&["lock-1", "lock-2"], "boost_budget=100%");
+    set(&["a", "b"], "boost_budget=100%");
 
-    let free = apart_ms(&lock, ms(4_000));
-    set(&["lock-1", "lock-2"], "skew=1ms");
-    let level = apart_ms(&lock, ms(4_000));
+    let free = apart_ms(&lock, ms(3_000));
+    set(&["a", "b"], "skew=1ms");
+    let level = apart_ms(&lock, ms(3_000));
     println!("apart: {free:.1} ms, {level:.1} ms with a skew of 1 ms");
     assert!(level < 0.7 * free);
     lock.assert_progress();
