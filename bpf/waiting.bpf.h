@@ -63,8 +63,12 @@ static __always_inline u64 place_of(const struct vmland_task *t, s32 cpu)
 	return deadline(&now);
 }
 
-/* Returns in how many ns the next one is due, at most LOOK_LIMITS_NS. */
-__noinline u64 take_back(u64 now)
+/*
+ * Returns in how many ns the next one is due, at most LOOK_LIMITS_NS. Static, as is
+ * look_after(): before Linux 7 a global function of an op that may sleep, which ops.init
+ * is, may not go through a DSQ.
+ */
+static u64 take_back(u64 now)
 {
 	struct vmland_task *t;
 	struct task_struct *p;
@@ -86,7 +90,7 @@ __noinline u64 take_back(u64 now)
 	return LOOK_LIMITS_NS;
 }
 
-__noinline int look_after(u64 dsq, u64 now, bool sort)
+static int look_after(u64 dsq, u64 now, bool sort)
 {
 	const struct vmland_cpu *there;
 	struct vmland_task *t;
