@@ -18,6 +18,14 @@ static u32 group_take_slot(u64 id)
 	return 0;
 }
 
+/* What is known of @cgrp; NULL: it is the root, or there was no slot for it. */
+static __always_inline struct vmland_group *group_known(struct cgroup *cgrp)
+{
+	u32 slot = group_slot(cgrp);
+
+	return slot ? group_state(slot) : NULL;
+}
+
 static __always_inline u32 parent_slot(struct cgroup *cgrp)
 {
 	struct cgroup *parent = bpf_cgroup_ancestor(cgrp, cgrp->level - 1);
@@ -79,8 +87,7 @@ s32 BPF_STRUCT_OPS_SLEEPABLE(vmland_cgroup_init, struct cgroup *cgrp,
 
 void BPF_STRUCT_OPS(vmland_cgroup_exit, struct cgroup *cgrp)
 {
-	u32 slot = group_slot(cgrp);
-	struct vmland_group *g = slot ? group_state(slot) : NULL;
+	struct vmland_group *g = group_known(cgrp);
 	u64 id = cgrp->kn->id;
 
 	if (!g)
@@ -110,8 +117,7 @@ void BPF_STRUCT_OPS(vmland_cgroup_move, struct task_struct *p, struct cgroup *fr
 
 void BPF_STRUCT_OPS(vmland_cgroup_set_weight, struct cgroup *cgrp, u32 weight)
 {
-	u32 slot = group_slot(cgrp);
-	struct vmland_group *g = slot ? group_state(slot) : NULL;
+	struct vmland_group *g = group_known(cgrp);
 
 	if (!g)
 		return;
@@ -121,8 +127,7 @@ void BPF_STRUCT_OPS(vmland_cgroup_set_weight, struct cgroup *cgrp, u32 weight)
 
 void BPF_STRUCT_OPS(vmland_cgroup_set_idle, struct cgroup *cgrp, bool idle)
 {
-	u32 slot = group_slot(cgrp);
-	struct vmland_group *g = slot ? group_state(slot) : NULL;
+	struct vmland_group *g = group_known(cgrp);
 
 	if (!g)
 		return;
@@ -133,8 +138,7 @@ void BPF_STRUCT_OPS(vmland_cgroup_set_idle, struct cgroup *cgrp, bool idle)
 void BPF_STRUCT_OPS(vmland_cgroup_set_bandwidth, struct cgroup *cgrp, u64 period_us,
 		    u64 quota_us, u64 burst_us)
 {
-	u32 slot = group_slot(cgrp);
-	struct vmland_group *g = slot ? group_state(slot) : NULL;
+	struct vmland_group *g = group_known(cgrp);
 
 	if (g)
 		group_set_max(g, period_us, quota_us, burst_us);

@@ -8,7 +8,7 @@
 
 struct vmland_task {
 	/*
-	 * CPU time weighted by 100/weight, in ns, on the scale of the
+	 * CPU time weighted by 1/weight, in ns, on the scale of the
 	 * clocks of its CPUs (vtime.bpf.h).
 	 */
 	u64 vruntime;

@@ -173,24 +173,34 @@ static __always_inline u32 handoff_place(u64 dsq)
 }
 
 /*
- * Puts @p, which waits in @dsq, first on @cpu, or on its own CPU where it may
- * not run on @cpu. An iterator moves any task that was on its DSQ when the
- * iterator was made, so this costs the same however long the line is.
+ * Moves @p, which waits in @dsq, to @cpu. An iterator moves any task that was on its DSQ
+ * when the iterator was made, so this costs the same however long the line is.
+ */
+static __always_inline bool move_to_cpu(struct task_struct *p, u64 dsq, s32 cpu, u64 slice,
+					u64 flags)
+{
+	struct bpf_iter_scx_dsq it;
+	bool moved = false;
+
+	if (!bpf_iter_scx_dsq_new(&it, dsq, 0)) {
+		scx_bpf_dsq_move_set_slice(&it, slice);
+		moved = scx_bpf_dsq_move(&it, p, SCX_DSQ_LOCAL_ON | cpu, flags);
+	}
+	bpf_iter_scx_dsq_destroy(&it);
+	return moved;
+}
+
+/*
+ * Puts @p, which waits in @dsq, first on @cpu, or on its own CPU where it may not run on
+ * @cpu.
  */
 static bool handoff_move(struct task_struct *p, u64 dsq, s32 cpu, u64 slice)
 {
 	bool here = bpf_cpumask_test_cpu(cpu, p->cpus_ptr) &&
 		    (!is_pinned(p) || scx_bpf_task_cpu(p) == cpu);
 	s32 dest = here ? cpu : scx_bpf_task_cpu(p);
-	struct bpf_iter_scx_dsq it;
-	bool moved = false;
+	bool moved = move_to_cpu(p, dsq, dest, slice, here ? 0 : SCX_ENQ_HEAD | SCX_ENQ_PREEMPT);
 
-	if (!bpf_iter_scx_dsq_new(&it, dsq, 0)) {
-		scx_bpf_dsq_move_set_slice(&it, slice);
-		moved = scx_bpf_dsq_move(&it, p, SCX_DSQ_LOCAL_ON | dest,
-					 here ? 0 : SCX_ENQ_HEAD | SCX_ENQ_PREEMPT);
-	}
-	bpf_iter_scx_dsq_destroy(&it);
 	if (!moved)
 		count(VMLAND_HANDOFF_LOST);
 	else
@@ -201,15 +211,8 @@ static bool handoff_move(struct task_struct *p, u64 dsq, s32 cpu, u64 slice)
 /* Puts @p, which waits in @dsq, onto another CPU at once. */
 static bool handoff_beside(struct task_struct *p, u64 dsq, s32 cpu, u64 slice)
 {
-	struct bpf_iter_scx_dsq it;
-	bool moved = false;
+	bool moved = move_to_cpu(p, dsq, cpu, slice, SCX_ENQ_HEAD | SCX_ENQ_PREEMPT);
 
-	if (!bpf_iter_scx_dsq_new(&it, dsq, 0)) {
-		scx_bpf_dsq_move_set_slice(&it, slice);
-		moved = scx_bpf_dsq_move(&it, p, SCX_DSQ_LOCAL_ON | cpu,
-					 SCX_ENQ_HEAD | SCX_ENQ_PREEMPT);
-	}
-	bpf_iter_scx_dsq_destroy(&it);
 	if (moved)
 		count(VMLAND_HANDOFF_REMOTE);
 	return moved;

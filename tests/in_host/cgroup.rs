@@ -6,6 +6,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::rig::{GUEST_CPUS, Guest, Hog, Scheduler, ms, read, wait_for};
+use crate::settings::assert_near;
 
 const ROOT: &str = "/sys/fs/cgroup";
 const CONFIG: &str = "/tmp/cgroup.toml";
@@ -82,13 +83,6 @@ fn cpus_used<const N: usize>(read: impl Fn() -> [u64; N], span: Duration) -> [f6
     let used = std::array::from_fn(|i| (after[i] - before[i]) as f64 / span);
     println!("CPUs used: {used:.3?}");
     used
-}
-
-fn assert_near<const N: usize>(used: [f64; N], ideal: [f64; N], part: f64) {
-    for (is, should) in used.iter().zip(ideal) {
-        let off = (is / should - 1.0).abs();
-        assert!(off <= part, "{used:.3?}, expected {ideal:.3?}");
-    }
 }
 
 /// CPUs by weight.
