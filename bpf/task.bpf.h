@@ -29,8 +29,8 @@ struct vmland_task {
 	u32 wants;		/* a vCPU that waits or runs: 1 + the slot of the cgroup
 				   that counts it as such; 0: no */
 	bool capped;		/* its VM has a cap (bandwidth.bpf.h) */
-	u64 not_before;		/* its next place in line, after whom it makes way for;
-				   0: as it deserves */
+	u64 not_before;		/* until it runs: least deadline, after whom it makes way
+				   for; 0: none */
 	u32 boost_percent;	/* of its VM's CPU time that may be out of turn */
 	u64 skew_ns;		/* 0: it does not matter (skew.bpf.h) */
 	bool boosted;		/* runs out of turn */

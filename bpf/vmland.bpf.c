@@ -130,7 +130,7 @@ void BPF_STRUCT_OPS(vmland_enqueue, struct task_struct *p, u64 enq_flags)
 	bool wakeup = enq_flags & SCX_ENQ_WAKEUP, yielded, expired;
 	struct vmland_task *t = task_state(p);
 	struct vmland_cpu *there = cpu_state(cpu);
-	u64 now = scx_bpf_now(), until, slice = 0, place, not_before;
+	u64 now = scx_bpf_now(), until, slice = 0;
 	s32 beside;
 
 	if (!t || !there) {
@@ -139,8 +139,6 @@ void BPF_STRUCT_OPS(vmland_enqueue, struct task_struct *p, u64 enq_flags)
 	}
 	yielded = t->yielded;
 	t->yielded = false;
-	not_before = t->not_before;
-	t->not_before = 0;
 	t->woken = wakeup;
 
 	if (is_usersched_task(p)) {
@@ -188,10 +186,7 @@ void BPF_STRUCT_OPS(vmland_enqueue, struct task_struct *p, u64 enq_flags)
 			return;
 		}
 	}
-	place = deadline(t);
-	if (not_before && time_before(place, not_before))
-		place = not_before;
-	scx_bpf_dsq_insert_vtime(p, line_of(p, cpu), t->slice_ns, place, enq_flags);
+	scx_bpf_dsq_insert_vtime(p, line_of(p, cpu), t->slice_ns, deadline(t), enq_flags);
 
 	if (!kick_idle(p) && wakeup)
 		preempt_if_due(t, there, cpu);
@@ -234,7 +229,8 @@ __noinline int keep_prev(struct task_struct *prev __arg_trusted,
 		t->vruntime = here->clock;
 	}
 	terms_refresh(prev, t);
-	t->boosted = false;
+	t->boosted = t->yielded = false;
+	t->not_before = 0;
 	slice = turn_within_limits(t, t->slice_ns);
 	scx_bpf_task_set_slice(prev, slice);
 	turn_begin(here, t->run_start, slice);
@@ -341,7 +337,7 @@ void BPF_STRUCT_OPS(vmland_running, struct task_struct *p)
 	}
 	handed = here->expected_pid == p->pid;
 	t->woken = t->passed_over = t->spun = false;
-	t->wait_start = 0;
+	t->wait_start = t->not_before = 0;
 	vcpu_wants(t);
 	group_join(p, t);
 	terms_refresh(p, t);

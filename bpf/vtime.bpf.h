@@ -9,7 +9,8 @@
  *   cpu (0..)    tasks tied to one CPU
  *   PARKED_DSQ   vCPUs about which the policy in user space has been asked
  *
- * A deadline is the vruntime at which a task will have had one slice more. A
+ * A deadline is the vruntime at which a task will have had one slice more; who makes way
+ * for a sibling comes after that one, once (yield.bpf.h). A
  * CPU takes the earliest deadline of the three among the tasks that may run on
  * it, the one that runs there included; where a task's VM would rather not have it
  * run, its deadline counts as later (prefer.bpf.h).
@@ -45,7 +46,9 @@ static __always_inline u64 slice_vtime(const struct vmland_task *t)
 
 static __always_inline u64 deadline(const struct vmland_task *t)
 {
-	return t->vruntime + slice_vtime(t);
+	u64 own = t->vruntime + slice_vtime(t);
+
+	return t->not_before && time_before(own, t->not_before) ? t->not_before : own;
 }
 
 static __always_inline void clock_advance(struct vmland_cpu *here, u64 to)

@@ -71,9 +71,15 @@ static void yield_pay(struct vmland_task *f, struct vmland_task *t, u64 vtime,
 static bool handoff_note(struct vmland_task *f, struct task_struct *to,
 			 struct vmland_task *t, struct vmland_cpu *here)
 {
+	u64 most;
+
 	if (!turn_left(here) || !may_boost(t) || is_skewed(t) ||
 	    time_after(t->vruntime, here->clock + HANDOFF_SLICES * slice_vtime(t))) {
+		/* As late as any place in line, that of who is parked included. */
+		most = here->clock + (DEBT_SLICES + 2) * slice_vtime(f) + 1;
 		f->not_before = to->scx.dsq_vtime + 1;
+		if (time_after(f->not_before, most))
+			f->not_before = most;
 		return false;
 	}
 	/* They meet, and wait side by side from then on. */

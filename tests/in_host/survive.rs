@@ -11,11 +11,11 @@ use crate::rig::{Guest, Scheduler, ms, read, sched_ext_state, stat_field, wait_f
 fn attach_and_detach_twenty_times() {
     let a = Guest::start("a", "lock", 2);
     let [t] = Guest::start_agnostic([("t", "tlb", 2)]);
-    // Half of it while they sleep, which takes less time.
+    // Mostly while they sleep, which takes less time.
     a.pause();
     t.pause();
     for i in 0..20 {
-        if i == 10 {
+        if i == 16 {
             a.resume();
             t.resume();
         }
@@ -49,7 +49,7 @@ fn fork_and_affinity_churn() {
     let guest = Guest::start("a", "lock", 2);
     let mut scheduler = Scheduler::start(&[]);
     let stress = Command::new("stress-ng")
-        .args(["--fork", "2", "--affinity", "2", "--timeout", "30"])
+        .args(["--fork", "2", "--affinity", "2", "--timeout", "10"])
         .status();
     assert!(stress.is_ok_and(|s| s.success()), "stress-ng");
     scheduler.assert_alive();
