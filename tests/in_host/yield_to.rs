@@ -4,8 +4,10 @@
 use crate::rig::{Guest, Scheduler, ms};
 use crate::trace::{Event, Moment, record};
 
-/// A target that is bound to another CPU runs there, as soon as that one has been
-/// interrupted. Until then the yielder may go on.
+/// By how much the yielder may be ahead of a target that gets another CPU: one that is
+/// bound there runs as soon as that CPU has been interrupted, and until then the yielder
+/// goes on; and where the turns of two CPUs end with the same tick both are switched in,
+/// in either order.
 const ELSEWHERE_US: u64 = 1_000;
 
 #[derive(Debug, Default)]
@@ -13,8 +15,8 @@ struct Tally {
     /// yield_to() calls whose target was ready to run but not running.
     asked: u64,
     accepted: u64,
-    /// Of those accepted: the target was switched in before the yielder was, or on
-    /// another CPU at once.
+    /// Of those accepted: the target was switched in before the yielder was, or beside
+    /// it at once.
     target_first: u64,
     yielder_first: u64,
 }
@@ -24,8 +26,8 @@ struct Open {
     from: i32,
     to: i32,
     at_us: u64,
-    /// The yielder came back without a switch.
-    kept: bool,
+    /// Since when the yielder runs again, if it does; `at_us`, if it never left.
+    back_us: Option<u64>,
 }
 
 impl Tally {
@@ -33,7 +35,11 @@ impl Tally {
         let mut this = Self::default();
         let mut open: Vec<Open> = vec![];
         for moment in moments {
-            let late = |yielded: &Open| yielded.kept && moment.at_us - yielded.at_us > ELSEWHERE_US;
+            let late = |yielded: &Open| {
+                yielded
+                    .back_us
+                    .is_some_and(|back| moment.at_us - back > ELSEWHERE_US)
+            };
             this.yielder_first += take(&mut open, late);
             match moment.event {
                 Event::Ask {
@@ -43,7 +49,7 @@ impl Tally {
                     answer,
                 } => {
                     for yielded in open.iter_mut().filter(|yielded| yielded.from == from) {
-                        yielded.kept = true;
+                        yielded.back_us.get_or_insert(yielded.at_us);
                     }
                     this.asked += u64::from(waiting && answer.is_some());
                     if waiting && answer == Some(1) {
@@ -52,12 +58,19 @@ impl Tally {
                             from,
                             to,
                             at_us: moment.at_us,
-                            kept: false,
+                            back_us: None,
                         });
                     }
                 }
-                Event::Switch { next, .. } => {
-                    this.yielder_first += take(&mut open, |yielded| yielded.from == next);
+                Event::Switch { prev, next, .. } => {
+                    // Came back, and is gone again before the target has run.
+                    this.yielder_first += take(&mut open, |yielded| {
+                        let back = yielded.back_us.is_some_and(|back| back > yielded.at_us);
+                        back && yielded.from == prev
+                    });
+                    for yielded in open.iter_mut().filter(|yielded| yielded.from == next) {
+                        yielded.back_us.get_or_insert(moment.at_us);
+                    }
                     this.target_first += take(&mut open, |yielded| yielded.to == next);
                 }
                 _ => {}
@@ -111,20 +124,22 @@ fn a_yielder_that_comes_back_first_is_told() {
             },
         )
     };
-    let switch = |at_us, next| {
-        let (prev, waits) = (0, false);
+    let leave = |at_us, prev, next| {
+        let waits = false;
         at(at_us, Event::Switch { prev, waits, next })
     };
+    let switch = |at_us, next| leave(at_us, 0, next);
     let outcome = |moments: &[Moment]| {
         let tally = Tally::of(moments);
         (tally.accepted, tally.target_first, tally.yielder_first)
     };
 
     assert_eq!(outcome(&[ask(0, 1), switch(1, 2), switch(2, 1)]), (1, 1, 0));
-    assert_eq!(
-        outcome(&[ask(0, 1), switch(1, 3), switch(2, 1), switch(3, 2)]),
-        (1, 0, 1)
-    );
+    let back = [ask(0, 1), leave(1, 1, 3), switch(2, 1)];
+    let then = |event| outcome(&[&back[..], &[event]].concat());
+    assert_eq!(then(leave(3, 1, 2)), (1, 0, 1));
+    assert_eq!(then(leave(3, 3, 2)), (1, 1, 0), "beside it");
+    assert_eq!(then(leave(1_500, 3, 2)), (1, 0, 1));
     assert_eq!(outcome(&[ask(0, 0), switch(1, 1), switch(2, 2)]), (0, 0, 0));
     // Kept its CPU while the target was on its way to another, and for longer.
     assert_eq!(outcome(&[ask(0, 1), ask(9, 1), switch(500, 2)]), (2, 2, 0));
