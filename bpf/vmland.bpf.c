@@ -364,6 +364,12 @@ void BPF_STRUCT_OPS(vmland_running, struct task_struct *p)
 	here->expected_pid = here->handoff_pid = 0;
 }
 
+/* Has @p, of the user scheduler's process, told it to end? As the crate ctrlc names it. */
+static __always_inline bool is_signal_thread(const struct task_struct *p)
+{
+	return !__builtin_memcmp(p->comm, "ctrl-c", sizeof("ctrl-c"));
+}
+
 void BPF_STRUCT_OPS(vmland_stopping, struct task_struct *p, bool runnable)
 {
 	struct vmland_cpu *here = cpu_state(scx_bpf_task_cpu(p));
@@ -374,10 +380,13 @@ void BPF_STRUCT_OPS(vmland_stopping, struct task_struct *p, bool runnable)
 	here->curr_weight = 0;
 	charge(p, t, scx_bpf_now());
 	vcpu_classify(p, t);
-	if (!runnable) {
-		vcpu_rests(t);
-		group_leave(t);
-	}
+	if (runnable)
+		return;
+	vcpu_rests(t);
+	group_leave(t);
+	/* On an idle host the heartbeat would be a second away. */
+	if (p->tgid == usersched_pid && is_signal_thread(p))
+		set_usersched_needed();
 }
 
 bool BPF_STRUCT_OPS(vmland_yield, struct task_struct *from, struct task_struct *to)

@@ -85,6 +85,13 @@ fn an_idle_host_pays_little() {
     println!("{percent:.1} % of a CPU, {} MiB", kib >> 10);
     assert!(percent <= 1.0, "{percent:.1} %");
     assert!(kib <= 100 << 10, "{kib} KiB");
+
+    // And it need not wait for anything to happen there to see that it is to end.
+    scheduler.signal("INT");
+    let took = wait_for("the kernel's own scheduler", ms(900), || {
+        sched_ext_state() == "disabled"
+    });
+    println!("disabled after {took:?}");
 }
 
 #[test]
