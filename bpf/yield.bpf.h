@@ -73,7 +73,9 @@ static bool handoff_note(struct vmland_task *f, struct task_struct *to,
 {
 	u64 most;
 
-	if (!turn_left(here) || !may_boost(t) || is_skewed(t) ||
+	if (is_skewed(t))
+		return false;
+	if (!turn_left(here) || !may_boost(t) ||
 	    time_after(t->vruntime, here->clock + HANDOFF_SLICES * slice_vtime(t))) {
 		/* As late as any place in line, that of who is parked included. */
 		most = here->clock + (DEBT_SLICES + 2) * slice_vtime(f) + 1;
@@ -130,7 +132,8 @@ static bool yield_directed(struct task_struct *from, struct vmland_task *f,
 		count(VMLAND_YIELD_OTHER_VM);
 		return false;
 	}
-	if (!with(VMLAND_YIELD_TO) || terms_say(f, VMLAND_TERMS_IGNORE_YIELD)) {
+	/* To wait for one that is to wait for its siblings would part them further. */
+	if (!with(VMLAND_YIELD_TO) || terms_say(f, VMLAND_TERMS_IGNORE_YIELD) || is_skewed(t)) {
 		count(VMLAND_YIELD_UNWANTED);
 		return false;
 	}
