@@ -4,8 +4,8 @@
 //! generated goes to `OUT_DIR`.
 //!
 //! The framework's builder writes its own sources into the *current directory*
-//! and compiles them to `OUT_DIR`; it runs in `OUT_DIR`, and then we compile `bpf/vmland.bpf.c`, which includes the framework's
-//! `main.bpf.c`, over it.
+//! and compiles them to `OUT_DIR`; it runs in `OUT_DIR`, and then we compile
+//! `bpf/vmland.bpf.c`, which includes the framework's `main.bpf.c`, over it.
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
@@ -85,7 +85,11 @@ mod bpf {
         if !child.is_ok_and(|status| status.success()) {
             fail("the sources of scx_rustland_core do not build; its message is above");
         }
-        add_ops_flag(&out.join("src/bpf.rs"));
+        let connector = out.join("src/bpf.rs");
+        let mut text = fs::read_to_string(&connector).expect("the builder has written it");
+        add_ops_flag(&mut text);
+        add_wait(&mut text);
+        fs::write(&connector, text).expect("OUT_DIR is writable");
     }
 
     /// The connector names the flags of the ops table, and has no parameter for more.
@@ -94,14 +98,29 @@ mod bpf {
     /// every task is inside a BPF probe, out of `ops.enqueue()`: it comes first there
     /// when the CPU is next free, whatever its deadline, and no hand-off can reach it.
     /// A vCPU that was preempted in one of our own probes (bpf/ipi.bpf.c) is such a one.
-    fn add_ops_flag(connector: &Path) {
+    fn add_ops_flag(connector: &mut String) {
         const NAMED: &str = "*compat::SCX_OPS_ENQ_LAST |";
-        let text = fs::read_to_string(connector).expect("the builder has written it");
-        if text.matches(NAMED).count() != 1 {
-            fail("the connector of this scx_rustland_core names its ops flags otherwise");
+        insert(
+            connector,
+            NAMED,
+            " *compat::SCX_OPS_ENQ_MIGRATION_DISABLED |",
+        );
+    }
+
+    /// The connector attaches what it has just loaded. With --standby it waits in between.
+    fn add_wait(connector: &mut String) {
+        const LOADED: &str = "let mut skel = scx_ops_load!(skel, rustland, uei)?;";
+        const WAIT: &str = "crate::standby::before_attaching(&shutdown)?;";
+        insert(connector, LOADED, WAIT);
+    }
+
+    fn insert(connector: &mut String, after: &str, what: &str) {
+        if connector.matches(after).count() != 1 {
+            fail(&format!(
+                "the connector of this scx_rustland_core has no \"{after}\", or more than one"
+            ));
         }
-        let with = format!("{NAMED} *compat::SCX_OPS_ENQ_MIGRATION_DISABLED |");
-        fs::write(connector, text.replace(NAMED, &with)).expect("OUT_DIR is writable");
+        *connector = connector.replace(after, &format!("{after}{what}"));
     }
 
     /// `bpf/vmland.bpf.c`, to the skeleton that the framework's connector opens.

@@ -11,6 +11,7 @@
 //! | [`lifetime`] | children that do not outlive us (feature `scheduler`) |
 //! | [`policy`] | which vCPU deserves a CPU next, and for how long |
 //! | [`preflight`] | whether a scheduler can attach here, and what to do if not |
+//! | [`standby`] | how a scheduler is loaded before it is its turn |
 //! | [`vm_identity`] | who the VMs are |
 //! | [`stats`] | what a running scheduler tells about itself (feature `scheduler`) |
 
@@ -23,6 +24,7 @@ pub mod guests;
 pub mod lifetime;
 pub mod policy;
 pub mod preflight;
+pub mod standby;
 #[cfg(feature = "scheduler")]
 pub mod stats;
 #[cfg(test)]

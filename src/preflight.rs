@@ -172,6 +172,17 @@ impl Refusal {
 ///
 /// The first [`Refusal`] in the order of the module's table.
 pub fn check(root: &Path) -> Result<Host, Refusal> {
+    let host = capable(root)?;
+    place_free(root)?;
+    Ok(host)
+}
+
+/// As [`check`], whoever is attached.
+///
+/// # Errors
+///
+/// All but [`Refusal::OtherScheduler`].
+pub fn capable(root: &Path) -> Result<Host, Refusal> {
     let host = kernel(root)?;
     if host.version < OLDEST_KERNEL {
         return Err(Refusal::KernelTooOld {
@@ -204,7 +215,15 @@ pub fn check(root: &Path) -> Result<Host, Refusal> {
     if !missing.is_empty() {
         return Err(Refusal::NoPrivilege { missing });
     }
+    Ok(host)
+}
 
+/// Is no other scheduler attached?
+///
+/// # Errors
+///
+/// [`Refusal::OtherScheduler`].
+pub fn place_free(root: &Path) -> Result<(), Refusal> {
     let state = read(&root.join("sys/kernel/sched_ext/state"))?;
     let state = state.trim();
     if state != "disabled" {
@@ -215,7 +234,7 @@ pub fn check(root: &Path) -> Result<Host, Refusal> {
             state: state.to_owned(),
         });
     }
-    Ok(host)
+    Ok(())
 }
 
 /// Tells whether the kernel has sched_ext, attached to or not. Needs no privileges. `root` is

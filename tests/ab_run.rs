@@ -162,6 +162,11 @@ impl Host for Mock {
         self.asked_to_stop()
     }
 
+    fn prepare(&mut self, arm: &Arm) {
+        self.called(format!("prepare {}", arm.name));
+        assert_ne!(Some(index(arm)), self.in_force);
+    }
+
     fn switch(&mut self, arm: &Arm) -> Result<(), String> {
         self.called(format!("switch {}", arm.name));
         self.in_force = None;

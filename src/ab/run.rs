@@ -20,6 +20,10 @@ pub trait Host {
     /// Somebody wants it to end: the runner stops at once.
     fn stopped(&self) -> bool;
 
+    /// Does what can be done for `arm` before its turn, while another is in force, lest the switch takes longer.
+    /// Whether that fails shows when it is its turn.
+    fn prepare(&mut self, arm: &Arm);
+
     /// Puts a scheduler in force and waits until the kernel says so; else why not, in the kernel's words if it has any.
     fn switch(&mut self, arm: &Arm) -> Result<(), String>;
 
@@ -104,8 +108,11 @@ impl Runner<'_> {
         let plan = plan(self.record.arms.len(), settings.rounds, settings.seed);
         let windows = plan.iter().map(Vec::len).sum();
         let turns = plan.iter().enumerate();
-        let turns = turns.flat_map(|(round, arms)| arms.iter().map(move |&arm| (round, arm)));
-        for (done, (round, arm)) in turns.enumerate() {
+        let turns: Vec<_> = turns
+            .flat_map(|(round, arms)| arms.iter().map(move |&arm| (round, arm)))
+            .collect();
+        self.prepare_for(None, &turns);
+        for (done, &(round, arm)) in turns.iter().enumerate() {
             if self.failures[arm] >= FAILURES {
                 continue;
             }
@@ -116,7 +123,7 @@ impl Runner<'_> {
                 windows,
                 arm: &self.record.arms[arm].name,
             });
-            let turn = self.turn(round, arm);
+            let turn = self.turn(round, arm, &turns[done + 1..]);
             self.take_notes();
             turn?;
         }
@@ -131,9 +138,9 @@ impl Runner<'_> {
         }
     }
 
-    /// One arm's turn: switch, settle, window.
-    fn turn(&mut self, round: usize, arm: usize) -> Result<(), Stopped> {
-        if !self.put_in_force(arm)? {
+    /// One arm's turn: switch, settle, window. `later` turns follow.
+    fn turn(&mut self, round: usize, arm: usize, later: &[(usize, usize)]) -> Result<(), Stopped> {
+        if !self.put_in_force(arm, later)? {
             return Ok(());
         }
         let window = self.window(round, arm);
@@ -148,7 +155,7 @@ impl Runner<'_> {
     }
 
     /// False if the arm failed.
-    fn put_in_force(&mut self, arm: usize) -> Result<bool, Stopped> {
+    fn put_in_force(&mut self, arm: usize, later: &[(usize, usize)]) -> Result<bool, Stopped> {
         let wanted = self.record.arms[arm].clone();
         if self.in_force == Some(arm) && self.host.check(&wanted).is_ok() {
             return Ok(true);
@@ -171,9 +178,21 @@ impl Runner<'_> {
             return Ok(false);
         }
         self.in_force = Some(arm);
+        self.prepare_for(Some(arm), later);
         self.host.settle(self.record.settings.settle_s);
         self.unless_stopped()?;
         Ok(true)
+    }
+
+    /// Prepares the next switch.
+    fn prepare_for(&mut self, in_force: Option<usize>, later: &[(usize, usize)]) {
+        let others = later.iter().map(|&(_, arm)| arm);
+        let next = others
+            .filter(|&arm| self.failures[arm] < FAILURES)
+            .find(|&arm| Some(arm) != in_force);
+        if let Some(next) = next {
+            self.host.prepare(&self.record.arms[next]);
+        }
     }
 
     fn window(&mut self, round: usize, arm: usize) -> Window {

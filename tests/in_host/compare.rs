@@ -85,6 +85,11 @@ fn guests_of_its_own_under_three_schedulers() {
             assert!(values.iter().all(|&v| v > 0.0), "{metric}: {values:?}");
         }
     }
+    let switches = record["switches"].as_array().expect("switches");
+    let took: Vec<_> = switches.iter().map(|s| s["took_s"].as_f64()).collect();
+    println!("switches took, in s: {took:?}");
+    // Loading is not part of it, or one would be.
+    assert!(took.iter().all(|s| s.is_some_and(|s| s < 2.0)), "{took:?}");
     // lock1 alone has both CPUs, and lat1 sleeps in no window of solo.
     assert!(values(&record, 3, "lat: wake-up p99").is_empty());
     assert_eq!(values(&record, 1, "lat: wake-up p99").len(), 2);

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The host survives us: coming, going, being killed, and churn.
 
-use std::process::Command;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 
-use crate::rig::{Guest, Scheduler, ms, read, sched_ext_state, stat_field, wait_for};
+use scx_vmland::standby::{FLAG, READY};
+
+use crate::rig::{Guest, Scheduler, kill, ms, read, sched_ext_state, stat_field, wait_for};
 
 #[test]
 #[ignore = "needs a sched_ext host with KVM"]
@@ -104,4 +107,54 @@ fn a_second_scheduler_is_refused_by_name() {
     assert_eq!(second.status.code(), Some(75));
     let message = String::from_utf8_lossy(&second.stderr);
     assert!(message.contains("vmland_"), "{message}");
+}
+
+/// A scheduler that is loaded, and waits for a line.
+fn stand_by() -> Child {
+    let mut child = Command::new("scx_vmland")
+        .arg(FLAG)
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("scx_vmland starts");
+    let messages = BufReader::new(child.stderr.as_mut().expect("a pipe"));
+    let mut lines = messages.lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.contains(READY)), "it does not load");
+    child
+}
+
+fn tell(child: &mut Child) {
+    let input = child.stdin.as_mut().expect("a pipe");
+    input.write_all(b"\n").expect("it reads");
+}
+
+#[test]
+#[ignore = "needs a sched_ext host with KVM"]
+fn who_stands_by_takes_over_at_once() {
+    let mut first = Scheduler::start(&[]);
+    let code = |mut child: Child| child.wait().expect("our child").code();
+    let mut early = stand_by();
+    tell(&mut early);
+    assert_eq!(code(early), Some(75));
+    let mut forgotten = stand_by();
+    drop(forgotten.stdin.take());
+    assert_eq!(code(forgotten), Some(0));
+    let unwanted = stand_by();
+    kill(unwanted.id() as i32, "INT");
+    assert_eq!(code(unwanted), Some(0));
+    first.assert_alive();
+
+    let mut next = stand_by();
+    assert!(first.stop().success());
+    tell(&mut next);
+    let took = wait_for("the one that stood by", ms(1_500), || {
+        sched_ext_state() == "enabled"
+    });
+    println!("attached after {took:?}");
+    wait_for("statistics", ms(5_000), || {
+        let vms = Command::new("vmland").arg("vms").output();
+        vms.is_ok_and(|out| out.status.success())
+    });
+    kill(next.id() as i32, "INT");
+    assert_eq!(code(next), Some(0));
 }

@@ -3,6 +3,7 @@
 
 mod bpf;
 mod bpf_skel;
+mod clients;
 mod group_weight;
 mod kvm;
 mod metrics;
@@ -11,6 +12,7 @@ mod prefer;
 mod refusal;
 mod scheduler;
 mod settings;
+mod standby;
 mod vms;
 
 // The framework's connector looks for this and bpf_skel at the crate's root.
@@ -24,19 +26,22 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
-use log::{error, info, warn};
+use log::{error, info};
 use scx_utils::build_id;
 use scx_vmland::config::InForce;
-use scx_vmland::control::client::DIRECTORY;
-use scx_vmland::control::server::Server;
-use scx_vmland::control::socket::{BindError, Socket};
 use scx_vmland::preflight::{self, exit};
+use scx_vmland::standby::FLAG as STANDBY;
 use scx_vmland::stats;
 
 use opts::Opts;
 use scheduler::Ended;
 
 const NAME: &str = "scx_vmland";
+
+/// An end for which all has been said.
+#[derive(Debug, thiserror::Error)]
+#[error("exit code {0}")]
+struct Exit(u8);
 
 fn main() -> ExitCode {
     let opts: Opts = match exit::parse() {
@@ -45,10 +50,13 @@ fn main() -> ExitCode {
     };
     ExitCode::from(match run(&opts) {
         Ok(code) => code,
-        Err(e) => {
-            error!("{e:#}");
-            exit::FAILURE
-        }
+        Err(e) => e.downcast_ref().map_or_else(
+            || {
+                error!("{e:#}");
+                exit::FAILURE
+            },
+            |&Exit(code)| code,
+        ),
     })
 }
 
@@ -75,33 +83,26 @@ fn run(opts: &Opts) -> Result<u8> {
             return Ok(exit::USAGE);
         }
     };
-    match preflight::check("/".as_ref()) {
+    // In standby another scheduler may have the place, until the word comes.
+    let root = "/".as_ref();
+    let checked = if opts.standby {
+        preflight::capable(root)
+    } else {
+        preflight::check(root)
+    };
+    match checked {
         Ok(host) => info!("{}, Linux {}", version(), host.release),
         Err(refusal) => {
             error!("{refusal}");
             return Ok(refusal.exit_code());
         }
     }
-    // Until the end: it goes with this, and with it the lock on its directory.
-    let (_socket, server) = match Socket::bind(DIRECTORY.as_ref()) {
-        Ok((socket, listener)) => (Some(socket), Server::new(listener)?),
-        Err(e @ BindError::Locked(_)) => {
-            error!("{e}");
-            return Ok(exit::TEMPFAIL);
-        }
-        Err(e) => {
-            warn!("there is no control socket: {e}");
-            (None, Server::default())
-        }
-    };
     let now = InForce::new(config, sources, settings::defaults(opts));
-    let settings = settings::follow(now, server)?;
     if let Some(sec) = opts.stats {
         std::thread::spawn(move || metrics::monitor(Duration::from_secs_f64(sec)));
     }
-    match scheduler::run(opts, settings)? {
+    match scheduler::run(opts, now)? {
         Ended::Stopped => Ok(exit::OK),
-        Ended::Refused => Ok(exit::SOFTWARE),
         Ended::Ejected => Ok(exit::SOFTWARE),
         Ended::Restart => Err(exec_self().into()),
     }
@@ -113,6 +114,7 @@ fn exec_self() -> std::io::Error {
     use std::os::unix::process::CommandExt;
     info!("restarting");
     let args = std::env::args_os().skip(1);
+    let args = args.filter(|arg| arg != STANDBY);
     std::process::Command::new("/proc/self/exe")
         .args(args)
         .exec()

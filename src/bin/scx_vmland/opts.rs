@@ -78,6 +78,12 @@ pub struct Opts {
     #[arg(short = 'p', long)]
     pub partial: bool,
 
+    /// Load, and attach when a line comes on standard input; end if that is closed
+    /// first. Another scheduler may be attached until then: a switch takes no longer
+    /// than attaching does.
+    #[arg(long)]
+    pub standby: bool,
+
     /// Length of the kernel's debug dump on an ejection, in bytes. 0: its default.
     #[arg(long, value_name = "BYTES", default_value_t = 0)]
     pub exit_dump_len: u32,

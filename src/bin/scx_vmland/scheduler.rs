@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The scheduling loop: drain events, ask the policy, dispatch.
 
+use std::cell::OnceCell;
 use std::io::Error;
 use std::mem::MaybeUninit;
-use std::sync::mpsc::Sender;
+use std::rc::Rc;
 
 use anyhow::{Context, Result};
 use libbpf_rs::{MapHandle, OpenObject};
 use log::{debug, error, info, warn};
-use scx_stats::prelude::StatsServer;
+use scx_vmland::config::InForce;
 use scx_vmland::policy::{self, Arrival, Decision, Policy, VmId};
+use scx_vmland::preflight::{self, exit};
 
 use crate::bpf::{BpfScheduler, DispatchedTask, QueuedTask, RL_CPU_ANY};
 use crate::bpf_intf::{
@@ -18,9 +20,10 @@ use crate::bpf_intf::{
     vmland_mechanism_VMLAND_SECOND_CHANCE, vmland_mechanism_VMLAND_TURNS,
     vmland_mechanism_VMLAND_YIELD_TO,
 };
+use crate::clients::Clients;
 use crate::group_weight::GroupWeight;
 use crate::opts::{Mechanism, Opts};
-use crate::{kvm, metrics, refusal, vms};
+use crate::{Exit, kvm, metrics, refusal, settings, standby, vms};
 
 /// vCPUs that the policy can hold without allocating.
 const CAPACITY: usize = 16_384;
@@ -31,34 +34,49 @@ const _: () = assert!(policy::DEFAULT_WEIGHT == VMLAND_NICE_0 as u64);
 pub enum Ended {
     /// By a signal.
     Stopped,
-    /// The kernel did not take the BPF part.
-    Refused,
     /// The kernel threw it out.
     Ejected,
     /// The kernel wants it to attach anew: a CPU came or went.
     Restart,
 }
 
-pub fn run(opts: &Opts, settings: Sender<vms::Maps>) -> Result<Ended> {
+pub fn run(opts: &Opts, now: InForce) -> Result<Ended> {
+    settings::block_hangups()?;
     let maps = metrics::SharedMaps::default();
-    // Threads first: once attached, this process can start no more.
-    let stats = metrics::serve(maps.clone())?;
+    let clients = Rc::new(OnceCell::new());
+    // Threads before attaching: once attached, this process can start no more.
+    let serve = {
+        let (clients, maps) = (clients.clone(), maps.clone());
+        move || Clients::serve(now, maps).map(|it| drop(clients.set(it)))
+    };
+    if opts.standby {
+        standby::then(|| place_free().and_then(|()| serve()));
+    } else {
+        serve()?;
+    }
     // On a full host every step towards attaching would wait for its turn.
     let nice = nice();
     set_nice(-20);
     let kvm = kvm::follow(nice);
 
     let mut object = MaybeUninit::uninit();
-    let Some(bpf) = attach(opts, &mut object) else {
-        return Ok(Ended::Refused);
-    };
+    let bpf = attach(opts, &mut object)?;
     set_nice(nice);
-    let scheduler = Scheduler::new(opts, bpf, stats)?;
+    let scheduler = Scheduler::new(opts, bpf)?;
     let _ = maps.set(scheduler.metrics_maps()?);
     let _ = kvm.send(scheduler.kvm_maps()?);
-    let _ = settings.send(scheduler.settings_maps()?);
+    if let Some(clients) = clients.get() {
+        let _ = clients.settings.send(scheduler.settings_maps()?);
+    }
     info!("attached");
     scheduler.run()
+}
+
+fn place_free() -> Result<()> {
+    preflight::place_free("/".as_ref()).map_err(|refusal| {
+        error!("{refusal}");
+        Exit(refusal.exit_code()).into()
+    })
 }
 
 /// Of this thread.
@@ -76,7 +94,7 @@ pub fn set_nice(nice: i32) {
 }
 
 /// Loads and attaches the BPF part. If the kernel refuses it, says why.
-fn attach<'a>(opts: &Opts, object: &'a mut MaybeUninit<OpenObject>) -> Option<BpfScheduler<'a>> {
+fn attach<'a>(opts: &Opts, object: &'a mut MaybeUninit<OpenObject>) -> Result<BpfScheduler<'a>> {
     BpfScheduler::init(
         object,
         opts.libbpf.clone().into_bpf_open_opts(),
@@ -88,18 +106,22 @@ fn attach<'a>(opts: &Opts, object: &'a mut MaybeUninit<OpenObject>) -> Option<Bp
         opts.slice_us * 1_000,
         "vmland",
     )
-    .inspect_err(refusal::explain)
-    .ok()
+    .map_err(|e| {
+        if e.is::<Exit>() {
+            return e;
+        }
+        refusal::explain(&e);
+        Exit(exit::SOFTWARE).into()
+    })
 }
 
 struct Scheduler<'a> {
     bpf: BpfScheduler<'a>,
     policy: Policy,
-    _stats: StatsServer<(), ()>,
 }
 
 impl<'a> Scheduler<'a> {
-    fn new(opts: &Opts, mut bpf: BpfScheduler<'a>, stats: StatsServer<(), ()>) -> Result<Self> {
+    fn new(opts: &Opts, mut bpf: BpfScheduler<'a>) -> Result<Self> {
         let data = bpf.skel.maps.data_data.as_mut().context("no .data map")?;
         data.vmland_slice_min_ns = opts.slice_us_min * 1_000;
         data.vmland_ipi_window_ns = opts.ipi_window_us * 1_000;
@@ -108,7 +130,6 @@ impl<'a> Scheduler<'a> {
         Ok(Self {
             bpf,
             policy: Policy::new(CAPACITY),
-            _stats: stats,
         })
     }
 

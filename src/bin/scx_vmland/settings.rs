@@ -53,13 +53,19 @@ pub fn defaults(opts: &Opts) -> Settings {
     }
 }
 
-/// Starts the thread; it begins when it is sent the maps. To be called before
-/// there is any other thread, for a signal goes to whichever does not block it.
+fn hangup() -> SigSet {
+    [Signal::SIGHUP].into_iter().collect()
+}
+
+/// To be called before there is any other thread, for a signal goes to whichever does
+/// not block it.
+pub fn block_hangups() -> Result<()> {
+    Ok(hangup().thread_block()?)
+}
+
+/// Starts the thread; it begins when it is sent the maps.
 pub fn follow(now: InForce, server: Server) -> Result<Sender<Maps>> {
-    let mut hangup = SigSet::empty();
-    hangup.add(Signal::SIGHUP);
-    hangup.thread_block()?;
-    let hangups = SignalFd::with_flags(&hangup, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
+    let hangups = SignalFd::with_flags(&hangup(), SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
         .context("cannot wait for SIGHUP")?;
     let (sender, maps) = channel();
     spawn(move || watch(now, server, &hangups, &maps));

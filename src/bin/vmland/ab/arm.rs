@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! An arm of a comparison: what is typed, and the process that it becomes.
+//!
+//! scx_vmland is loaded before it is its turn, so that a switch to it takes no longer
+//! than attaching does. Other schedulers load when they are started.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -13,6 +17,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use scx_vmland::ab::record::Arm;
 use scx_vmland::lifetime::die_with;
+use scx_vmland::standby;
 
 use super::kernel;
 
@@ -64,6 +69,12 @@ impl Spec {
         }
     }
 
+    /// Is it one that can be loaded before its turn?
+    fn can_stand_by(&self) -> bool {
+        let program = self.words.first().map(Path::new);
+        program.and_then(Path::file_name) == Some("scx_vmland".as_ref())
+    }
+
     pub fn arm(&self) -> Arm {
         Arm {
             name: self.name.clone(),
@@ -112,9 +123,84 @@ fn find(program: &str) -> Result<PathBuf> {
 }
 
 /// A scheduler that we started. It does not outlive us, even if we are killed.
-pub struct Running {
+struct Started {
     child: Child,
     output: File,
+}
+
+impl Started {
+    fn new(words: &[String], input: Stdio) -> Result<Self> {
+        let output = tempfile::tempfile().context("no file for its messages")?;
+        let child = command(words, input, &output)?
+            .spawn()
+            .with_context(|| format!("cannot run {}", words[0]))?;
+        Ok(Self { child, output })
+    }
+
+    /// Waits until `done` is true of it, and fails if it ends before that.
+    fn wait(
+        &mut self,
+        stopped: &dyn Fn() -> bool,
+        what: &str,
+        done: &dyn Fn(&Self) -> bool,
+    ) -> Result<()> {
+        let mut ended = None;
+        kernel::wait_until(START_LIMIT, || {
+            ended = self.child.try_wait().ok().flatten();
+            ended.is_some() || stopped() || done(self)
+        });
+        let said = || last_lines(&self.said());
+        match ended {
+            Some(status) => bail!("it ended with {status}{}", said()),
+            None if done(self) => Ok(()),
+            None if stopped() => bail!("stopped"),
+            None => bail!("{what} in {} s{}", START_LIMIT.as_secs(), said()),
+        }
+    }
+
+    /// What it has written so far. Its place in the file is the child's, too.
+    fn said(&self) -> String {
+        let mut text = vec![0; self.output.metadata().map_or(0, |m| m.len() as usize)];
+        let read = self.output.read_at(&mut text, 0).unwrap_or(0);
+        String::from_utf8_lossy(&text[..read]).into_owned()
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A scheduler that is loaded, and waits for its turn.
+pub struct Standby(Started);
+
+impl Standby {
+    /// Starts it and waits until it is loaded. None: it cannot be.
+    pub fn load(spec: &Spec, stopped: &dyn Fn() -> bool) -> Option<Self> {
+        if !spec.can_stand_by() {
+            return None;
+        }
+        let words = [&spec.words[..], &[standby::FLAG.into()]].concat();
+        let mut started = Started::new(&words, Stdio::piped()).ok()?;
+        let ready = |started: &Started| started.said().contains(standby::READY);
+        started.wait(stopped, "it was not loaded", &ready).ok()?;
+        Some(Self(started))
+    }
+
+    /// Its turn has come.
+    pub fn attach(mut self, stopped: &dyn Fn() -> bool) -> Result<Running> {
+        let input = self.0.child.stdin.take();
+        // If it has ended it is found to have.
+        let _ = input.map(|mut pipe| pipe.write_all(b"\n"));
+        Running::attached(self.0, stopped)
+    }
+}
+
+/// A scheduler that we started, and that is in force.
+pub struct Running {
+    started: Started,
     /// The name of its ops.
     ops: String,
 }
@@ -122,55 +208,39 @@ pub struct Running {
 impl Running {
     /// Starts it and waits until it is in force.
     pub fn start(spec: &Spec, stopped: &dyn Fn() -> bool) -> Result<Self> {
-        let output = tempfile::tempfile().context("no file for its messages")?;
-        let mut child = command(&spec.words, &output)?
-            .spawn()
-            .with_context(|| format!("cannot run {}", spec.words[0]))?;
-        let mut ended = None;
-        kernel::wait_until(START_LIMIT, || {
-            ended = child.try_wait().ok().flatten();
-            ended.is_some() || stopped() || kernel::attached().is_some()
-        });
-        if let (None, Some(ops)) = (ended, kernel::attached()) {
-            return Ok(Self { child, output, ops });
-        }
-        let _ = child.kill();
-        let _ = child.wait();
-        let said = last_lines(output);
-        match ended {
-            Some(status) => bail!("it ended with {status}{said}"),
-            None if stopped() => bail!("stopped"),
-            None => bail!("nothing was attached in {} s{said}", START_LIMIT.as_secs()),
-        }
+        Self::attached(Started::new(&spec.words, Stdio::null())?, stopped)
+    }
+
+    fn attached(mut started: Started, stopped: &dyn Fn() -> bool) -> Result<Self> {
+        started.wait(stopped, "nothing was attached", &|_| {
+            kernel::attached().is_some()
+        })?;
+        let ops = kernel::attached().context("it was ejected at once")?;
+        Ok(Self { started, ops })
     }
 
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.started.child.id()
     }
 
     /// Is it still in force? Else what it said last.
     pub fn check(&mut self) -> Result<()> {
-        if let Some(status) = self.child.try_wait()? {
-            bail!(
-                "the scheduler ended with {status}{}",
-                last_lines(self.output.try_clone()?)
-            );
+        let said = |it: &Self| last_lines(&it.started.said());
+        if let Some(status) = self.started.child.try_wait()? {
+            bail!("the scheduler ended with {status}{}", said(self));
         }
         match kernel::attached() {
             Some(ops) if ops == self.ops => Ok(()),
             Some(other) => bail!("another scheduler is in force: {other}"),
-            None => bail!(
-                "the kernel ejected it{}",
-                last_lines(self.output.try_clone()?)
-            ),
+            None => bail!("the kernel ejected it{}", said(self)),
         }
     }
 
     /// Ends it; when this returns, the kernel's own scheduler is in force.
     pub fn stop(mut self) -> Result<()> {
-        let pid = Pid::from_raw(self.child.id() as i32);
+        let pid = Pid::from_raw(self.pid() as i32);
         let _ = kill(pid, Signal::SIGINT);
-        let child = &mut self.child;
+        let child = &mut self.started.child;
         if !kernel::wait_until(STOP_LIMIT, || !matches!(child.try_wait(), Ok(None))) {
             child.kill()?;
             child.wait()?;
@@ -184,19 +254,12 @@ impl Running {
     }
 }
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// Never in our terminal's process group: Ctrl-C is for us, who end it in order.
-fn command(words: &[String], output: &File) -> Result<Command> {
+fn command(words: &[String], input: Stdio, output: &File) -> Result<Command> {
     let mut command = Command::new(&words[0]);
     command
         .args(&words[1..])
-        .stdin(Stdio::null())
+        .stdin(input)
         .stdout(output.try_clone()?)
         .stderr(output.try_clone()?)
         .process_group(0);
@@ -207,11 +270,7 @@ fn command(words: &[String], output: &File) -> Result<Command> {
 }
 
 /// The end of what a process wrote, for the end of a sentence.
-fn last_lines(mut output: File) -> String {
-    let mut text = Vec::new();
-    let _ = output.seek(SeekFrom::Start(0));
-    let _ = output.read_to_end(&mut text);
-    let text = String::from_utf8_lossy(&text);
+fn last_lines(text: &str) -> String {
     let lines: Vec<&str> = text
         .lines()
         .map(str::trim)

@@ -10,7 +10,7 @@ use scx_vmland::ab::measure::{Sample, Values};
 use scx_vmland::ab::record::Arm;
 use scx_vmland::ab::run::Host;
 
-use super::arm::{Running, Spec};
+use super::arm::{Running, Spec, Standby};
 use super::command;
 use super::previous::Previous;
 use super::sampler::Sampler;
@@ -42,6 +42,8 @@ pub struct Live<'a> {
     stopped: &'static AtomicBool,
     company: Option<&'a mut dyn Company>,
     running: Option<Running>,
+    /// Of an arm by this name, whose turn is next.
+    standby: Option<(String, Standby)>,
     previous: Option<Previous>,
     notes: Vec<String>,
     /// Why it cannot go on: something that takes part has failed.
@@ -65,6 +67,7 @@ impl<'a> Live<'a> {
             stopped,
             company,
             running: None,
+            standby: None,
             previous: Previous::find()?,
             notes: Vec::new(),
             broken: None,
@@ -149,6 +152,14 @@ impl Host for Live<'_> {
         self.stopped.load(Ordering::Relaxed) || self.broken.is_some()
     }
 
+    fn prepare(&mut self, arm: &Arm) {
+        let stopped = self.stopped;
+        let stopped = || stopped.load(Ordering::Relaxed);
+        let loaded = self.spec(arm).ok();
+        let loaded = loaded.and_then(|spec| Standby::load(&spec, &stopped));
+        self.standby = loaded.map(|standby| (arm.name.clone(), standby));
+    }
+
     fn switch(&mut self, arm: &Arm) -> Result<(), String> {
         let spec = self.spec(arm)?;
         let stopped = self.stopped;
@@ -157,9 +168,13 @@ impl Host for Live<'_> {
             if let Some(company) = &mut self.company {
                 company.enter(&spec.name)?;
             }
-            if !spec.words.is_empty() {
-                self.running = Some(Running::start(&spec, &|| stopped.load(Ordering::Relaxed))?);
-            }
+            let stopped = || stopped.load(Ordering::Relaxed);
+            let loaded = self.standby.take().filter(|(name, _)| *name == spec.name);
+            self.running = match loaded {
+                Some((_, standby)) => Some(standby.attach(&stopped)?),
+                None if spec.words.is_empty() => None,
+                None => Some(Running::start(&spec, &stopped)?),
+            };
             Ok(())
         };
         switch().map_err(|e| format!("{e:#}"))
@@ -228,6 +243,7 @@ impl Host for Live<'_> {
 
     fn restore(&mut self) -> Result<(), String> {
         let mut restore = || -> Result<()> {
+            self.standby = None;
             self.clear()?;
             match &mut self.previous {
                 Some(previous) => previous.start_again(),

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What the scheduler's clients talk to: the control socket, and the statistics.
+
+use std::sync::mpsc::Sender;
+
+use anyhow::Result;
+use log::{error, warn};
+use scx_stats::prelude::StatsServer;
+use scx_vmland::config::InForce;
+use scx_vmland::control::client::DIRECTORY;
+use scx_vmland::control::server::Server;
+use scx_vmland::control::socket::{BindError, Socket};
+use scx_vmland::preflight::exit;
+
+use crate::{Exit, metrics, settings, vms};
+
+/// They are served for as long as this is kept.
+pub struct Clients {
+    /// Where to send the maps that settings are written to.
+    pub settings: Sender<vms::Maps>,
+    _stats: StatsServer<(), ()>,
+    /// With it goes the lock on its directory.
+    _socket: Option<Socket>,
+}
+
+impl Clients {
+    /// To be called before attaching, since it starts threads.
+    pub fn serve(now: InForce, maps: metrics::SharedMaps) -> Result<Self> {
+        let (socket, server) = match Socket::bind(DIRECTORY.as_ref()) {
+            Ok((socket, listener)) => (Some(socket), Server::new(listener)?),
+            Err(e @ BindError::Locked(_)) => {
+                error!("{e}");
+                return Err(Exit(exit::TEMPFAIL).into());
+            }
+            Err(e) => {
+                warn!("there is no control socket: {e}");
+                (None, Server::default())
+            }
+        };
+        Ok(Self {
+            settings: settings::follow(now, server)?,
+            _stats: metrics::serve(maps)?,
+            _socket: socket,
+        })
+    }
+}
