@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! What the scheduler's clients talk to: the control socket, and the statistics.
 
+use std::os::unix::net::UnixListener;
 use std::sync::mpsc::Sender;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use log::{error, warn};
@@ -14,6 +17,8 @@ use scx_vmland::preflight::exit;
 
 use crate::{Exit, metrics, settings, vms};
 
+const POLL: Duration = Duration::from_millis(10);
+
 /// They are served for as long as this is kept.
 pub struct Clients {
     /// Where to send the maps that settings are written to.
@@ -24,9 +29,10 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// To be called before attaching, since it starts threads.
-    pub fn serve(now: InForce, maps: metrics::SharedMaps) -> Result<Self> {
-        let (socket, server) = match Socket::bind(DIRECTORY.as_ref()) {
+    /// To be called before attaching, since it starts threads. If another scx_vmland still
+    /// has the socket, its end is waited for as long as `patience`.
+    pub fn serve(now: InForce, maps: metrics::SharedMaps, patience: Duration) -> Result<Self> {
+        let (socket, server) = match bind(patience) {
             Ok((socket, listener)) => (Some(socket), Server::new(listener)?),
             Err(e @ BindError::Locked(_)) => {
                 error!("{e}");
@@ -42,5 +48,15 @@ impl Clients {
             _stats: metrics::serve(maps)?,
             _socket: socket,
         })
+    }
+}
+
+fn bind(patience: Duration) -> Result<(Socket, UnixListener), BindError> {
+    let end = Instant::now() + patience;
+    loop {
+        match Socket::bind(DIRECTORY.as_ref()) {
+            Err(BindError::Locked(_)) if Instant::now() < end => sleep(POLL),
+            bound => return bound,
+        }
     }
 }

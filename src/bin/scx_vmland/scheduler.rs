@@ -5,6 +5,7 @@ use std::cell::OnceCell;
 use std::io::Error;
 use std::mem::MaybeUninit;
 use std::rc::Rc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use libbpf_rs::{MapHandle, OpenObject};
@@ -28,6 +29,9 @@ use crate::{Exit, kvm, metrics, refusal, settings, standby, vms};
 /// vCPUs that the policy can hold without allocating.
 const CAPACITY: usize = 16_384;
 
+/// A scheduler that has just detached may be as long about ending.
+const HANDOVER: Duration = Duration::from_secs(5);
+
 const _: () = assert!(policy::DEFAULT_WEIGHT == VMLAND_NICE_0 as u64);
 
 /// How a run came to its end.
@@ -47,12 +51,12 @@ pub fn run(opts: &Opts, now: InForce) -> Result<Ended> {
     // Threads before attaching: once attached, this process can start no more.
     let serve = {
         let (clients, maps) = (clients.clone(), maps.clone());
-        move || Clients::serve(now, maps).map(|it| drop(clients.set(it)))
+        move |patience| Clients::serve(now, maps, patience).map(|it| drop(clients.set(it)))
     };
     if opts.standby {
-        standby::then(|| place_free().and_then(|()| serve()));
+        standby::then(|| place_free().and_then(|()| serve(HANDOVER)));
     } else {
-        serve()?;
+        serve(Duration::ZERO)?;
     }
     // On a full host every step towards attaching would wait for its turn.
     let nice = nice();

@@ -237,20 +237,29 @@ impl Running {
     }
 
     /// Ends it; when this returns, the kernel's own scheduler is in force.
-    pub fn stop(mut self) -> Result<()> {
+    pub fn stop(mut self) -> Result<Leaving> {
         let pid = Pid::from_raw(self.pid() as i32);
         let _ = kill(pid, Signal::SIGINT);
-        let child = &mut self.started.child;
-        if !kernel::wait_until(STOP_LIMIT, || !matches!(child.try_wait(), Ok(None))) {
-            child.kill()?;
-            child.wait()?;
+        if !kernel::wait_until(STOP_LIMIT, kernel::is_stock) {
+            self.started.child.kill()?;
         }
         ensure!(
             kernel::wait_until(STOP_LIMIT, kernel::is_stock),
             "{} does not detach",
             self.ops
         );
-        Ok(())
+        Ok(Leaving(self.started))
+    }
+}
+
+/// A scheduler that is in force no more, while its process ends. Dropping this waits for
+/// that.
+pub struct Leaving(Started);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        let child = &mut self.0.child;
+        kernel::wait_until(STOP_LIMIT, || !matches!(child.try_wait(), Ok(None)));
     }
 }
 

@@ -10,7 +10,7 @@ use scx_vmland::ab::measure::{Sample, Values};
 use scx_vmland::ab::record::Arm;
 use scx_vmland::ab::run::Host;
 
-use super::arm::{Running, Spec, Standby};
+use super::arm::{Leaving, Running, Spec, Standby};
 use super::command;
 use super::previous::Previous;
 use super::sampler::Sampler;
@@ -42,6 +42,8 @@ pub struct Live<'a> {
     stopped: &'static AtomicBool,
     company: Option<&'a mut dyn Company>,
     running: Option<Running>,
+    /// The one before, for as long as its process may be ending.
+    leaving: Option<Leaving>,
     /// Of an arm by this name, whose turn is next.
     standby: Option<(String, Standby)>,
     previous: Option<Previous>,
@@ -67,6 +69,7 @@ impl<'a> Live<'a> {
             stopped,
             company,
             running: None,
+            leaving: None,
             standby: None,
             previous: Previous::find()?,
             notes: Vec::new(),
@@ -98,7 +101,7 @@ impl<'a> Live<'a> {
     /// Nothing is attached when this returns.
     fn clear(&mut self) -> Result<()> {
         if let Some(running) = self.running.take() {
-            running.stop()?;
+            self.leaving = Some(running.stop()?);
         }
         if kernel::attached().is_some() {
             let previous = self.previous.as_ref();
@@ -173,7 +176,10 @@ impl Host for Live<'_> {
             self.running = match loaded {
                 Some((_, standby)) => Some(standby.attach(&stopped)?),
                 None if spec.words.is_empty() => None,
-                None => Some(Running::start(&spec, &stopped)?),
+                None => {
+                    self.leaving = None;
+                    Some(Running::start(&spec, &stopped)?)
+                }
             };
             Ok(())
         };
@@ -206,6 +212,7 @@ impl Host for Live<'_> {
     }
 
     fn settle(&mut self, seconds: f64) {
+        self.leaving = None;
         self.wait(seconds);
         self.sampler.look_around();
     }
@@ -243,8 +250,9 @@ impl Host for Live<'_> {
 
     fn restore(&mut self) -> Result<(), String> {
         let mut restore = || -> Result<()> {
-            self.standby = None;
             self.clear()?;
+            self.standby = None;
+            self.leaving = None;
             match &mut self.previous {
                 Some(previous) => previous.start_again(),
                 None => Ok(()),
