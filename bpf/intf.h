@@ -107,7 +107,6 @@ struct vmland_vm {
 	unsigned long long yields_honoured;
 	unsigned long long throttled_ns;	/* its vCPUs were put aside, summed */
 	unsigned long long boosted_ns;		/* of cpu_ns, out of turn */
-	unsigned long long line_vruntime;	/* of the last that a line gave (skew.bpf.h) */
 	long long boost_left_ns;		/* that it may run out of turn (boost.bpf.h) */
 	unsigned int vm_id;	/* from 1 up, never reused */
 	int tgid;		/* the process that runs it */

@@ -7,9 +7,9 @@
  * that wait are put first on other CPUs until that turn ends, in the place of whoever
  * runs there and has had the shortest slice; so is a sibling that wakes meanwhile. So
  * the VM's vCPUs run at the same time or not at all, as far as there are CPUs; none
- * stands idle for it, and a sibling that is asleep is not waited for. It is out of turn: they pay for it, no sibling that is
- * HANDOFF_SLICES ahead of its share is taken, and the VM's budget bounds it
- * (boost.bpf.h).
+ * stands idle for it, and a sibling that is asleep is not waited for. It is out of turn:
+ * they pay for it, no sibling that is HANDOFF_SLICES ahead of its share is taken, and the
+ * VM's budget bounds it (boost.bpf.h).
  */
 #ifndef VMLAND_SIBLINGS_BPF_H
 #define VMLAND_SIBLINGS_BPF_H
@@ -114,7 +114,8 @@ __noinline int siblings_join(u64 dsq, u32 vm_id, s32 cpu, u64 slice)
 
 /*
  * @p, which has just woken or is the target of a hand-off, runs beside its siblings if
- * some do, until the last of them has had its turn. Returns the CPU on which to put it, for *@slice ns; -1: none.
+ * some do, until the last of them has had its turn. Returns the CPU on which to put it,
+ * for *@slice ns; -1: none.
  */
 __noinline s32 sibling_late(struct task_struct *p __arg_trusted,
 			    struct vmland_task *t __arg_nonnull, u64 *slice __arg_nonnull)

@@ -2,30 +2,74 @@
 /*
  * Skew: how far a VM's vCPUs may get apart, where an administrator bounds it.
  *
- * Of the siblings that wait, the first in line is the one that is most behind. One that
- * is ahead of where that was by more than the skew is handed no CPU out of turn, and a
- * yielder does not pay its target (yield.bpf.h), which would part them for good. The rest
- * is up to the line: a slice, either way. Shorter turns did not bring them closer, since
- * the kernel ends turns by ticks. Who sleeps is not waited for.
+ * A CPU's turn is as long as ever, but no vCPU has it for longer than the skew at a time
+ * while a sibling waits and is behind: that one takes its place, and the turn goes on. So
+ * the vCPUs take turns within their VM's turn, which costs the other VMs nothing. It is
+ * out of turn, as a hand-off is. (Ending the turn itself did not bring siblings closer:
+ * the kernel ends turns by ticks, and what is about a tick long forgives as lag what it
+ * was to hold.) A yielder does not pay its target (yield.bpf.h), which would part them for
+ * good. Who sleeps is not waited for.
  */
 #ifndef VMLAND_SKEW_BPF_H
 #define VMLAND_SKEW_BPF_H
 
-/* @t was taken from a line. */
-static __always_inline void skew_note(const struct vmland_task *t)
+/* How long @t, of whose turn @left ns are left, may run now. */
+static __always_inline u64 within_skew(const struct vmland_task *t, u64 left)
 {
-	struct vmland_vm *vm = t->skew_ns ? vm_state(t->vm_slot) : NULL;
-
-	if (vm)
-		vm->line_vruntime = t->vruntime;
+	return t->skew_ns && t->skew_ns < left ? t->skew_ns : left;
 }
 
-static __always_inline bool is_skewed(const struct vmland_task *t)
+/*
+ * Gives @cpu, for the @left ns of its turn, to the first in @dsq that is behind @t, its
+ * sibling. Returns whether there is one.
+ */
+__noinline int skew_give(const struct vmland_task *t __arg_nonnull, u64 dsq, s32 cpu, u64 left)
 {
-	const struct vmland_vm *vm = t->skew_ns ? vm_state(t->vm_slot) : NULL;
+	struct vmland_cpu *here = cpu_state(cpu);
+	struct vmland_task *sibling;
+	struct task_struct *p;
+	u32 looks = 0;
 
-	return vm && time_after(t->vruntime,
-				vm->line_vruntime + weighted(t->skew_ns, t->weight ?: 1));
+	if (!here || !scx_bpf_dsq_nr_queued(dsq))
+		return false;
+	bpf_for_each(scx_dsq, p, dsq, 0) {
+		if (looks++ >= SIBLING_LOOKS)
+			break;
+		sibling = task_state(p);
+		if (!sibling || !is_vcpu(sibling) || sibling->vm_id != t->vm_id ||
+		    !time_before(sibling->vruntime, t->vruntime) ||
+		    !bpf_cpumask_test_cpu(cpu, p->cpus_ptr) || !may_boost(sibling) ||
+		    held_back(p, sibling, scx_bpf_now()))
+			continue;
+		scx_bpf_dsq_move_set_slice(BPF_FOR_EACH_ITER, left);
+		if (!scx_bpf_dsq_move(BPF_FOR_EACH_ITER, p, SCX_DSQ_LOCAL, 0))
+			continue;
+		here->expected_pid = p->pid;
+		return true;
+	}
+	return false;
+}
+
+/*
+ * @prev has had @cpu for as long as the skew allows, and the turn goes on: with a sibling
+ * or, if all are level with it or sleep, with itself. Returns whether it does.
+ */
+__noinline int skew_goes_round(struct task_struct *prev __arg_trusted, s32 cpu)
+{
+	struct vmland_cpu *here = cpu_state(cpu);
+	struct vmland_task *t = task_state(prev);
+	u64 now = scx_bpf_now(), left;
+
+	if (!t || !here || !t->skew_ns || t->yielded || is_pinned(prev))
+		return false;
+	left = turn_left(here);
+	if (!left || held_back(prev, t, now))
+		return false;
+	charge(prev, t, now);
+	if (skew_give(t, SHARED_DSQ, cpu, left) || skew_give(t, PARKED_DSQ, cpu, left))
+		return true;
+	scx_bpf_task_set_slice(prev, within_skew(t, left));
+	return true;
 }
 
 #endif /* VMLAND_SKEW_BPF_H */

@@ -12,6 +12,9 @@
 /* Some VM wants its vCPUs together, or did (siblings.bpf.h). */
 static bool gangs;
 
+/* Some VM bounds how far its vCPUs get apart, or did (skew.bpf.h). */
+static bool skews;
+
 struct vmland_cpu {
 	/* The vruntime that those who compete for it have come to. */
 	u64 clock;

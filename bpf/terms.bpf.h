@@ -119,6 +119,8 @@ __noinline int terms_find(u64 weight, struct vmland_task *t __arg_nonnull)
 	t->slice_ns = terms && terms->slice_ns ? terms->slice_ns : slice_ns;
 	t->boost_percent = terms ? terms->boost_percent : 100;
 	t->skew_ns = terms ? terms->skew_ns : 0;
+	if (t->skew_ns)
+		skews = true;
 	t->together = terms && (terms->flags & VMLAND_TERMS_COSCHED_STRICT);
 	if (t->together)
 		gangs = true;

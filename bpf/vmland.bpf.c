@@ -25,9 +25,9 @@
 #include "aside.bpf.h"
 #include "boost.bpf.h"
 #include "vtime.bpf.h"
-#include "skew.bpf.h"
 #include "turn.bpf.h"
 #include "siblings.bpf.h"
+#include "skew.bpf.h"
 #include "ipi.bpf.h"
 #include "yield.bpf.h"
 #include "policy.bpf.h"
@@ -111,6 +111,7 @@ static __always_inline void preempt_if_due(const struct vmland_task *t,
 	least = there->turn_start + there->curr_slice_min;
 	if (at_once || !time_before(now, least)) {
 		count(VMLAND_PREEMPT);
+		there->turn_end = now;
 		scx_bpf_kick_cpu(cpu, SCX_KICK_PREEMPT);
 		return;
 	}
@@ -232,7 +233,7 @@ __noinline int keep_prev(struct task_struct *prev __arg_trusted,
 	t->boosted = t->yielded = false;
 	t->not_before = 0;
 	slice = turn_within_limits(t, t->slice_ns);
-	scx_bpf_task_set_slice(prev, slice);
+	scx_bpf_task_set_slice(prev, within_skew(t, slice));
 	turn_begin(here, t->run_start, slice);
 	count(VMLAND_DISPATCH_KEPT);
 	return true;
@@ -313,6 +314,8 @@ void BPF_STRUCT_OPS(vmland_dispatch, s32 cpu, struct task_struct *prev)
 	}
 	if (usersched_serve())
 		return;
+	if (skews && wants_on(prev) && skew_goes_round(prev, cpu))
+		return;
 	serve_lines(here, cpu, prev);
 	if (prev && is_usersched_task(prev) && is_queued(prev) && usersched_wanted()) {
 		usersched_needed = 0;
@@ -347,7 +350,6 @@ void BPF_STRUCT_OPS(vmland_running, struct task_struct *p)
 	if (here->from_line) {
 		here->from_line = false;
 		clock_advance(here, t->vruntime);
-		skew_note(t);
 	}
 	here->curr_vruntime = t->vruntime;
 	here->curr_start = t->run_start;
@@ -360,6 +362,8 @@ void BPF_STRUCT_OPS(vmland_running, struct task_struct *p)
 		count(VMLAND_HANDOFF_NEXT);
 	if (!handed || !passes_on_turn(t))
 		turn_begin(here, t->run_start, p->scx.slice);
+	if (t->skew_ns)
+		scx_bpf_task_set_slice(p, within_skew(t, p->scx.slice));
 	/* A note that ops.dispatch() was not asked about is one no more. */
 	here->expected_pid = here->handoff_pid = 0;
 }

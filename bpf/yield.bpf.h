@@ -20,8 +20,8 @@
  * and the VM has had as much as before.
  *
  * Limit. Out of turn a target runs only while it is less than HANDOFF_SLICES ahead of its
- * share, while there is something left of the turn (turn.bpf.h), and as its VM's settings
- * allow (boost.bpf.h, skew.bpf.h). Beyond that the hint is still taken, but in turn: the
+ * share, while there is something left of the turn (turn.bpf.h), and as its VM's budget
+ * allows (boost.bpf.h). Beyond that the hint is still taken, but in turn: the
  * yielder leaves, its next place in line is behind the target's, and both wait for their
  * VM's time. Nobody pays for that: a VM whose vCPUs changed places by vruntime had them
  * wait where they stood before, and in the end lost 28 % of its share (tests/sim).
@@ -73,8 +73,6 @@ static bool handoff_note(struct vmland_task *f, struct task_struct *to,
 {
 	u64 most;
 
-	if (is_skewed(t))
-		return false;
 	if (!turn_left(here) || !may_boost(t) ||
 	    time_after(t->vruntime, here->clock + HANDOFF_SLICES * slice_vtime(t))) {
 		/* As late as any place in line, that of who is parked included. */
@@ -132,8 +130,7 @@ static bool yield_directed(struct task_struct *from, struct vmland_task *f,
 		count(VMLAND_YIELD_OTHER_VM);
 		return false;
 	}
-	/* To wait for one that is to wait for its siblings would part them further. */
-	if (!with(VMLAND_YIELD_TO) || terms_say(f, VMLAND_TERMS_IGNORE_YIELD) || is_skewed(t)) {
+	if (!with(VMLAND_YIELD_TO) || terms_say(f, VMLAND_TERMS_IGNORE_YIELD)) {
 		count(VMLAND_YIELD_UNWANTED);
 		return false;
 	}

@@ -50,9 +50,9 @@ settings! {
     /// CPUs for as long, as far as the VM is not ahead of its share. Unset: `auto`.
     cosched: Word<Cosched> => cosched: Cosched,
 
-    /// How far a vCPU may be ahead of its siblings in line and still be handed a CPU by one of them
-    /// out of turn. Nor do they pay each other for that then, so that none gets ahead for good.
-    /// Unset: it does not matter.
+    /// How long a vCPU computes while siblings of it wait and are behind: then one of them has the
+    /// rest of the turn. Less than a tick of the kernel is a tick. Nor do they pay each other for
+    /// hints then, so that none gets ahead for good. Unset: it does not matter.
     skew: Time<{ 100 * US }, { 100 * MS }> => skew_ns: u64,
 
     /// `low`: a vCPU of it that wakes does not wait for the least time of the one that runs and
