@@ -41,6 +41,7 @@ fn guest(name: &str) -> GuestSpec {
         },
         vcpus: 2,
         name: name.into(),
+        weight: None,
     }
 }
 

@@ -7,10 +7,13 @@
 //! | [`preflight`] | whether they can be started here, and what to do if not |
 //! | [`report`] | what a guest tells about its progress |
 //! | `qemu` | the command line of QEMU, and why each of its parts is there |
+//! | `cgroup` | a guest's weight |
 //! | `console` | one guest's console: its reports, and the requests of `io` |
 //! | [`workload`] | a program of the host's, packed for the load `run` (feature `scheduler`) |
 //! | [`running`] | all of them, from their start to their end (feature `scheduler`) |
 
+#[cfg(feature = "scheduler")]
+mod cgroup;
 #[cfg(feature = "scheduler")]
 mod console;
 pub mod preflight;

@@ -4,6 +4,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::cgroup::{self, Cgroup};
 use super::console::{Console, RoundTrips};
 use super::preflight::{self, Machine, Options, Refusal};
 use super::qemu;
@@ -24,6 +26,9 @@ use crate::preflight::exit;
 /// kernel if they let a task wait for as long.
 pub const STALLED_AFTER: Duration = Duration::from_secs(5);
 
+/// Where cgroup v2 is.
+const CGROUP_ROOT: &str = "/sys/fs/cgroup";
+
 /// How often the guests are looked at while they boot.
 const POLL: Duration = Duration::from_millis(20);
 
@@ -36,6 +41,11 @@ pub enum Error {
 
     #[error("QEMU does not start for guest {name}: {source}")]
     Start { name: String, source: io::Error },
+
+    #[error(
+        "Guest {name} cannot be given a weight: {source}. That takes root, cgroup v2 at {CGROUP_ROOT} and its cpu controller."
+    )]
+    Weight { name: String, source: io::Error },
 
     #[error("Guest {name} has ended.{console}")]
     Ended { name: String, console: String },
@@ -134,16 +144,14 @@ impl Guests {
     ///
     /// # Errors
     ///
-    /// [`Error::Refused`] before the first is started, [`Error::Start`] after.
+    /// [`Error::Refused`] before the first is started, [`Error::Weight`] and
+    /// [`Error::Start`] after.
     pub fn start(specs: &[GuestSpec], options: &Options) -> Result<Self, Error> {
         let machine = preflight::check(specs.len(), options)?;
+        cgroup::remove_left_behind(Path::new(CGROUP_ROOT));
         let mut guests = Vec::with_capacity(specs.len());
         for spec in specs {
-            let guest = Guest::start(spec, &machine).map_err(|source| Error::Start {
-                name: spec.name.clone(),
-                source,
-            })?;
-            guests.push(guest);
+            guests.push(Guest::start(spec, &machine)?);
         }
         Ok(Self { guests })
     }
@@ -222,6 +230,11 @@ impl Guests {
         self.guests[guest].child.id()
     }
 
+    /// CPU time of its QEMU so far. None if it has no weight.
+    pub fn cpu_time(&self, guest: usize) -> Option<Duration> {
+        self.guests[guest].cgroup.as_ref()?.cpu_time().ok()
+    }
+
     /// Stops it, all its vCPUs. What it reports about the time around a pause is
     /// of little use: its wake-ups are late by the pause, and its clock went on.
     ///
@@ -252,27 +265,37 @@ struct Guest {
     child: Child,
     /// Dropped after [`Guest::drop`] has ended its writer.
     console: Console,
+    /// If it has a weight. Dropped when nobody is in it any more.
+    cgroup: Option<Cgroup>,
 }
 
 impl Guest {
-    fn start(spec: &GuestSpec, machine: &Machine) -> io::Result<Self> {
-        let initramfs: OwnedFd = qemu::initramfs(machine)?;
-        // What QEMU itself has to say comes with what its guest says.
-        let (output, input) = io::pipe()?;
-        let mut qemu = qemu::command(machine, spec, &initramfs)?;
-        let mut child = qemu
-            .stdin(match spec.load {
-                Load::Io => Stdio::piped(),
-                _ => Stdio::null(),
-            })
-            .stdout(input.try_clone()?)
-            .stderr(input)
-            .spawn()?;
-        Ok(Self {
+    fn start(spec: &GuestSpec, machine: &Machine) -> Result<Self, Error> {
+        let name = || spec.name.clone();
+        let weight = |source| Error::Weight {
+            name: name(),
+            source,
+        };
+        let cgroup = { spec.weight }
+            .map(|weight| Cgroup::new(Path::new(CGROUP_ROOT), &spec.name, weight))
+            .transpose()
+            .map_err(weight)?;
+        let (child, console) = spawn(spec, machine).map_err(|source| Error::Start {
+            name: name(),
+            source,
+        })?;
+        let this = Self {
             spec: spec.clone(),
-            console: Console::new(output, child.stdin.take()),
             child,
-        })
+            console,
+            cgroup,
+        };
+        let taken = this
+            .cgroup
+            .as_ref()
+            .map(|cgroup| cgroup.take(this.child.id()));
+        taken.transpose().map_err(weight)?;
+        Ok(this)
     }
 
     fn check_ended(&self) -> Result<(), Error> {
@@ -296,6 +319,23 @@ impl Guest {
             source: errno.into(),
         })
     }
+}
+
+fn spawn(spec: &GuestSpec, machine: &Machine) -> io::Result<(Child, Console)> {
+    let initramfs: OwnedFd = qemu::initramfs(machine)?;
+    // What QEMU itself has to say comes with what its guest says.
+    let (output, input) = io::pipe()?;
+    let mut qemu = qemu::command(machine, spec, &initramfs)?;
+    let mut child = qemu
+        .stdin(match spec.load {
+            Load::Io => Stdio::piped(),
+            _ => Stdio::null(),
+        })
+        .stdout(input.try_clone()?)
+        .stderr(input)
+        .spawn()?;
+    let console = Console::new(output, child.stdin.take());
+    Ok((child, console))
 }
 
 impl Drop for Guest {

@@ -7,7 +7,6 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::num::ParseIntError;
 use std::str::FromStr;
 
 /// Most vCPUs of one guest: as far as APIC IDs of eight bits reach.
@@ -15,6 +14,13 @@ pub const VCPUS_MAX: u32 = 255;
 
 /// Length of a name, in characters. It goes into tables.
 pub const NAME_MAX_CHARS: usize = 32;
+
+/// Weight of a guest that does not say otherwise where others do, as the kernel has it
+/// for cgroups.
+pub const DEFAULT_WEIGHT: u32 = 100;
+
+/// Largest weight, as `cpu.weight` has it; the smallest is 1.
+pub const WEIGHT_MAX: u32 = 10_000;
 
 /// What a guest does all the time, on all its vCPUs unless said otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -103,6 +109,8 @@ pub struct GuestRequest {
     pub vcpus: Option<u32>,
     /// Of ASCII letters, digits, `-`, `_` and `.`; at most [`NAME_MAX_CHARS`].
     pub name: Option<String>,
+    /// From 1 to [`WEIGHT_MAX`].
+    pub weight: Option<u32>,
 }
 
 /// A guest as it will be started.
@@ -113,6 +121,9 @@ pub struct GuestSpec {
     pub vcpus: u32,
     /// Unlike that of any other guest.
     pub name: String,
+    /// `cpu.weight` of a cgroup of its own, from 1 to [`WEIGHT_MAX`]. Either all guests
+    /// have one or none has.
+    pub weight: Option<u32>,
 }
 
 /// What is wrong with a word. `Display` says what would be right.
@@ -121,7 +132,7 @@ pub enum SpecError {
     #[error("no load {0:?}; there are {all}", all = Load::ALL.map(Load::as_str).join(", "))]
     NoSuchLoad(String),
 
-    #[error("no setting {0:?} of a guest; there are vcpus=N and name=NAME")]
+    #[error("no setting {0:?} of a guest; there are vcpus=N, name=NAME and weight=N")]
     NoSuchSetting(String),
 
     #[error("{0}= is given twice; give it once")]
@@ -134,6 +145,9 @@ pub enum SpecError {
         "name={0}: expected 1 to {NAME_MAX_CHARS} characters out of letters, digits, \"-\", \"_\" and \".\""
     )]
     BadName(String),
+
+    #[error("weight={0}: expected a number from 1 to {WEIGHT_MAX}")]
+    BadWeight(String),
 
     #[error("two guests are called {0:?}; give each a name of its own")]
     SameName(String),
@@ -154,6 +168,7 @@ impl FromStr for GuestRequest {
                 .ok_or_else(|| SpecError::NoSuchLoad(load.to_owned()))?,
             vcpus: None,
             name: None,
+            weight: None,
         };
         for setting in settings.into_iter().flat_map(|list| list.split(',')) {
             match setting.split_once('=') {
@@ -161,6 +176,9 @@ impl FromStr for GuestRequest {
                     set_once("vcpus", &mut request.vcpus, vcpus(value)?)?;
                 }
                 Some(("name", value)) => set_once("name", &mut request.name, name(value)?)?,
+                Some(("weight", value)) => {
+                    set_once("weight", &mut request.weight, weight(value)?)?;
+                }
                 _ => return Err(SpecError::NoSuchSetting(setting.to_owned())),
             }
         }
@@ -201,11 +219,16 @@ fn set_once<T>(what: &'static str, place: &mut Option<T>, value: T) -> Result<()
 ///
 /// [`SpecError::BadVcpus`].
 pub fn vcpus(text: &str) -> Result<u32, SpecError> {
-    let number: Result<u32, ParseIntError> = text.parse();
-    number
-        .ok()
-        .filter(|n| (1..=VCPUS_MAX).contains(n))
-        .ok_or_else(|| SpecError::BadVcpus(text.to_owned()))
+    number(text, VCPUS_MAX).ok_or_else(|| SpecError::BadVcpus(text.to_owned()))
+}
+
+fn weight(text: &str) -> Result<u32, SpecError> {
+    number(text, WEIGHT_MAX).ok_or_else(|| SpecError::BadWeight(text.to_owned()))
+}
+
+/// From 1 to `max`.
+fn number(text: &str, max: u32) -> Option<u32> {
+    text.parse().ok().filter(|n| (1..=max).contains(n))
 }
 
 /// Nothing that means something to QEMU (a comma does) or to a terminal.
@@ -218,8 +241,9 @@ fn name(text: &str) -> Result<String, SpecError> {
     }
 }
 
-/// Fills in what the requests leave open: `default_vcpus`, and a name made of
-/// the load and the lowest number from 1 that no other guest has (`lock1`).
+/// Fills in what the requests leave open: `default_vcpus`, a name made of the load and
+/// the lowest number from 1 that no other guest has (`lock1`), and, as soon as one guest
+/// has a weight, [`DEFAULT_WEIGHT`] for the others.
 ///
 /// # Errors
 ///
@@ -237,9 +261,11 @@ pub fn resolve(requests: &[GuestRequest], default_vcpus: u32) -> Result<Vec<Gues
             .find(|name| taken.insert(name.clone()))
             .expect("there are more numbers than guests")
     };
+    let weighted = requests.iter().any(|request| request.weight.is_some());
     Ok(requests
         .iter()
         .map(|request| GuestSpec {
+            weight: weighted.then(|| request.weight.unwrap_or(DEFAULT_WEIGHT)),
             load: request.load,
             vcpus: request.vcpus.unwrap_or(default_vcpus),
             name: request
@@ -296,6 +322,7 @@ mod tests {
             load,
             vcpus: None,
             name: None,
+            weight: None,
         };
         assert_eq!(request("lock"), plain(Load::Lock));
         let four = GuestRequest {
@@ -310,6 +337,7 @@ mod tests {
         };
         assert_eq!(request("lat:vcpus=1,name=web"), web);
         assert_eq!(request("lat:name=web,vcpus=1"), web);
+        assert_eq!(request("cpu:weight=10000").weight, Some(10_000));
     }
 
     #[test]
@@ -331,6 +359,10 @@ mod tests {
             ("lock:vcpus=", BadVcpus("".into())),
             ("lock:vcpus=1,vcpus=1", Twice("vcpus")),
             ("lock:name=a,name=b", Twice("name")),
+            ("lock:weight=0", BadWeight("0".into())),
+            ("lock:weight=10001", BadWeight("10001".into())),
+            ("lock:weight=1.5", BadWeight("1.5".into())),
+            ("lock:weight=1,weight=1", Twice("weight")),
             ("lock:name=", BadName("".into())),
             ("lock:name=a b", BadName("a b".into())),
             ("lock:name=ü", BadName("ü".into())),
@@ -358,14 +390,30 @@ mod tests {
         assert_eq!(resolved(&[]), Ok(vec![]));
     }
 
+    #[test]
+    fn all_have_a_weight_or_none() {
+        let weights = |words: &[&str]| {
+            let specs = resolved(words).unwrap();
+            specs.iter().map(|spec| spec.weight).collect::<Vec<_>>()
+        };
+        assert_eq!(weights(&["cpu", "cpu"]), [None, None]);
+        assert_eq!(weights(&["cpu", "cpu:weight=7"]), [Some(100), Some(7)]);
+    }
+
     fn any_request() -> impl Strategy<Value = GuestRequest> {
         (
             proptest::sample::select(&Load::ALL[..]),
             proptest::option::of(1..=VCPUS_MAX),
             // Often one of those that would be made up.
             proptest::option::of("(lock|io)[1-4]|[a-zA-Z0-9._-]{1,32}"),
+            proptest::option::of(1..=WEIGHT_MAX),
         )
-            .prop_map(|(load, vcpus, name)| GuestRequest { load, vcpus, name })
+            .prop_map(|(load, vcpus, name, weight)| GuestRequest {
+                load,
+                vcpus,
+                name,
+                weight,
+            })
     }
 
     proptest! {
@@ -376,6 +424,7 @@ mod tests {
                 .map(|n| format!("vcpus={n}"))
                 .into_iter()
                 .chain(request.name.as_ref().map(|name| format!("name={name}")))
+                .chain(request.weight.map(|n| format!("weight={n}")))
                 .collect();
             let word = match &settings[..] {
                 [] => request.load.to_string(),
@@ -385,7 +434,7 @@ mod tests {
         }
 
         #[test]
-        fn any_word_is_read_or_refused(word in "(lock|io)?:?(vcpus|name)?=?.{0,40}") {
+        fn any_word_is_read_or_refused(word in "(lock|io)?:?(vcpus|name|weight)?=?.{0,40}") {
             if let Ok(GuestRequest { vcpus: Some(vcpus), .. }) = word.parse() {
                 prop_assert!((1..=VCPUS_MAX).contains(&vcpus));
             }

@@ -184,6 +184,23 @@ fn arms_and_metrics_that_fail() {
 
 #[test]
 #[ignore = "needs a sched_ext host with KVM"]
+fn guests_have_weights() {
+    Guest::end_parked();
+    let (output, record) = run("bench --preset fair --rounds 2 --schedulers \
+                                eevdf,scx_vmland");
+    assert!(output.status.success(), "{}", text(&output));
+    let off = [0, 1].map(|arm| values(&record, arm, "CPU time off weight"));
+    println!("off by at most, in %: {off:.1?}");
+    assert_eq!(off[0].len(), 2);
+    assert!(off[1].iter().all(|percent| *percent < 10.0));
+    let left = fs::read_dir("/sys/fs/cgroup").expect("cgroup v2");
+    let is_ours = |name: &str| name.starts_with("vmland-bench-");
+    assert!(!{ left.flatten() }.any(|entry| entry.file_name().to_str().is_some_and(is_ours)));
+    assert_no_trace_is_left();
+}
+
+#[test]
+#[ignore = "needs a sched_ext host with KVM"]
 fn stopped_and_killed_in_the_middle() {
     let guest = Guest::start("a", "lock", 2);
     for (signal, says) in [("INT", "eevdf"), ("KILL", "")] {

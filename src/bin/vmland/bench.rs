@@ -43,7 +43,8 @@ const SOLO: &str = "solo";
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Opts {
-    /// The guests: loads, each with settings if need be (tlb:vcpus=4,name=web).
+    /// The guests: loads, each with settings if need be (tlb:vcpus=4,name=web). weight=N is
+    /// that of a cgroup of its own; as soon as one has any, the others have 100.
     #[arg(
         long,
         value_name = "LOAD,…",
@@ -106,6 +107,8 @@ enum Preset {
     Paper,
     /// A guest that sleeps and wakes beside two that contend for locks.
     Neighbours,
+    /// Three guests that compute, with as many vCPUs as they have CPUs and weights of 100, 200 and 400.
+    Fair,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -125,7 +128,7 @@ pub fn run(opts: &Opts) -> Result<()> {
         plan: &opts.plan,
         metrics: vec![],
         workload: vec![],
-        measures: loads.flat_map(measures).collect(),
+        measures: loads.flat_map(measures).chain(fairness(&specs)).collect(),
         extra_arms: &[SOLO],
         notes: vec![],
     };
@@ -151,12 +154,17 @@ pub fn run(opts: &Opts) -> Result<()> {
         alone: false,
         began,
         at_start: Vec::new(),
+        cpu_at_start: Vec::new(),
     };
     comparison.run(Some(&mut bench), began)
 }
 
 fn note(specs: &[GuestSpec], opts: &Opts) -> String {
-    let guest = |s: &GuestSpec| format!("{} ({}, {} vCPUs)", s.name, s.load, s.vcpus);
+    let weight = |s: &GuestSpec| { s.weight }.map_or(String::new(), |n| format!(", weight {n}"));
+    let guest = |s: &GuestSpec| {
+        let weight = weight(s);
+        format!("{} ({}, {} vCPUs{weight})", s.name, s.load, s.vcpus)
+    };
     let guests: Vec<_> = specs.iter().map(guest).collect();
     let pv = match opts.pv {
         Switch::On => "with",
@@ -179,6 +187,10 @@ fn wanted(opts: &Opts) -> Result<(Vec<GuestRequest>, u32)> {
     Ok(match preset {
         Preset::Paper => (spec::requests("tlb,tlb,tlb,tlb")?, guest_cpus(opts)?),
         Preset::Neighbours => (spec::requests("lat:vcpus=1,lock,lock")?, opts.vcpus),
+        Preset::Fair => (
+            spec::requests("cpu:weight=100,cpu:weight=200,cpu:weight=400")?,
+            guest_cpus(opts)?,
+        ),
     })
 }
 
@@ -254,6 +266,34 @@ fn measures(load: Load) -> Vec<Measure> {
     }
 }
 
+/// How far the guests' shares are off their weights.
+const OFF_WEIGHT: &str = "CPU time off weight";
+
+fn fairness(specs: &[GuestSpec]) -> Option<Measure> {
+    let weighted = specs.iter().any(|spec| spec.weight.is_some());
+    weighted.then(|| {
+        measure(
+            OFF_WEIGHT,
+            "%",
+            Better::Lower,
+            Source::Given,
+            "By how much a guest's part of the CPU time of all was off its part of their \
+             weights: that of the guest for which it was most.",
+        )
+    })
+}
+
+/// For guests that used `cpu` and have the weight beside it, in percent.
+fn off_weight(guests: &[(Duration, u32)]) -> Option<f64> {
+    let cpu: f64 = guests.iter().map(|(cpu, _)| cpu.as_secs_f64()).sum();
+    let weight: f64 = guests.iter().map(|(_, weight)| f64::from(*weight)).sum();
+    let off = |(used, own): &(Duration, u32)| {
+        let (part, due) = (used.as_secs_f64() / cpu, f64::from(*own) / weight);
+        (part / due - 1.0).abs() * 100.0
+    };
+    (cpu > 0.0).then(|| guests.iter().map(off).fold(0.0, f64::max))
+}
+
 const WORK: &str = "work";
 /// Seconds at which the work was read.
 const AT: &str = "at";
@@ -278,9 +318,23 @@ struct Bench {
     began: Instant,
     /// Each guest's progress when the window began.
     at_start: Vec<Option<Progress>>,
+    /// And its CPU time, if it has a weight.
+    cpu_at_start: Vec<Option<Duration>>,
 }
 
 impl Bench {
+    /// Of this window; None if guests have no weights or all but one are stopped.
+    fn off_weight(&self) -> Option<f64> {
+        let used = { self.guests.specs().enumerate() }
+            .map(|(guest, spec)| {
+                let cpu = { self.guests.cpu_time(guest)? }
+                    .checked_sub((*self.cpu_at_start.get(guest)?)?)?;
+                Some((cpu, spec.weight?))
+            })
+            .collect::<Option<Vec<_>>>()?;
+        if self.alone { None } else { off_weight(&used) }
+    }
+
     /// The guests that run.
     fn running(&self) -> std::ops::Range<usize> {
         0..if self.alone {
@@ -331,10 +385,13 @@ impl Company for Bench {
 
     fn window_begins(&mut self) {
         let guests = 0..self.guests.specs().len();
-        self.at_start = guests.map(|guest| self.guests.progress(guest)).collect();
+        self.at_start = { guests.clone() }
+            .map(|guest| self.guests.progress(guest))
+            .collect();
+        self.cpu_at_start = guests.map(|guest| self.guests.cpu_time(guest)).collect();
     }
 
-    /// The longest delays of all guests with a load.
+    /// The longest delays of all guests with a load, and how CPU time was parted.
     fn window_ends(&mut self) -> Values {
         let mut values = Values::new();
         for guest in self.running() {
@@ -354,6 +411,33 @@ impl Company for Bench {
                 *value = value.max(us as f64);
             }
         }
+        if let Some(off) = self.off_weight() {
+            values.insert(OFF_WEIGHT.into(), off);
+        }
         values
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_and_weights() {
+        let ms = Duration::from_millis;
+        let off = |guests: &[(u64, u32)]| {
+            off_weight(
+                &{ guests.iter() }
+                    .map(|&(cpu, w)| (ms(cpu), w))
+                    .collect::<Vec<_>>(),
+            )
+        };
+        let near = |value: Option<f64>, to: f64| (value.unwrap() - to).abs() < 1e-9;
+        assert!(near(off(&[(100, 100), (200, 200), (400, 400)]), 0.0));
+        // 3/8 for 1/4, 5/8 for 3/4.
+        assert!(near(off(&[(300, 100), (500, 300)]), 50.0));
+        assert!(near(off(&[(0, 1), (500, 1)]), 100.0));
+        assert_eq!(off(&[(0, 1), (0, 1)]), None);
+        assert_eq!(off(&[]), None);
     }
 }
