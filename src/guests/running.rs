@@ -20,14 +20,12 @@ pub use super::qemu::INITRAMFS;
 use super::report::{Latency, summary};
 use super::spec::{GuestSpec, Load};
 use crate::preflight::exit;
+use crate::vm_identity::CGROUP_ROOT;
 
 /// A guest that owes a report, or the answer to a request, for longer has
 /// stalled. Reports come ten times a second, and schedulers are removed by the
 /// kernel if they let a task wait for as long.
 pub const STALLED_AFTER: Duration = Duration::from_secs(5);
-
-/// Where cgroup v2 is.
-const CGROUP_ROOT: &str = "/sys/fs/cgroup";
 
 /// How often the guests are looked at while they boot.
 const POLL: Duration = Duration::from_millis(20);

@@ -59,6 +59,9 @@ use process::Process;
 pub use threads::{Thread, threads};
 pub use vmm::Vmm;
 
+/// Where cgroup v2 is.
+pub const CGROUP_ROOT: &str = "/sys/fs/cgroup";
+
 /// What is known about the VM that a process runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct VmIdentity {

@@ -83,12 +83,15 @@ fn stay_ms(moments: &[Moment], vcpus: &[i32]) -> f64 {
     squares / sum
 }
 
-#[test]
-fn a_stay_ends_with_the_last_sibling() {
-    let switch = |at_us, prev, waits, next| Moment {
+fn switch(at_us: u64, prev: i32, waits: bool, next: i32) -> Moment {
+    Moment {
         at_us,
         event: Event::Switch { prev, waits, next },
-    };
+    }
+}
+
+#[test]
+fn a_stay_ends_with_the_last_sibling() {
     let moments = [
         switch(1_000, 9, true, 1),
         switch(2_000, 1, true, 2),
@@ -113,10 +116,6 @@ fn mean(of: fn(&[Moment], &[i32]) -> f64, guests: [&Guest; 2], span: Duration) -
 
 #[test]
 fn who_sleeps_is_not_waited_for() {
-    let switch = |at_us, prev, waits, next| Moment {
-        at_us,
-        event: Event::Switch { prev, waits, next },
-    };
     let wake = |at_us, pid| Moment {
         at_us,
         event: Event::Wake { pid },

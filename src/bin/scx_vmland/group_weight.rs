@@ -9,15 +9,13 @@ use std::os::unix::fs::MetadataExt;
 use anyhow::{Context, Result};
 use libbpf_rs::Program;
 use libbpf_rs::libbpf_sys::{bpf_prog_test_run_opts, bpf_test_run_opts};
+use scx_vmland::vm_identity::CGROUP_ROOT;
 
 use crate::bpf_intf::vmland_override;
 
-/// Where cgroup v2 is.
-const ROOT: &str = "/sys/fs/cgroup";
-
 /// The kernel's id of a cgroup, its path as in /proc/PID/cgroup.
 pub fn id_of(path: &str) -> Option<u64> {
-    Some(fs::metadata(format!("{ROOT}{path}")).ok()?.ino())
+    Some(fs::metadata(format!("{CGROUP_ROOT}{path}")).ok()?.ino())
 }
 
 /// The program `vmland_override` of `bpf/cgroup_ops.bpf.h`.

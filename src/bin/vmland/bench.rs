@@ -325,6 +325,9 @@ struct Bench {
 impl Bench {
     /// Of this window; None if guests have no weights or all but one are stopped.
     fn off_weight(&self) -> Option<f64> {
+        if self.alone {
+            return None;
+        }
         let used = { self.guests.specs().enumerate() }
             .map(|(guest, spec)| {
                 let cpu = { self.guests.cpu_time(guest)? }
@@ -332,7 +335,7 @@ impl Bench {
                 Some((cpu, spec.weight?))
             })
             .collect::<Option<Vec<_>>>()?;
-        if self.alone { None } else { off_weight(&used) }
+        off_weight(&used)
     }
 
     /// The guests that run.

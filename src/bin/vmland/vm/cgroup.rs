@@ -7,9 +7,6 @@ use std::path::Path;
 use scx_vmland::config::Key;
 use scx_vmland::control::{Setting, Shown};
 
-/// Where cgroup v2 is.
-pub const ROOT: &str = "/sys/fs/cgroup";
-
 /// Adds the cgroup's `cpu.weight` and `cpu.max`, as far as they hold for the VM.
 pub fn add_to(shown: &mut Shown, root: &Path) {
     let Some(cgroup) = shown.cgroup.clone() else {

@@ -11,6 +11,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use scx_vmland::control::client::ask;
 use scx_vmland::control::{Request, Shown};
 use scx_vmland::stats::VmMetrics;
+use scx_vmland::vm_identity::CGROUP_ROOT;
 use serde::Serialize;
 
 use super::cgroup;
@@ -65,7 +66,7 @@ pub fn run(opts: &Opts) -> Result<()> {
     let mut shown: Shown = ask(&Request::Show {
         vm: opts.vm.clone(),
     })?;
-    cgroup::add_to(&mut shown, Path::new(cgroup::ROOT));
+    cgroup::add_to(&mut shown, Path::new(CGROUP_ROOT));
     let mut client = Client::connect()?;
     let before = effect(&mut client, shown.id)?;
     sleep(Duration::from_secs_f64(opts.interval));
