@@ -422,7 +422,11 @@ extern "C" fn dsq_move(
     } else {
         vtime
     };
-    kernel.insert(task, to, vtime, flags);
+    // The local DSQ is that of this CPU here, of the task's when it is enqueued.
+    match kernel.local_cpu(to, kernel.cpu) {
+        Some(cpu) => kernel.enqueue_local(task, cpu, flags),
+        None => kernel.insert(task, to, vtime, flags),
+    }
     true
 }
 
