@@ -49,6 +49,8 @@ enum vmland_counter {
 	VMLAND_YIELD_RECEIVER,	/* accepted, but an IPI's receiver goes first */
 	VMLAND_SPIN_RECEIVER,	/* a pause exit, which KVM had no candidate for, gave
 				   the CPU to an IPI's receiver */
+	VMLAND_LEFT_RECEIVER,	/* who went to sleep, or had had its turn, left its CPU to
+				   an IPI's receiver */
 	VMLAND_YIELD_PLAIN,	/* sched_yield(), no target */
 
 	/* Where a hand-off found its target. */
@@ -157,6 +159,8 @@ enum vmland_mechanism {
 	VMLAND_TURNS = 4,		/* yield.bpf.h: a hand-off passes on the turn */
 	VMLAND_SECOND_CHANCE = 8,	/* ipi.bpf.h: who merely woke is passed over */
 	VMLAND_PREEMPTION = 16,		/* vmland.bpf.c: who wakes can preempt */
+	VMLAND_STAY = 32,		/* stay.bpf.h: who answers IPIs stays on a CPU */
+	VMLAND_PROLONG = 64,		/* turn.bpf.h: a turn is prolonged for a receiver */
 };
 
 /* What user space asks of vmland_override(): a weight in place of a cgroup's cpu.weight. */

@@ -4,13 +4,14 @@
  *
  * ipi.bpf.c remembers whom each vCPU has sent its last IPIs. A receiver is pending
  * while it waits for a CPU and has not run since, for as long as the window. A
- * spinner with pending receivers hands its CPU to one of them:
+ * vCPU with pending receivers leaves its CPU to one of them:
  *
- *   KVM proposes somebody   ops.yield() takes the receiver instead
- *   KVM proposes nobody     the pause exit itself makes the spinner schedule
+ *   it spins, and KVM proposes somebody   ops.yield() takes the receiver instead
+ *   it spins, and KVM proposes nobody     the pause exit itself makes it schedule
+ *   it sleeps, or its turn is over        ops.dispatch() looks for receivers
  *
- * in either case on the terms of a directed yield (yield.bpf.h): the spinner
- * pays.
+ * always within the limits of a directed yield (yield.bpf.h), and a spinner pays as for
+ * one. Both then stay on that CPU for a while (stay.bpf.h).
  *
  * The other way round, a sibling that merely woke, and was sent nothing by the
  * spinner, cannot hold it up: as a candidate of KVM's it is passed over once, after

@@ -32,6 +32,7 @@ struct vmland_cpu {
 	/* The turn that a hand-off passes on (yield.bpf.h), scx_bpf_now(). */
 	u64 turn_start;
 	u64 turn_end;
+	bool prolonged;		/* for an IPI's receiver, or not to be any more */
 
 	/*
 	 * Of a search (siblings.bpf.h). Here, as the verifier goes through a loop for

@@ -32,6 +32,8 @@ struct vmland_task {
 	u64 not_before;		/* until it runs: least deadline, after whom it makes way
 				   for; 0: none */
 	u32 boost_percent;	/* of its VM's CPU time that may be out of turn */
+	u64 stays_until;	/* scx_bpf_now(): until then it would rather not run on another
+				   CPU than it waits on (stay.bpf.h) */
 	u64 skew_ns;		/* 0: it does not matter (skew.bpf.h) */
 	bool boosted;		/* runs out of turn */
 	bool together;		/* a vCPU whose VM wants its siblings to run beside it */

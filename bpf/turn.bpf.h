@@ -20,6 +20,7 @@
 
 static __always_inline void turn_begin(struct vmland_cpu *here, u64 now, u64 slice)
 {
+	here->prolonged = false;
 	here->turn_start = now;
 	here->turn_end = now + slice;
 }
@@ -31,6 +32,22 @@ static __always_inline u64 turn_left(const struct vmland_cpu *here)
 
 	return time_before(now + HANDOFF_MIN_NS, here->turn_end) ?
 	       here->turn_end - now : 0;
+}
+
+/*
+ * Is there something left of the turn for the receiver of an IPI? One that is over is
+ * prolonged by the shortest slice, once, lest sender and receiver both wait until their
+ * VM's next one.
+ */
+static __always_inline bool turn_for_receiver(struct vmland_cpu *here)
+{
+	if (turn_left(here))
+		return true;
+	if (here->prolonged || !with(VMLAND_PROLONG))
+		return false;
+	here->prolonged = true;
+	here->turn_end = scx_bpf_now() + vmland_slice_min_ns;
+	return turn_left(here);
 }
 
 #endif /* VMLAND_TURN_BPF_H */

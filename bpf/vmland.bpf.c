@@ -24,6 +24,7 @@
 #include "terms.bpf.h"
 #include "aside.bpf.h"
 #include "boost.bpf.h"
+#include "stay.bpf.h"
 #include "vtime.bpf.h"
 #include "turn.bpf.h"
 #include "siblings.bpf.h"
@@ -112,6 +113,7 @@ static __always_inline void preempt_if_due(const struct vmland_task *t,
 	if (at_once || !time_before(now, least)) {
 		count(VMLAND_PREEMPT);
 		there->turn_end = now;
+		there->prolonged = true;
 		scx_bpf_kick_cpu(cpu, SCX_KICK_PREEMPT);
 		return;
 	}
@@ -221,8 +223,7 @@ __noinline int keep_prev(struct task_struct *prev __arg_trusted,
 			DEBT_SLICES * (best->deadline - best->vruntime);
 		if (time_before(t->vruntime, least))
 			t->vruntime = least;
-		if (!time_before(deadline(t) + handicap_of(prev, t, cpu),
-				 best->deadline + best->handicap))
+		if (!time_before(deadline(t) + handicap_of(prev, t, cpu), best->least))
 			return false;
 		clock_advance(here, time_before(best->vruntime, t->vruntime) ?
 			      best->vruntime : t->vruntime);
@@ -251,6 +252,7 @@ static void serve_lines(struct vmland_cpu *here, s32 cpu, struct task_struct *pr
 	}
 	/* Mostly one line is all there is, and nobody to weigh its head against. */
 	if (!wants_on(prev) && !policy_open && !preferences && !gangs &&
+	    (!stays || scx_bpf_dsq_nr_queued(SHARED_DSQ) < 2) &&
 	    !scx_bpf_dsq_nr_queued(cpu)) {
 		line_take(SHARED_DSQ, here);
 		return;
@@ -301,8 +303,8 @@ void BPF_STRUCT_OPS(vmland_dispatch, s32 cpu, struct task_struct *prev)
 	if (!here)
 		return;
 	policy_drain();
-	if (prev && is_queued(prev))
-		spin_serve(prev, here);
+	if (prev && !here->handoff_pid)
+		receiver_serve(prev, here);
 	if (here->handoff_pid) {
 		served = handoff_serve(cpu);
 		if (served == HANDOFF_BESIDE && wants_on(prev)) {

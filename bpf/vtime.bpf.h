@@ -10,10 +10,10 @@
  *   PARKED_DSQ   vCPUs about which the policy in user space has been asked
  *
  * A deadline is the vruntime at which a task will have had one slice more; who makes way
- * for a sibling comes after that one, once (yield.bpf.h). A
- * CPU takes the earliest deadline of the three among the tasks that may run on
- * it, the one that runs there included; where a task's VM would rather not have it
- * run, its deadline counts as later (prefer.bpf.h).
+ * for a sibling comes after that one, once (yield.bpf.h). A CPU takes the earliest
+ * deadline of the three among the tasks that may run on it, the one that runs there
+ * included; where a task had rather not run, its deadline counts as later
+ * (prefer.bpf.h, stay.bpf.h).
  *
  * Each CPU has a clock: the vruntime that those who compete for it have come
  * to. It follows whoever is taken from a line, and stands still while a task
@@ -129,7 +129,8 @@ struct line_head {
 	u64 dsq;
 	u64 deadline;
 	u64 vruntime;
-	u64 handicap;	/* by which the deadline counts as later */
+	u64 order;	/* by which it is chosen: the deadline, or later */
+	u64 least;	/* the first place of those looked at, whoever is chosen */
 	s32 pid;
 	u32 gang;	/* id of its VM, whose vCPUs are to run together; 0: no such */
 	u64 slice_ns;
@@ -145,24 +146,26 @@ static __always_inline bool line_compare(struct task_struct *p, u64 dsq, s32 cpu
 					 bool overtakes, struct line_head *best)
 {
 	struct vmland_task *t = task_state(p);
-	u64 handicap;
+	u64 place, order;
 
 	if (!t)
 		return true;
-	handicap = handicap_of(p, t, cpu);
-	if (best->found && !time_before(p->scx.dsq_vtime + handicap,
-					best->deadline + best->handicap))
-		return handicap;
+	place = p->scx.dsq_vtime + handicap_of(p, t, cpu);
+	order = stays_elsewhere(p, t, cpu) ? place + slice_vtime(t) : place;
+	if (!best->found || time_before(place, best->least))
+		best->least = place;
+	if (best->found && !time_before(order, best->order))
+		return order != p->scx.dsq_vtime;
 	best->dsq = dsq;
 	best->deadline = p->scx.dsq_vtime;
 	best->vruntime = t->vruntime;
-	best->handicap = handicap;
+	best->order = order;
 	best->pid = p->pid;
 	best->gang = t->together ? t->vm_id : 0;
 	best->slice_ns = t->slice_ns;
 	best->found = true;
 	best->overtakes = overtakes;
-	return handicap;
+	return order != p->scx.dsq_vtime;
 }
 
 /*

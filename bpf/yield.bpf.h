@@ -64,29 +64,34 @@ static void yield_pay(struct vmland_task *f, struct vmland_task *t, u64 vtime,
 	t->vruntime -= vtime * weight_f / weight_t;
 }
 
-/*
- * Notes that @f makes room for @to. Returns whether @to is next here; else it comes
- * before @f, in turn.
- */
-static bool handoff_note(struct vmland_task *f, struct task_struct *to,
+/* May @t run out of turn? */
+static __always_inline bool may_go_first(const struct vmland_task *t,
+					 const struct vmland_cpu *here)
+{
+	return may_boost(t) &&
+	       !time_after(t->vruntime, here->clock + HANDOFF_SLICES * slice_vtime(t));
+}
+
+/* @f makes room for @to, who is next here. */
+static void handoff_note(struct vmland_task *f, struct task_struct *to,
 			 struct vmland_task *t, struct vmland_cpu *here)
 {
-	u64 most;
-
-	if (!turn_left(here) || !may_boost(t) ||
-	    time_after(t->vruntime, here->clock + HANDOFF_SLICES * slice_vtime(t))) {
-		/* As late as any place in line, that of who is parked included. */
-		most = here->clock + (DEBT_SLICES + 2) * slice_vtime(f) + 1;
-		f->not_before = to->scx.dsq_vtime + 1;
-		if (time_after(f->not_before, most))
-			f->not_before = most;
-		return false;
-	}
 	/* They meet, and wait side by side from then on. */
 	if (!time_after(f->vruntime, t->vruntime))
 		yield_pay(f, t, (t->vruntime - f->vruntime) / 2 + 1, here);
 	here->handoff_pid = to->pid;
-	return true;
+}
+
+/* @f makes room for whoever is next; @to comes before it, in turn. */
+static void make_way(struct vmland_task *f, const struct task_struct *to,
+		     const struct vmland_cpu *here)
+{
+	/* As late as any place in line, that of who is parked included. */
+	u64 most = here->clock + (DEBT_SLICES + 2) * slice_vtime(f) + 1;
+
+	f->not_before = to->scx.dsq_vtime + 1;
+	if (time_after(f->not_before, most))
+		f->not_before = most;
 }
 
 /* A receiver of @from's IPIs that waits gets the CPU. Returns whether there is one. */
@@ -100,10 +105,14 @@ static bool yield_to_receiver(struct task_struct *from, struct vmland_task *f,
 	if (!p)
 		return false;
 	t = task_state(p);
-	if (t)
+	if (t && may_go_first(t, here) && turn_for_receiver(here)) {
 		handoff_note(f, p, t, here);
+		stay(f, t);
+	} else {
+		make_way(f, p, here);
+	}
 	bpf_task_release(p);
-	return t;
+	return true;
 }
 
 /* Returns whether the hint was taken. */
@@ -144,28 +153,51 @@ static bool yield_directed(struct task_struct *from, struct vmland_task *f,
 		t->passed_over = true;
 		count(VMLAND_YIELD_WOKEN);
 		return false;
+	} else if (may_go_first(t, here) && turn_left(here)) {
+		handoff_note(f, to, t, here);
+		count(VMLAND_YIELD_HONOURED);
 	} else {
-		count(handoff_note(f, to, t, here) ? VMLAND_YIELD_HONOURED : VMLAND_YIELD_IN_TURN);
+		make_way(f, to, here);
+		count(VMLAND_YIELD_IN_TURN);
 	}
 	__sync_fetch_and_add(&vm->yields_honoured, 1);
 	return true;
 }
 
-/* @prev was made to schedule by a pause exit: see ipi.bpf.c. */
-static void spin_serve(struct task_struct *prev, struct vmland_cpu *here)
+/*
+ * @prev leaves its CPU, by a pause exit (ipi.bpf.c) or as its turn is over or it sleeps:
+ * who was sent an IPI by it, and waits, is next.
+ */
+static void receiver_serve(struct task_struct *prev, struct vmland_cpu *here)
 {
-	struct vmland_task *f = task_state(prev);
+	struct vmland_task *f = task_state(prev), *t;
+	struct task_struct *p;
+	bool spun;
 
-	if (!f || !f->spun)
+	if (!f || !is_vcpu(f))
 		return;
+	spun = f->spun;
 	f->spun = false;
 	if (!with(VMLAND_YIELD_TO) || terms_say(f, VMLAND_TERMS_IGNORE_YIELD))
 		return;
-	charge(prev, f, scx_bpf_now());
-	if (!yield_to_receiver(prev, f, here))
+	if (spun) {
+		charge(prev, f, scx_bpf_now());
+		if (yield_to_receiver(prev, f, here)) {
+			f->yielded = true;
+			count(VMLAND_SPIN_RECEIVER);
+		}
 		return;
-	f->yielded = true;
-	count(VMLAND_SPIN_RECEIVER);
+	}
+	p = ipi_receiver(prev, f);
+	if (!p)
+		return;
+	t = task_state(p);
+	if (t && may_go_first(t, here) && turn_for_receiver(here)) {
+		here->handoff_pid = p->pid;
+		stay(f, t);
+		count(VMLAND_LEFT_RECEIVER);
+	}
+	bpf_task_release(p);
 }
 
 /* Where is the target, as far as a hand-off on @cpu is concerned? */

@@ -62,6 +62,10 @@ pub struct Metrics {
     pub yield_receiver: u64,
     #[stat(desc = "Pause exits without a candidate of KVM's: the receiver of an IPI runs")]
     pub spin_receiver: u64,
+    #[stat(
+        desc = "vCPUs that slept or had had their turn, and left their CPU to the receiver of an IPI"
+    )]
+    pub left_receiver: u64,
     #[stat(desc = "Calls of sched_yield()")]
     pub yield_plain: u64,
     #[stat(desc = "Hand-offs whose target waited in the shared line")]

@@ -175,13 +175,13 @@ fn what_is_set_holds_at_once_and_is_saved() {
     assert!(fs::metadata("/run/scx_vmland/control").is_err());
 }
 
-/// How many spinning vCPUs gave their CPU to the receiver of an IPI in `span`, and how much
+/// How many vCPUs left their CPU to the receiver of an IPI in `span`, and how much
 /// work the guests did meanwhile.
 fn receivers_first<const N: usize>(guests: &[&Guest; N], span: Duration) -> (u64, [u64; N]) {
     let mut stats = StatsClient::new().connect(None).expect("a scheduler");
     let mut count = || {
         let metrics: Metrics = stats.request("stats", vec![]).expect("an answer");
-        metrics.yield_receiver + metrics.spin_receiver
+        metrics.yield_receiver + metrics.spin_receiver + metrics.left_receiver
     };
     let work = || guests.map(Guest::count);
     let (before, before_work) = (count(), work());

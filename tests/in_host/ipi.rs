@@ -22,6 +22,11 @@ struct Receivers {
     waits_us: Vec<u64>,
     /// Pause exits of the senders meanwhile.
     spins: usize,
+    /// How often a sender left its CPU to somebody else meanwhile.
+    passed_over: usize,
+    /// How often a vCPU began to run, and of these on another CPU than before.
+    runs: usize,
+    moves: usize,
 }
 
 impl Receivers {
@@ -30,6 +35,7 @@ impl Receivers {
         let mut waiting: HashSet<i32> = HashSet::new();
         // (sender, receiver) -> when, and how often the sender has spun since
         let mut open: HashMap<(i32, i32), (u64, usize)> = HashMap::new();
+        let mut ran_on: HashMap<i32, u32> = HashMap::new();
         for moment in moments {
             match moment.event {
                 Event::Switch { prev, waits, next } => {
@@ -44,6 +50,12 @@ impl Receivers {
                         }
                         receiver != next
                     });
+                    this.passed_over += open.keys().filter(|(sender, _)| *sender == prev).count();
+                    if vms.iter().any(|vm| vm.contains(&next)) {
+                        this.runs += 1;
+                        let last = ran_on.insert(next, moment.cpu);
+                        this.moves += usize::from(last.is_some_and(|cpu| cpu != moment.cpu));
+                    }
                 }
                 Event::Ipi { from, to } => {
                     let receiver = receiver(vms, from, to);
@@ -70,6 +82,16 @@ impl Receivers {
     fn spins_each(&self) -> f64 {
         self.spins as f64 / self.waits_us.len() as f64
     }
+
+    /// The part of them that their senders left their CPUs without running.
+    fn passed_over(&self) -> f64 {
+        self.passed_over as f64 / self.waits_us.len() as f64
+    }
+
+    /// The part of runs that began on another CPU than the one before.
+    fn moves(&self) -> f64 {
+        self.moves as f64 / self.runs as f64
+    }
 }
 
 /// A scheduler that has seen pause exits, so that its probes on KVM are in force.
@@ -82,30 +104,103 @@ fn start(args: &[&str]) -> Scheduler {
     scheduler
 }
 
+/// What the guests that `vms` are the threads of do for 4 s.
+fn measure(who: &str, vms: &[Vec<i32>]) -> Receivers {
+    let seen = Receivers::of(&record(ms(4_000)), vms);
+    assert!(seen.waits_us.len() > 100, "{who}: too few IPIs to judge");
+    println!(
+        "{who}: {} IPIs to vCPUs off their CPU, waited p50 {} us, p95 {} us, p99 {} us; {:.2} pause exits each; \
+         CPU left to others {:.3}; {:.2} of {} runs on another CPU",
+        seen.waits_us.len(),
+        seen.quantile_us(0.5),
+        seen.quantile_us(0.95),
+        seen.quantile_us(0.99),
+        seen.spins_each(),
+        seen.passed_over(),
+        seen.moves(),
+        seen.runs,
+    );
+    seen
+}
+
 #[test]
 #[ignore = "needs a sched_ext host with KVM"]
 fn receivers_come_first() {
     let guests = Guest::start_agnostic([("t", "tlb", 2), ("u", "tlb", 2)]);
     let vms = guests.each_ref().map(Guest::vcpu_threads);
-    let measure = |who: &str| {
-        let seen = Receivers::of(&record(ms(4_000)), &vms);
-        assert!(seen.waits_us.len() > 100, "{who}: too few IPIs to judge");
-        println!(
-            "{who}: {} IPIs to vCPUs off their CPU, waited p50 {} us, p99 {} us; {:.2} pause exits each",
-            seen.waits_us.len(),
-            seen.quantile_us(0.5),
-            seen.quantile_us(0.99),
-            seen.spins_each()
-        );
+    let under = |args: &[&str]| {
+        let scheduler = start(args);
+        let seen = measure(&format!("{args:?}"), &vms);
+        scheduler.stop();
         seen
     };
-    measure("stock scheduler");
-    let scheduler = start(&["--without", "receivers"]);
-    let without = measure("without a window");
-    scheduler.stop();
-    let _scheduler = start(&[]);
-    let with = measure("with the window");
-    assert!(with.spins_each() < 0.8 * without.spins_each());
+    measure("stock scheduler", &vms);
+    let without = under(&["--without", "receivers"]);
+    let free = under(&["--without", "stay"]);
+    let [mut prolonged, mut not] = [0.0; 2];
+    for _ in 0..2 {
+        not += under(&["--without", "prolong"]).passed_over();
+        let all = under(&[]);
+        prolonged += all.passed_over();
+        assert!(all.spins_each() < 0.8 * without.spins_each());
+        assert!(all.passed_over() < 0.6 * without.passed_over());
+        // Sender and receiver stay on one CPU.
+        assert!(all.moves() < 0.4 * free.moves());
+    }
+    // Where the sender's turn ends, the receiver still has its chance.
+    assert!(prolonged < 0.8 * not);
+}
+
+/// Of vCPUs that went to sleep while the receiver of their last IPI waited for a CPU, the
+/// part whose CPU that one got.
+fn left_to_receiver(moments: &[Moment], vms: &[Vec<i32>]) -> f64 {
+    let mut waiting = HashSet::new();
+    let mut receivers = HashMap::new();
+    let (mut slept, mut left_to_it) = (0, 0);
+    for moment in moments {
+        match moment.event {
+            Event::Wake { pid } => {
+                waiting.insert(pid);
+            }
+            Event::Ipi { from, to } => {
+                if let Some(to) = receiver(vms, from, to).filter(|to| *to != from) {
+                    receivers.insert(from, to);
+                }
+            }
+            Event::Switch { prev, waits, next } => {
+                let receiver = receivers.get(&prev).filter(|it| waiting.contains(*it));
+                if let Some(receiver) = receiver.filter(|_| !waits) {
+                    slept += 1;
+                    left_to_it += usize::from(*receiver == next);
+                }
+                if waits {
+                    waiting.insert(prev);
+                }
+                waiting.remove(&next);
+                receivers.retain(|_, receiver| *receiver != next);
+            }
+            Event::Ask { .. } | Event::Spin { .. } => {}
+        }
+    }
+    assert!(slept > 100, "too few to judge: {slept}");
+    left_to_it as f64 / slept as f64
+}
+
+#[test]
+#[ignore = "needs a sched_ext host with KVM"]
+fn who_sleeps_leaves_its_cpu_to_the_receiver() {
+    let guests = Guest::start_all([("p", "msg", 2), ("q", "msg", 2)]);
+    let vms = guests.each_ref().map(Guest::vcpu_threads);
+    let under = |args: &[&str]| {
+        let scheduler = start(args);
+        let part = left_to_receiver(&record(ms(4_000)), &vms);
+        println!("{args:?}: {part:.2} of sleepers leave their CPU to a receiver that waits");
+        scheduler.stop();
+        part
+    };
+    let without = under(&["--without", "receivers"]);
+    let with = under(&[]);
+    assert!(with > 0.8 && without < 0.8 * with);
 }
 
 /// Hints for siblings that woke and have not run since, nor were sent anything by

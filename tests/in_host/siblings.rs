@@ -86,6 +86,7 @@ fn stay_ms(moments: &[Moment], vcpus: &[i32]) -> f64 {
 fn switch(at_us: u64, prev: i32, waits: bool, next: i32) -> Moment {
     Moment {
         at_us,
+        cpu: 1,
         event: Event::Switch { prev, waits, next },
     }
 }
@@ -118,6 +119,7 @@ fn mean(of: fn(&[Moment], &[i32]) -> f64, guests: [&Guest; 2], span: Duration) -
 fn who_sleeps_is_not_waited_for() {
     let wake = |at_us, pid| Moment {
         at_us,
+        cpu: 1,
         event: Event::Wake { pid },
     };
     let moments = [

@@ -34,6 +34,8 @@ pub enum Event {
 pub struct Moment {
     /// Of the host's clock, in µs.
     pub at_us: u64,
+    /// Where it happened.
+    pub cpu: u32,
     pub event: Event,
 }
 
@@ -123,6 +125,7 @@ fn parse(line: &str) -> Option<Line> {
         return None;
     }
     let (task, rest) = line.split_once(" [")?;
+    let (cpu, rest) = rest.split_once(']')?;
     let (before, rest) = rest.split_once(": ")?;
     let (name, rest) = rest.split_once(": ")?;
     let (seconds, us) = before.rsplit_once(' ')?.1.split_once('.')?;
@@ -162,7 +165,11 @@ fn parse(line: &str) -> Option<Line> {
         "kvm_exit" => Event::Spin { pid: pid()? },
         _ => return None,
     };
-    Some(Line::Moment(Moment { at_us, event }))
+    Some(Line::Moment(Moment {
+        at_us,
+        cpu: cpu.parse().ok()?,
+        event,
+    }))
 }
 
 #[test]
@@ -176,7 +183,7 @@ fn an_answer_belongs_to_its_question() {
         \x20      CPU 0/KVM-21      [001] d..2.    13.000000: answer: (kvm_vcpu_yield_to+0x1 <- yield_to) value=1\n";
     let moments = in_order(trace.lines().filter_map(parse));
     assert_eq!(moments.len(), 3);
-    assert_eq!(moments[0].at_us, 12_000_007);
+    assert_eq!((moments[0].at_us, moments[0].cpu), (12_000_007, 1));
     assert!(matches!(
         moments[0].event,
         Event::Ask {

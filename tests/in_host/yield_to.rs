@@ -111,7 +111,11 @@ fn the_hint_is_taken_under_shootdown_load() {
 
 #[test]
 fn a_yielder_that_comes_back_first_is_told() {
-    let at = |at_us, event| Moment { at_us, event };
+    let at = |at_us, event| Moment {
+        at_us,
+        cpu: 1,
+        event,
+    };
     let ask = |at_us, answer| {
         let (from, to, waiting, answer) = (1, 2, true, Some(answer));
         at(

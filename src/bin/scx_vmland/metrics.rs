@@ -59,6 +59,7 @@ fn read(maps: &Maps) -> Result<Metrics> {
         yield_woken: c(vmland_counter_VMLAND_YIELD_WOKEN)?,
         yield_receiver: c(vmland_counter_VMLAND_YIELD_RECEIVER)?,
         spin_receiver: c(vmland_counter_VMLAND_SPIN_RECEIVER)?,
+        left_receiver: c(vmland_counter_VMLAND_LEFT_RECEIVER)?,
         yield_plain: c(vmland_counter_VMLAND_YIELD_PLAIN)?,
         handoff_line: c(vmland_counter_VMLAND_HANDOFF_LINE)?,
         handoff_parked: c(vmland_counter_VMLAND_HANDOFF_PARKED)?,
@@ -171,7 +172,7 @@ fn line(a: &Metrics, b: &Metrics) -> String {
     let d = |f: fn(&Metrics) -> u64| f(b).saturating_sub(f(a));
     let pauses = |m: &Metrics| m.vms.values().map(|vm| vm.pause_exits).sum::<u64>();
     format!(
-        "VMs {:<3} vCPUs {:<4} | pause exits {:<6} yields: asked {:<6} honoured {:<6} next {:<6} | \
+        "VMs {:<3} vCPUs {:<4} | pause exits {:<6} yields: asked {:<6} honoured {:<6} next {:<6} | receivers first {:<6} | \
          dispatch: idle {:<6} line {:<6} parked {:<4} kept {:<5} | policy: asked {:<5} late {:<4} full {} | \
          preempt {:<5} faults {}",
         b.vms.len(),
@@ -180,6 +181,7 @@ fn line(a: &Metrics, b: &Metrics) -> String {
         d(|m| m.yield_asked),
         d(|m| m.yield_honoured + m.yield_in_turn + m.yield_receiver),
         d(|m| m.handoff_next),
+        d(|m| m.yield_receiver + m.spin_receiver + m.left_receiver),
         d(|m| m.dispatch_idle),
         d(|m| m.dispatch_line + m.dispatch_pinned),
         d(|m| m.dispatch_parked),

@@ -44,8 +44,8 @@ pub struct Opts {
     pub slice_us_min: u64,
 
     /// How long, in microseconds, a vCPU that a sibling has sent an IPI, and that is
-    /// off its CPU, stays the first to whom a spinning sibling hands its own. 0: off. Each
-    /// VM may have another (ipi_window).
+    /// off its CPU, stays the first to whom that sibling leaves its own when it spins,
+    /// sleeps or has had its turn. 0: off. Each VM may have another (ipi_window).
     #[arg(long, value_name = "USEC", default_value_t = 50_000,
           value_parser = clap::value_parser!(u64).range(0..=100_000))]
     pub ipi_window_us: u64,
@@ -53,7 +53,9 @@ pub struct Opts {
     /// Leave out a mechanism, to see what it is worth. May be repeated or be a list:
     /// yield-to (KVM's hints are taken), receivers (who has been sent an IPI comes
     /// first), second-chance (who merely woke is passed over once), turns (a hand-off
-    /// passes on what is left of a turn), preemption (who wakes can preempt).
+    /// passes on what is left of a turn), preemption (who wakes can preempt), stay
+    /// (siblings that answer each other's IPIs stay on one CPU), prolong (a turn is
+    /// prolonged, once, for an IPI's receiver).
     #[arg(
         long,
         value_name = "MECHANISM,…",
@@ -121,6 +123,8 @@ pub enum Mechanism {
     SecondChance,
     Turns,
     Preemption,
+    Stay,
+    Prolong,
 }
 
 impl Opts {

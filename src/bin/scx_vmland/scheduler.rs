@@ -17,9 +17,9 @@ use scx_vmland::preflight::{self, exit};
 use crate::bpf::{BpfScheduler, DispatchedTask, QueuedTask, RL_CPU_ANY};
 use crate::bpf_intf::{
     VMLAND_EVENT_VCPU_GONE, VMLAND_EVENT_VCPU_SEEN, VMLAND_NICE_0,
-    vmland_mechanism_VMLAND_PREEMPTION, vmland_mechanism_VMLAND_RECEIVERS,
-    vmland_mechanism_VMLAND_SECOND_CHANCE, vmland_mechanism_VMLAND_TURNS,
-    vmland_mechanism_VMLAND_YIELD_TO,
+    vmland_mechanism_VMLAND_PREEMPTION, vmland_mechanism_VMLAND_PROLONG,
+    vmland_mechanism_VMLAND_RECEIVERS, vmland_mechanism_VMLAND_SECOND_CHANCE,
+    vmland_mechanism_VMLAND_STAY, vmland_mechanism_VMLAND_TURNS, vmland_mechanism_VMLAND_YIELD_TO,
 };
 use crate::clients::Clients;
 use crate::group_weight::GroupWeight;
@@ -228,6 +228,8 @@ fn bit(mechanism: Mechanism) -> u32 {
         Mechanism::SecondChance => vmland_mechanism_VMLAND_SECOND_CHANCE,
         Mechanism::Turns => vmland_mechanism_VMLAND_TURNS,
         Mechanism::Preemption => vmland_mechanism_VMLAND_PREEMPTION,
+        Mechanism::Stay => vmland_mechanism_VMLAND_STAY,
+        Mechanism::Prolong => vmland_mechanism_VMLAND_PROLONG,
     }
 }
 
