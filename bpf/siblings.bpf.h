@@ -58,13 +58,6 @@ static s32 sibling_cpu(const struct task_struct *p, u32 vm_id, s32 cpu, u64 now)
 	return -1;
 }
 
-/* May @t run beside its siblings, out of turn? */
-static __always_inline bool may_join(const struct vmland_task *t, u64 clock)
-{
-	return may_boost(t) &&
-	       !time_after(t->vruntime, clock + HANDOFF_SLICES * slice_vtime(t));
-}
-
 /* @p, of VM @vm_id, is about to take @cpu for @slice ns. */
 static __always_inline void sibling_joins(const struct task_struct *p, u32 vm_id, s32 cpu,
 					  u64 now, u64 slice)
@@ -99,7 +92,7 @@ __noinline int siblings_join(u64 dsq, u32 vm_id, s32 cpu, u64 slice)
 			break;
 		t = task_state(p);
 		if (!t || !is_vcpu(t) || t->vm_id != vm_id || is_pinned(p) ||
-		    !may_join(t, here->clock))
+		    !may_go_first(t, here->clock))
 			continue;
 		dest = sibling_cpu(p, vm_id, cpu, now);
 		if (dest < 0)
@@ -124,7 +117,7 @@ __noinline s32 sibling_late(struct task_struct *p __arg_trusted,
 	u64 now = scx_bpf_now(), until;
 	s32 dest;
 
-	if (!there || is_pinned(p) || !may_join(t, there->clock))
+	if (!there || is_pinned(p) || !may_go_first(t, there->clock))
 		return -1;
 	until = siblings_until(t->vm_id);
 	if (!time_before(now + HANDOFF_MIN_NS, until))

@@ -18,6 +18,13 @@
 /* Not worth two context switches. */
 #define HANDOFF_MIN_NS (100 * 1000ULL)
 
+/* May @t run out of turn where @clock is the time? */
+static __always_inline bool may_go_first(const struct vmland_task *t, u64 clock)
+{
+	return may_boost(t) &&
+	       !time_after(t->vruntime, clock + HANDOFF_SLICES * slice_vtime(t));
+}
+
 static __always_inline void turn_begin(struct vmland_cpu *here, u64 now, u64 slice)
 {
 	here->prolonged = false;

@@ -64,22 +64,11 @@ static void yield_pay(struct vmland_task *f, struct vmland_task *t, u64 vtime,
 	t->vruntime -= vtime * weight_f / weight_t;
 }
 
-/* May @t run out of turn? */
-static __always_inline bool may_go_first(const struct vmland_task *t,
-					 const struct vmland_cpu *here)
+/* @f pays @t until they meet, and wait side by side from then on. */
+static void meet(struct vmland_task *f, struct vmland_task *t, const struct vmland_cpu *here)
 {
-	return may_boost(t) &&
-	       !time_after(t->vruntime, here->clock + HANDOFF_SLICES * slice_vtime(t));
-}
-
-/* @f makes room for @to, who is next here. */
-static void handoff_note(struct vmland_task *f, struct task_struct *to,
-			 struct vmland_task *t, struct vmland_cpu *here)
-{
-	/* They meet, and wait side by side from then on. */
 	if (!time_after(f->vruntime, t->vruntime))
 		yield_pay(f, t, (t->vruntime - f->vruntime) / 2 + 1, here);
-	here->handoff_pid = to->pid;
 }
 
 /* @f makes room for whoever is next; @to comes before it, in turn. */
@@ -94,9 +83,12 @@ static void make_way(struct vmland_task *f, const struct task_struct *to,
 		f->not_before = most;
 }
 
-/* A receiver of @from's IPIs that waits gets the CPU. Returns whether there is one. */
-static bool yield_to_receiver(struct task_struct *from, struct vmland_task *f,
-			      struct vmland_cpu *here)
+/*
+ * A receiver of @from's IPIs that waits is next here, or else in turn. @from makes room
+ * for it if it @yields; else it leaves anyway. Returns whether there is one.
+ */
+static bool receiver_next(struct task_struct *from, struct vmland_task *f,
+			  struct vmland_cpu *here, bool yields)
 {
 	struct task_struct *p;
 	struct vmland_task *t;
@@ -105,10 +97,12 @@ static bool yield_to_receiver(struct task_struct *from, struct vmland_task *f,
 	if (!p)
 		return false;
 	t = task_state(p);
-	if (t && may_go_first(t, here) && turn_for_receiver(here)) {
-		handoff_note(f, p, t, here);
+	if (t && may_go_first(t, here->clock) && turn_for_receiver(here)) {
+		if (yields)
+			meet(f, t, here);
+		here->handoff_pid = p->pid;
 		stay(f, t);
-	} else {
+	} else if (yields) {
 		make_way(f, p, here);
 	}
 	bpf_task_release(p);
@@ -147,14 +141,15 @@ static bool yield_directed(struct task_struct *from, struct vmland_task *f,
 		count(VMLAND_YIELD_ASIDE);
 		return false;
 	}
-	if (yield_to_receiver(from, f, here)) {
+	if (receiver_next(from, f, here, true)) {
 		count(VMLAND_YIELD_RECEIVER);
 	} else if (t->woken && !t->passed_over && with(VMLAND_SECOND_CHANCE)) {
 		t->passed_over = true;
 		count(VMLAND_YIELD_WOKEN);
 		return false;
-	} else if (may_go_first(t, here) && turn_left(here)) {
-		handoff_note(f, to, t, here);
+	} else if (may_go_first(t, here->clock) && turn_left(here)) {
+		meet(f, t, here);
+		here->handoff_pid = to->pid;
 		count(VMLAND_YIELD_HONOURED);
 	} else {
 		make_way(f, to, here);
@@ -170,8 +165,7 @@ static bool yield_directed(struct task_struct *from, struct vmland_task *f,
  */
 static void receiver_serve(struct task_struct *prev, struct vmland_cpu *here)
 {
-	struct vmland_task *f = task_state(prev), *t;
-	struct task_struct *p;
+	struct vmland_task *f = task_state(prev);
 	bool spun;
 
 	if (!f || !is_vcpu(f))
@@ -180,24 +174,16 @@ static void receiver_serve(struct task_struct *prev, struct vmland_cpu *here)
 	f->spun = false;
 	if (!with(VMLAND_YIELD_TO) || terms_say(f, VMLAND_TERMS_IGNORE_YIELD))
 		return;
-	if (spun) {
+	if (spun)
 		charge(prev, f, scx_bpf_now());
-		if (yield_to_receiver(prev, f, here)) {
-			f->yielded = true;
-			count(VMLAND_SPIN_RECEIVER);
-		}
+	if (!receiver_next(prev, f, here, spun))
 		return;
-	}
-	p = ipi_receiver(prev, f);
-	if (!p)
-		return;
-	t = task_state(p);
-	if (t && may_go_first(t, here) && turn_for_receiver(here)) {
-		here->handoff_pid = p->pid;
-		stay(f, t);
+	if (spun) {
+		f->yielded = true;
+		count(VMLAND_SPIN_RECEIVER);
+	} else if (here->handoff_pid) {
 		count(VMLAND_LEFT_RECEIVER);
 	}
-	bpf_task_release(p);
 }
 
 /* Where is the target, as far as a hand-off on @cpu is concerned? */

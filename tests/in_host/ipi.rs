@@ -104,23 +104,12 @@ fn start(args: &[&str]) -> Scheduler {
     scheduler
 }
 
-/// What the guests that `vms` are the threads of do for 4 s.
-fn measure(who: &str, vms: &[Vec<i32>]) -> Receivers {
-    let seen = Receivers::of(&record(ms(4_000)), vms);
-    assert!(seen.waits_us.len() > 100, "{who}: too few IPIs to judge");
-    println!(
-        "{who}: {} IPIs to vCPUs off their CPU, waited p50 {} us, p95 {} us, p99 {} us; {:.2} pause exits each; \
-         CPU left to others {:.3}; {:.2} of {} runs on another CPU",
-        seen.waits_us.len(),
-        seen.quantile_us(0.5),
-        seen.quantile_us(0.95),
-        seen.quantile_us(0.99),
-        seen.spins_each(),
-        seen.passed_over(),
-        seen.moves(),
-        seen.runs,
-    );
-    seen
+/// What happens in 4 s under a scheduler with `args`.
+fn record_under(args: &[&str]) -> Vec<Moment> {
+    let scheduler = start(args);
+    let moments = record(ms(4_000));
+    scheduler.stop();
+    moments
 }
 
 #[test]
@@ -129,9 +118,20 @@ fn receivers_come_first() {
     let guests = Guest::start_agnostic([("t", "tlb", 2), ("u", "tlb", 2)]);
     let vms = guests.each_ref().map(Guest::vcpu_threads);
     let under = |args: &[&str]| {
-        let scheduler = start(args);
-        let seen = measure(&format!("{args:?}"), &vms);
-        scheduler.stop();
+        let seen = Receivers::of(&record_under(args), &vms);
+        assert!(seen.waits_us.len() > 100, "{args:?}: too few IPIs to judge");
+        println!(
+            "{args:?}: {} IPIs to vCPUs off their CPU, waited p50 {} us, p95 {} us, p99 {} us; \
+             {:.2} pause exits each; CPU left to others {:.3}; {:.2} of {} runs on another CPU",
+            seen.waits_us.len(),
+            seen.quantile_us(0.5),
+            seen.quantile_us(0.95),
+            seen.quantile_us(0.99),
+            seen.spins_each(),
+            seen.passed_over(),
+            seen.moves(),
+            seen.runs,
+        );
         seen
     };
     let without = under(&["--without", "receivers"]);
@@ -191,10 +191,8 @@ fn who_sleeps_leaves_its_cpu_to_the_receiver() {
     let guests = Guest::start_all([("p", "msg", 2), ("q", "msg", 2)]);
     let vms = guests.each_ref().map(Guest::vcpu_threads);
     let under = |args: &[&str]| {
-        let scheduler = start(args);
-        let part = left_to_receiver(&record(ms(4_000)), &vms);
+        let part = left_to_receiver(&record_under(args), &vms);
         println!("{args:?}: {part:.2} of sleepers leave their CPU to a receiver that waits");
-        scheduler.stop();
         part
     };
     let without = under(&["--without", "receivers"]);
