@@ -32,7 +32,8 @@ struct vmland_cpu {
 	/* The turn that a hand-off passes on (yield.bpf.h), scx_bpf_now(). */
 	u64 turn_start;
 	u64 turn_end;
-	bool prolonged;		/* for an IPI's receiver, or not to be any more */
+	u64 extra_ns;		/* by which it may yet be prolonged (turn.bpf.h) */
+	bool ends_soon;		/* who runs next has no more than EXTRA_NS */
 
 	/*
 	 * Of a search (siblings.bpf.h). Here, as the verifier goes through a loop for

@@ -27,7 +27,8 @@ static __always_inline bool may_go_first(const struct vmland_task *t, u64 clock)
 
 static __always_inline void turn_begin(struct vmland_cpu *here, u64 now, u64 slice)
 {
-	here->prolonged = false;
+	here->extra_ns = vmland_slice_min_ns;
+	here->ends_soon = false;
 	here->turn_start = now;
 	here->turn_end = now + slice;
 }
@@ -42,19 +43,66 @@ static __always_inline u64 turn_left(const struct vmland_cpu *here)
 }
 
 /*
- * Is there something left of the turn for the receiver of an IPI? One that is over is
- * prolonged by the shortest slice, once, lest sender and receiver both wait until their
- * VM's next one.
+ * A turn that is over is prolonged for the receiver of an IPI, lest sender and receiver
+ * both wait until their VM's next one: long enough to take the interrupt, and no longer,
+ * for with a sender's time it would but send one itself. Should it do so nevertheless,
+ * its receiver is next, until all that has taken the shortest slice.
  */
+#define EXTRA_NS (300 * 1000ULL)
+
+/* Is there something left of the turn for the receiver of an IPI? */
 static __always_inline bool turn_for_receiver(struct vmland_cpu *here)
 {
 	if (turn_left(here))
 		return true;
-	if (here->prolonged || !with(VMLAND_PROLONG))
+	if (here->extra_ns < EXTRA_NS || !with(VMLAND_PROLONG))
 		return false;
-	here->prolonged = true;
-	here->turn_end = scx_bpf_now() + vmland_slice_min_ns;
-	return turn_left(here);
+	here->extra_ns -= EXTRA_NS;
+	here->turn_end = scx_bpf_now() + EXTRA_NS;
+	here->ends_soon = true;
+	return true;
+}
+
+/* Slices end with the kernel's ticks, which are too far apart for this. */
+struct vmland_end {
+	struct bpf_timer timer;
+	bool ready;
+};
+
+/* By CPU. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, MAX_CPUS);
+	__type(key, u32);
+	__type(value, struct vmland_end);
+} vmland_ends SEC(".maps");
+
+static int turn_ends(void *map, u32 *cpu, struct vmland_end *end)
+{
+	struct vmland_cpu *here = cpu_state(*cpu);
+
+	if (here && here->curr_weight && !turn_left(here))
+		scx_bpf_kick_cpu(*cpu, SCX_KICK_PREEMPT);
+	return 0;
+}
+
+/* Who begins to run on this CPU does so for EXTRA_NS of its turn. */
+static __always_inline void turn_end_soon(struct vmland_cpu *here)
+{
+	u32 cpu = bpf_get_smp_processor_id();
+	struct vmland_end *end = bpf_map_lookup_elem(&vmland_ends, &cpu);
+
+	here->ends_soon = false;
+	if (!end)
+		return;
+	if (!end->ready) {
+		if (bpf_timer_init(&end->timer, &vmland_ends, CLOCK_BOOTTIME) ||
+		    bpf_timer_set_callback(&end->timer, turn_ends))
+			return;
+		end->ready = true;
+	}
+	here->turn_end = scx_bpf_now() + EXTRA_NS;
+	bpf_timer_start(&end->timer, EXTRA_NS, BPF_F_TIMER_CPU_PIN);
 }
 
 #endif /* VMLAND_TURN_BPF_H */

@@ -113,7 +113,7 @@ static __always_inline void preempt_if_due(const struct vmland_task *t,
 	if (at_once || !time_before(now, least)) {
 		count(VMLAND_PREEMPT);
 		there->turn_end = now;
-		there->prolonged = true;
+		there->extra_ns = 0;
 		scx_bpf_kick_cpu(cpu, SCX_KICK_PREEMPT);
 		return;
 	}
@@ -364,6 +364,8 @@ void BPF_STRUCT_OPS(vmland_running, struct task_struct *p)
 		count(VMLAND_HANDOFF_NEXT);
 	if (!handed || !passes_on_turn(t))
 		turn_begin(here, t->run_start, p->scx.slice);
+	else if (here->ends_soon)
+		turn_end_soon(here);
 	if (t->skew_ns)
 		scx_bpf_task_set_slice(p, within_skew(t, p->scx.slice));
 	/* A note that ops.dispatch() was not asked about is one no more. */

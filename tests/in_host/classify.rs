@@ -38,7 +38,7 @@ fn guests_that_come_pause_and_go() {
     Guest::end_parked();
     // One is there before the scheduler, two come after it.
     let a = Guest::start("a", "lock", 2);
-    let _scheduler = Scheduler::start(&[]);
+    let _scheduler = Scheduler::start_beside(&[]);
     assert_exact(&[&a]);
     let b = Guest::start("b", "idle", 1);
     let c = Guest::start("c", "cpu", 3);

@@ -7,11 +7,11 @@
 //! Everything is asserted from the kernel's own tracepoints, /proc and QEMU's
 //! answers, never from the scheduler's counters alone.
 
-mod cgroup;
 mod classify;
 mod compare;
 mod control;
 mod fairness;
+mod groups;
 mod ipi;
 mod rig;
 mod settings;

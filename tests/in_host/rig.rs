@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -47,7 +47,21 @@ pub struct Scheduler {
 }
 
 impl Scheduler {
+    /// The guests rest until it is attached, which takes less than half the time so.
     pub fn start(args: &[&str]) -> Self {
+        let awake = awake().clone();
+        for name in &awake {
+            qmp(name, "stop");
+        }
+        let this = Self::start_beside(args);
+        for name in &awake {
+            qmp(name, "cont");
+        }
+        this
+    }
+
+    /// While the guests work.
+    pub fn start_beside(args: &[&str]) -> Self {
         let log = format!("/tmp/scx_vmland.{:?}.log", Instant::now());
         let file = fs::File::create(&log).expect("/tmp is writable");
         let child = Command::new("scx_vmland")
@@ -127,6 +141,9 @@ struct Kind {
 /// The next test that wants such a one need not wait for it to boot.
 static PARKED: Mutex<Vec<(&'static str, Kind)>> = Mutex::new(vec![]);
 
+/// Guests whose vCPUs are not stopped.
+static AWAKE: Mutex<Vec<&'static str>> = Mutex::new(vec![]);
+
 /// A Linux guest under QEMU/KVM with one of the loads; parked when dropped.
 pub struct Guest {
     name: &'static str,
@@ -177,6 +194,7 @@ impl Guest {
     }
 
     fn boot(&self) {
+        awake().push(self.name);
         let vcpus = self.kind.vcpus.to_string();
         let pv = if self.kind.pv { "on" } else { "off" };
         guest(&[
@@ -191,12 +209,14 @@ impl Guest {
     }
 
     fn boot_anew(&self) {
+        self.gone();
         try_guest(&["stop", self.name]);
         self.boot();
     }
 
     /// Ends it for good.
     pub fn end(self) {
+        self.gone();
         guest(&["stop", self.name]);
         std::mem::forget(self);
     }
@@ -224,11 +244,18 @@ impl Guest {
     }
 
     pub fn pause(&self) {
-        guest(&["pause", self.name]);
+        self.gone();
+        qmp(self.name, "stop");
     }
 
     pub fn resume(&self) {
-        guest(&["cont", self.name]);
+        qmp(self.name, "cont");
+        awake().push(self.name);
+    }
+
+    /// There are no vCPUs of it that could run.
+    fn gone(&self) {
+        awake().retain(|name| *name != self.name);
     }
 
     /// Load lat: the latest that any wake-up was, once the guest was up for a while.
@@ -273,16 +300,23 @@ impl Guest {
 
 impl Drop for Guest {
     fn drop(&mut self) {
+        self.gone();
         if try_guest(&["crashed", self.name]) {
             // tests/in_host/run looks for this.
             eprintln!("guest {} has crashed", self.name);
             try_guest(&["stop", self.name]);
-        } else if try_guest(&["pause", self.name])
-            && let Ok(mut all) = PARKED.lock()
-        {
-            all.push((self.name, self.kind));
+        } else {
+            qmp(self.name, "stop");
+            PARKED
+                .lock()
+                .expect("no test holds it")
+                .push((self.name, self.kind));
         }
     }
+}
+
+fn awake() -> MutexGuard<'static, Vec<&'static str>> {
+    AWAKE.lock().expect("no test holds it")
 }
 
 fn take_parked(name: &str) -> Option<Kind> {

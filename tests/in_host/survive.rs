@@ -11,18 +11,15 @@ use crate::rig::{Guest, Scheduler, kill, ms, read, sched_ext_state, stat_field, 
 
 #[test]
 #[ignore = "needs a sched_ext host with KVM"]
-fn attach_and_detach_twenty_times() {
+fn attach_and_detach_again_and_again() {
     let a = Guest::start("a", "lock", 2);
     let [t] = Guest::start_agnostic([("t", "tlb", 2)]);
-    // Mostly while they sleep, which takes less time.
-    a.pause();
-    t.pause();
-    for i in 0..20 {
-        if i == 16 {
-            a.resume();
-            t.resume();
-        }
-        let scheduler = Scheduler::start(&[]);
+    for i in 0..8 {
+        let scheduler = if i < 6 {
+            Scheduler::start(&[])
+        } else {
+            Scheduler::start_beside(&[])
+        };
         sleep(ms(200));
         assert!(scheduler.stop().success());
     }
@@ -35,7 +32,7 @@ fn attach_and_detach_twenty_times() {
 fn killed_with_guests_running() {
     let a = Guest::start("a", "lock", 2);
     let [t] = Guest::start_agnostic([("t", "tlb", 2)]);
-    let scheduler = Scheduler::start(&[]);
+    let scheduler = Scheduler::start_beside(&[]);
     sleep(ms(1_000));
     scheduler.signal("KILL");
     let took = wait_for("the kernel's own scheduler", ms(1_000), || {

@@ -55,7 +55,7 @@ pub struct Opts {
     /// first), second-chance (who merely woke is passed over once), turns (a hand-off
     /// passes on what is left of a turn), preemption (who wakes can preempt), stay
     /// (siblings that answer each other's IPIs stay on one CPU), prolong (a turn is
-    /// prolonged, once, for an IPI's receiver).
+    /// prolonged for an IPI's receiver).
     #[arg(
         long,
         value_name = "MECHANISM,…",
