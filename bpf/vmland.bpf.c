@@ -304,7 +304,7 @@ void BPF_STRUCT_OPS(vmland_dispatch, s32 cpu, struct task_struct *prev)
 		return;
 	policy_drain();
 	if (prev && !here->handoff_pid)
-		receiver_serve(prev, here);
+		receiver_serve(prev, cpu);
 	if (here->handoff_pid) {
 		served = handoff_serve(cpu);
 		if (served == HANDOFF_BESIDE && wants_on(prev)) {

@@ -161,29 +161,32 @@ static bool yield_directed(struct task_struct *from, struct vmland_task *f,
 
 /*
  * @prev leaves its CPU, by a pause exit (ipi.bpf.c) or as its turn is over or it sleeps:
- * who was sent an IPI by it, and waits, is next.
+ * who was sent an IPI by it, and waits, is next. Not static, so that the verifier looks
+ * at it once.
  */
-static void receiver_serve(struct task_struct *prev, struct vmland_cpu *here)
+__noinline int receiver_serve(struct task_struct *prev __arg_trusted, s32 cpu)
 {
+	struct vmland_cpu *here = cpu_state(cpu);
 	struct vmland_task *f = task_state(prev);
 	bool spun;
 
-	if (!f || !is_vcpu(f))
-		return;
+	if (!here || !f || !is_vcpu(f))
+		return 0;
 	spun = f->spun;
 	f->spun = false;
 	if (!with(VMLAND_YIELD_TO) || terms_say(f, VMLAND_TERMS_IGNORE_YIELD))
-		return;
+		return 0;
 	if (spun)
 		charge(prev, f, scx_bpf_now());
 	if (!receiver_next(prev, f, here, spun))
-		return;
+		return 0;
 	if (spun) {
 		f->yielded = true;
 		count(VMLAND_SPIN_RECEIVER);
 	} else if (here->handoff_pid) {
 		count(VMLAND_LEFT_RECEIVER);
 	}
+	return 0;
 }
 
 /* Where is the target, as far as a hand-off on @cpu is concerned? */

@@ -23,7 +23,7 @@ fn cpus_used<const N: usize>(read: impl Fn() -> [u64; N], span_ms: u64) -> [f64;
 fn equal_guests_get_equal_time() {
     let _scheduler = Scheduler::start(&[]);
     let [a, b] = Guest::start_all([("a", "lock", 2), ("b", "lock", 2)]);
-    let [used_a, used_b] = cpus_used(|| [a.cpu_ns(), b.cpu_ns()], 20_000);
+    let [used_a, used_b] = cpus_used(|| [a.cpu_ns(), b.cpu_ns()], 12_000);
     println!("CPUs used: {used_a:.3} {used_b:.3}");
     let ratio = used_a / used_b;
     assert!(
@@ -52,7 +52,7 @@ fn a_host_task_gets_its_share_beside_four_vcpus() {
     let _guests = Guest::start_all([("c", "cpu", 2), ("d", "cpu", 2)]);
     let (plain, nice) = (Hog::start(BOTH, 0), Hog::start(BOTH, 10));
     sleep(ms(2_000));
-    let [plain, nice] = cpus_used(|| [plain.cpu_ns(), nice.cpu_ns()], 15_000);
+    let [plain, nice] = cpus_used(|| [plain.cpu_ns(), nice.cpu_ns()], 10_000);
     // Nice 10 weighs 110 of 1024 (sched_prio_to_weight[]), four vCPUs 1024 each.
     let total = 5.0 + 110.0 / 1024.0;
     let fair = GUEST_CPUS as f64 / total;
@@ -100,7 +100,7 @@ fn weights_hold_where_affinity_parts_the_host() {
     let (plain, nice) = (Hog::start(FIRST, 0), Hog::start(FIRST, 5));
     let _elsewhere = [Hog::start(SECOND, 10), Hog::start(SECOND, 10)];
     sleep(ms(1_000));
-    let [plain, nice] = cpus_used(|| [plain.cpu_ns(), nice.cpu_ns()], 8_000);
+    let [plain, nice] = cpus_used(|| [plain.cpu_ns(), nice.cpu_ns()], 5_000);
     println!("CPUs used: nice 0 {plain:.3}, nice 5 {nice:.3}");
     // sched_prio_to_weight[]: 335 of 1024.
     let fair = 335.0 / (335.0 + 1024.0);

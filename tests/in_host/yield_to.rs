@@ -89,7 +89,7 @@ fn take(open: &mut Vec<Open>, settled: impl Fn(&Open) -> bool) -> u64 {
 
 fn check(_guests: [Guest; 2]) {
     let _scheduler = Scheduler::start(&[]);
-    let tally = Tally::of(&record(ms(8_000)));
+    let tally = Tally::of(&record(ms(5_000)));
     println!("{tally:?}");
     assert!(tally.asked > 200, "too few yields to judge: {tally:?}");
     let settled = tally.target_first + tally.yielder_first;
