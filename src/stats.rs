@@ -114,6 +114,13 @@ pub struct Metrics {
     pub vms: BTreeMap<u32, VmMetrics>,
 }
 
+impl Metrics {
+    /// vCPUs that left their CPU to the receiver of an IPI, for whatever reason.
+    pub fn receivers_first(&self) -> u64 {
+        self.yield_receiver + self.spin_receiver + self.left_receiver
+    }
+}
+
 /// Metadata for `--help-stats` and for other readers of the socket.
 pub fn describe<Req: Send, Res: Send>() -> StatsServerData<Req, Res> {
     StatsServerData::new()

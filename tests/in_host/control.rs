@@ -181,7 +181,7 @@ fn receivers_first<const N: usize>(guests: &[&Guest; N], span: Duration) -> (u64
     let mut stats = StatsClient::new().connect(None).expect("a scheduler");
     let mut count = || {
         let metrics: Metrics = stats.request("stats", vec![]).expect("an answer");
-        metrics.yield_receiver + metrics.spin_receiver + metrics.left_receiver
+        metrics.receivers_first()
     };
     let work = || guests.map(Guest::count);
     let (before, before_work) = (count(), work());

@@ -139,6 +139,7 @@ fn receivers_come_first() {
     let not_prolonged = under(&["--without", "prolong"]);
     let all = under(&[]);
     assert!(all.spins_each() < 0.8 * without.spins_each());
+    assert!(all.passed_over() < 0.6 * without.passed_over());
     // Sender and receiver stay on one CPU.
     assert!(all.moves() < 0.4 * free.moves());
     // Where the sender's turn ends, the receiver still has its chance.

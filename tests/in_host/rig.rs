@@ -305,12 +305,10 @@ impl Drop for Guest {
             // tests/in_host/run looks for this.
             eprintln!("guest {} has crashed", self.name);
             try_guest(&["stop", self.name]);
-        } else {
-            qmp(self.name, "stop");
-            PARKED
-                .lock()
-                .expect("no test holds it")
-                .push((self.name, self.kind));
+        } else if try_guest(&["pause", self.name])
+            && let Ok(mut all) = PARKED.lock()
+        {
+            all.push((self.name, self.kind));
         }
     }
 }

@@ -181,7 +181,7 @@ fn line(a: &Metrics, b: &Metrics) -> String {
         d(|m| m.yield_asked),
         d(|m| m.yield_honoured + m.yield_in_turn + m.yield_receiver),
         d(|m| m.handoff_next),
-        d(|m| m.yield_receiver + m.spin_receiver + m.left_receiver),
+        d(Metrics::receivers_first),
         d(|m| m.dispatch_idle),
         d(|m| m.dispatch_line + m.dispatch_pinned),
         d(|m| m.dispatch_parked),

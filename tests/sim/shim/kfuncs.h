@@ -134,8 +134,9 @@ static inline struct task_struct *bpf_iter_scx_dsq_next(struct bpf_iter_scx_dsq 
 /*
  * A timer bound to its CPU fires at once: it waits for a probe to end (ipi.bpf.c), which
  * takes no time here, or for the end of a turn (turn.bpf.h), finds that it has not come,
- * and leaves that to the next tick. The others never fire: the framework's heartbeat is for a host that sleeps for
- * seconds, and nobody here has a quota or waits for that long (waiting.bpf.h).
+ * and leaves that to the next tick. The others never fire: the framework's heartbeat is
+ * for a host that sleeps for seconds, and nobody here has a quota or waits for that long
+ * (waiting.bpf.h).
  */
 struct bpf_timer {
 	int (*callback)(void *map, u32 *key, void *value);
