@@ -26,11 +26,9 @@
 #include <scx/common.bpf.h>
 #include "intf.h"
 #include "task.bpf.h"
+#include "cpu_timer.bpf.h"
 
 char _license[] SEC("license") = "GPL";
-
-/* uapi/linux/time.h */
-#define CLOCK_MONOTONIC 1
 
 /* KVM's number of the hypercall that sends IPIs (uapi/linux/kvm_para.h). */
 #define KVM_HC_SEND_IPI 10
@@ -119,25 +117,14 @@ int BPF_PROG(on_accept_irq, u32 apic_id, u16 delivery, u16 trigger, u8 vector)
  */
 #define SPIN_LEAVE_NS (20 * 1000ULL)
 
-struct vmland_leave {
-	struct bpf_timer timer;
-	bool ready;
-};
-
-/* By CPU. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, VMLAND_CPU_WORDS * 64);
 	__type(key, u32);
-	__type(value, struct vmland_leave);
+	__type(value, struct vmland_cpu_timer);
 } vmland_leaves SEC(".maps");
 
-static __always_inline void leave_soon(struct vmland_leave *leave)
-{
-	bpf_timer_start(&leave->timer, SPIN_LEAVE_NS, BPF_F_TIMER_CPU_PIN);
-}
-
-static int leave_now(void *map, u32 *cpu, struct vmland_leave *leave)
+static int leave_now(void *map, u32 *cpu, struct vmland_cpu_timer *leave)
 {
 	struct task_struct *me = bpf_get_current_task_btf();
 	struct vmland_task *f = task_state(me);
@@ -145,25 +132,10 @@ static int leave_now(void *map, u32 *cpu, struct vmland_leave *leave)
 	if (!f || !f->spun)
 		return 0;
 	if (bpf_core_field_exists(me->migration_disabled) && me->migration_disabled)
-		leave_soon(leave);
+		cpu_timer_start(leave, SPIN_LEAVE_NS);
 	else
 		scx_bpf_kick_cpu(*cpu, SCX_KICK_PREEMPT);
 	return 0;
-}
-
-/* This CPU's, with its timer set up; NULL: there is none. */
-static __always_inline struct vmland_leave *leave_here(void)
-{
-	u32 cpu = bpf_get_smp_processor_id();
-	struct vmland_leave *leave = bpf_map_lookup_elem(&vmland_leaves, &cpu);
-
-	if (!leave || leave->ready)
-		return leave;
-	if (bpf_timer_init(&leave->timer, &vmland_leaves, CLOCK_MONOTONIC) ||
-	    bpf_timer_set_callback(&leave->timer, leave_now))
-		return NULL;
-	leave->ready = true;
-	return leave;
 }
 
 /* Notes that @me is to make way for the receiver of its last IPI, if that one waits. */
@@ -192,7 +164,7 @@ SEC("fexit/kvm_vcpu_on_spin")
 int BPF_PROG(on_spin)
 {
 	struct task_struct *me = bpf_get_current_task_btf();
-	struct vmland_leave *leave;
+	struct vmland_cpu_timer *leave;
 	struct vmland_sent *sent;
 	u32 key = 0;
 	u64 *pauses;
@@ -203,8 +175,8 @@ int BPF_PROG(on_spin)
 	sent = bpf_task_storage_get(&vmland_sent, me, NULL, 0);
 	if (!sent || !sent->top || !receiver_of(me, sent))
 		return 0;
-	leave = leave_here();
+	leave = cpu_timer_here(vmland_leaves, leave_now);
 	if (leave)
-		leave_soon(leave);
+		cpu_timer_start(leave, SPIN_LEAVE_NS);
 	return 0;
 }

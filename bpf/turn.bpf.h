@@ -12,6 +12,8 @@
 #ifndef VMLAND_TURN_BPF_H
 #define VMLAND_TURN_BPF_H
 
+#include "cpu_timer.bpf.h"
+
 /* How far ahead of its share who runs out of turn may be, in slices of its own. */
 #define HANDOFF_SLICES 2
 
@@ -64,20 +66,14 @@ static __always_inline bool turn_for_receiver(struct vmland_cpu *here)
 }
 
 /* Slices end with the kernel's ticks, which are too far apart for this. */
-struct vmland_end {
-	struct bpf_timer timer;
-	bool ready;
-};
-
-/* By CPU. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, MAX_CPUS);
 	__type(key, u32);
-	__type(value, struct vmland_end);
+	__type(value, struct vmland_cpu_timer);
 } vmland_ends SEC(".maps");
 
-static int turn_ends(void *map, u32 *cpu, struct vmland_end *end)
+static int turn_ends(void *map, u32 *cpu, struct vmland_cpu_timer *end)
 {
 	struct vmland_cpu *here = cpu_state(*cpu);
 
@@ -89,20 +85,13 @@ static int turn_ends(void *map, u32 *cpu, struct vmland_end *end)
 /* Who begins to run on this CPU does so for EXTRA_NS of its turn. */
 static __always_inline void turn_end_soon(struct vmland_cpu *here)
 {
-	u32 cpu = bpf_get_smp_processor_id();
-	struct vmland_end *end = bpf_map_lookup_elem(&vmland_ends, &cpu);
+	struct vmland_cpu_timer *end = cpu_timer_here(vmland_ends, turn_ends);
 
 	here->ends_soon = false;
 	if (!end)
 		return;
-	if (!end->ready) {
-		if (bpf_timer_init(&end->timer, &vmland_ends, CLOCK_BOOTTIME) ||
-		    bpf_timer_set_callback(&end->timer, turn_ends))
-			return;
-		end->ready = true;
-	}
 	here->turn_end = scx_bpf_now() + EXTRA_NS;
-	bpf_timer_start(&end->timer, EXTRA_NS, BPF_F_TIMER_CPU_PIN);
+	cpu_timer_start(end, EXTRA_NS);
 }
 
 #endif /* VMLAND_TURN_BPF_H */
