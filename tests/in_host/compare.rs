@@ -20,12 +20,12 @@ fn vmland(words: &str) -> Command {
     command.args(words.split_whitespace());
     command.args(["--settle", "500ms", "--export-json", JSON]);
     if !words.contains("--window") {
-        command.args(["--window", "2s"]);
+        command.args(["--window", "1s"]);
     }
     command
 }
 
-fn run(words: &str) -> (Output, Value) {
+pub fn run(words: &str) -> (Output, Value) {
     let output = vmland(words).output().expect("vmland starts");
     (output, record())
 }
@@ -45,12 +45,12 @@ fn start(words: &str) -> Child {
         .expect("vmland starts")
 }
 
-fn text(output: &Output) -> String {
+pub fn text(output: &Output) -> String {
     String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned()
 }
 
 /// The values of a metric in the windows of an arm that count.
-fn values(record: &Value, arm: usize, metric: &str) -> Vec<f64> {
+pub fn values(record: &Value, arm: usize, metric: &str) -> Vec<f64> {
     let windows = record["windows"].as_array().expect("windows");
     windows
         .iter()
@@ -146,8 +146,7 @@ fn a_guest_that_dies_fails_the_run() {
 fn a_against_a() {
     // One run in twenty may see a difference that is none: hence a second one.
     let shows_none = || {
-        let (output, record) =
-            run("bench --guests cpu,cpu --window 1s --rounds 6 --schedulers eevdf,stock=");
+        let (output, record) = run("bench --guests cpu,cpu --rounds 6 --schedulers eevdf,stock=");
         assert!(output.status.success(), "{}", text(&output));
         let versus = &record["comparisons"][0]["arms"][1]["versus"];
         assert_eq!(record["comparisons"][0]["metric"], "chunks");
@@ -194,7 +193,7 @@ fn arms_and_metrics_that_fail() {
 #[test]
 #[ignore = "needs a sched_ext host with KVM"]
 fn guests_have_weights() {
-    let (output, record) = run("bench --preset fair --rounds 2 --schedulers \
+    let (output, record) = run("bench --preset fair --window 2s --rounds 2 --schedulers \
                                 eevdf,scx_vmland");
     assert!(output.status.success(), "{}", text(&output));
     let off = [0, 1].map(|arm| values(&record, arm, "CPU time off weight"));

@@ -7,6 +7,7 @@
 //! Everything is asserted from the kernel's own tracepoints, /proc and QEMU's
 //! answers, never from the scheduler's counters alone.
 
+mod ahead;
 mod classify;
 mod compare;
 mod control;
