@@ -4,7 +4,7 @@
 
 use crate::compare::{run, text, values};
 
-/// Of the stock scheduler's. Medians of 5 windows: 0.13 to 0.29 with all mechanisms, in seven
+/// Of the stock scheduler's. Medians of 5 windows: 0.13 to 0.29 with all mechanisms, in eight
 /// boots, and 0.69 without the hint.
 const PAUSE_EXITS_AT_MOST: f64 = 0.5;
 
