@@ -84,7 +84,7 @@ fn qemus() -> BTreeSet<PathBuf> {
 #[ignore = "needs a sched_ext host with KVM"]
 fn guests_of_its_own_under_three_schedulers() {
     let before = qemus();
-    let output = vmland("bench --guests lock,lat:vcpus=1 --rounds 2")
+    let output = vmland("bench --guests lock,lat:vcpus=1 --window 2s --rounds 2")
         .args([
             "--schedulers",
             "eevdf,scx_vmland,short=scx_vmland --slice-us 3000,solo",

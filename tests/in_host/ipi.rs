@@ -104,10 +104,10 @@ fn start(args: &[&str]) -> Scheduler {
     scheduler
 }
 
-/// What happens in 4 s under a scheduler with `args`.
+/// What happens in 3 s under a scheduler with `args`.
 fn record_under(args: &[&str]) -> Vec<Moment> {
     let scheduler = start(args);
-    let moments = record(ms(4_000));
+    let moments = record(ms(3_000));
     scheduler.stop();
     moments
 }
