@@ -50,7 +50,7 @@ pub fn text(output: &Output) -> String {
 }
 
 /// The values of a metric in the windows of an arm that count.
-pub fn values(record: &Value, arm: usize, metric: &str) -> Vec<f64> {
+fn values(record: &Value, arm: usize, metric: &str) -> Vec<f64> {
     let windows = record["windows"].as_array().expect("windows");
     windows
         .iter()

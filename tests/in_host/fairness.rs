@@ -3,28 +3,19 @@
 
 use std::thread::sleep;
 
-use crate::rig::{GUEST_CPUS, Guest, Hog, Scheduler, ms, vmland_vms};
+use crate::rig::{GUEST_CPUS, Guest, Hog, Scheduler, cpus_used, ms, vmland_vms};
 
 /// The guests' CPUs, as taskset has them.
 const BOTH: &str = "6";
 const FIRST: &str = "2";
 const SECOND: &str = "4";
 
-/// How much of `span_ms` on the guests' CPUs went where, in CPUs.
-fn cpus_used<const N: usize>(read: impl Fn() -> [u64; N], span_ms: u64) -> [f64; N] {
-    let before = read();
-    sleep(ms(span_ms));
-    let after = read();
-    std::array::from_fn(|i| (after[i] - before[i]) as f64 / (span_ms * 1_000_000) as f64)
-}
-
 #[test]
 #[ignore = "needs a sched_ext host with KVM"]
 fn equal_guests_get_equal_time() {
     let _scheduler = Scheduler::start(&[]);
     let [a, b] = Guest::start_all([("a", "lock", 2), ("b", "lock", 2)]);
-    let [used_a, used_b] = cpus_used(|| [a.cpu_ns(), b.cpu_ns()], 12_000);
-    println!("CPUs used: {used_a:.3} {used_b:.3}");
+    let [used_a, used_b] = cpus_used(|| [a.cpu_ns(), b.cpu_ns()], ms(12_000));
     let ratio = used_a / used_b;
     assert!(
         (0.95..=1.0 / 0.95).contains(&ratio),
@@ -39,7 +30,7 @@ fn equal_guests_get_equal_time() {
 fn a_hostile_guest_gains_nothing() {
     let _scheduler = Scheduler::start(&[]);
     let [storm, calm] = Guest::start_all([("s", "storm", 2), ("c", "cpu", 2)]);
-    let [used_storm, used_calm] = cpus_used(|| [storm.cpu_ns(), calm.cpu_ns()], 10_000);
+    let [used_storm, used_calm] = cpus_used(|| [storm.cpu_ns(), calm.cpu_ns()], ms(10_000));
     let share = used_storm / (used_storm + used_calm);
     println!("CPUs used: hostile {used_storm:.3}, calm {used_calm:.3}; share {share:.4}");
     assert!((0.49..=0.51).contains(&share), "{share:.4} of 0.5");
@@ -52,7 +43,7 @@ fn a_host_task_gets_its_share_beside_four_vcpus() {
     let _guests = Guest::start_all([("c", "cpu", 2), ("d", "cpu", 2)]);
     let (plain, nice) = (Hog::start(BOTH, 0), Hog::start(BOTH, 10));
     sleep(ms(2_000));
-    let [plain, nice] = cpus_used(|| [plain.cpu_ns(), nice.cpu_ns()], 10_000);
+    let [plain, nice] = cpus_used(|| [plain.cpu_ns(), nice.cpu_ns()], ms(10_000));
     // Nice 10 weighs 110 of 1024 (sched_prio_to_weight[]), four vCPUs 1024 each.
     let total = 5.0 + 110.0 / 1024.0;
     let fair = GUEST_CPUS as f64 / total;
@@ -87,8 +78,7 @@ fn a_long_sleeper_starves_nobody() {
     sleep(ms(100));
     let newcomers = [FIRST, SECOND].map(|mask| Hog::start(mask, 0));
     sleep(ms(300));
-    let used = cpus_used(|| [newcomers[0].cpu_ns(), newcomers[1].cpu_ns()], 1_500);
-    println!("CPUs used: newcomers {used:.3?}");
+    let used = cpus_used(|| [newcomers[0].cpu_ns(), newcomers[1].cpu_ns()], ms(1_500));
     assert!(used.iter().all(|&cpus| cpus >= 0.45), "{used:.3?} of 0.667");
 }
 
@@ -100,8 +90,7 @@ fn weights_hold_where_affinity_parts_the_host() {
     let (plain, nice) = (Hog::start(FIRST, 0), Hog::start(FIRST, 5));
     let _elsewhere = [Hog::start(SECOND, 10), Hog::start(SECOND, 10)];
     sleep(ms(1_000));
-    let [plain, nice] = cpus_used(|| [plain.cpu_ns(), nice.cpu_ns()], 5_000);
-    println!("CPUs used: nice 0 {plain:.3}, nice 5 {nice:.3}");
+    let [_, nice] = cpus_used(|| [plain.cpu_ns(), nice.cpu_ns()], ms(5_000));
     // sched_prio_to_weight[]: 335 of 1024.
     let fair = 335.0 / (335.0 + 1024.0);
     assert!(
@@ -118,9 +107,8 @@ fn a_stopped_policy_stalls_nobody() {
     let [a, b] = Guest::start_all([("a", "lock", 2), ("b", "lock", 2)]);
     let (work_a, work_b) = (a.count(), b.count());
     scheduler.signal("STOP");
-    let [used_a, used_b] = cpus_used(|| [a.cpu_ns(), b.cpu_ns()], 3_000);
+    let [used_a, used_b] = cpus_used(|| [a.cpu_ns(), b.cpu_ns()], ms(3_000));
     scheduler.signal("CONT");
-    println!("CPUs used: {used_a:.3} {used_b:.3}");
     assert!(
         used_a.min(used_b) > 0.35 * (used_a + used_b),
         "{used_a:.3} : {used_b:.3}"

@@ -40,6 +40,17 @@ pub fn read(path: &str) -> String {
         .to_string()
 }
 
+/// What of `span` on the guests' CPUs went where, in CPUs.
+pub fn cpus_used<const N: usize>(read: impl Fn() -> [u64; N], span: Duration) -> [f64; N] {
+    let (start, before) = (Instant::now(), read());
+    sleep(span);
+    let after = read();
+    let span = start.elapsed().as_nanos() as f64;
+    let used = std::array::from_fn(|i| (after[i] - before[i]) as f64 / span);
+    println!("CPUs used: {used:.3?}");
+    used
+}
+
 /// A running scx_vmland; stopped when dropped.
 pub struct Scheduler {
     child: Child,
@@ -148,6 +159,9 @@ static AWAKE: Mutex<Vec<&'static str>> = Mutex::new(vec![]);
 pub struct Guest {
     name: &'static str,
     kind: Kind,
+    /// Asked for once: on a busy host QEMU's answer can take a second, which is not to be
+    /// part of what is measured.
+    vcpu_threads: Vec<i32>,
 }
 
 impl Guest {
@@ -173,9 +187,13 @@ impl Guest {
         pv: bool,
         guests: [(&'static str, &'static str, u32); N],
     ) -> [Self; N] {
-        let guests = guests.map(|(name, load, vcpus)| {
+        let mut guests = guests.map(|(name, load, vcpus)| {
             let kind = Kind { load, vcpus, pv };
-            let this = Self { name, kind };
+            let this = Self {
+                name,
+                kind,
+                vcpu_threads: vec![],
+            };
             match take_parked(name) {
                 Some(parked) if parked == kind => this.resume(),
                 Some(_) => this.boot_anew(),
@@ -183,12 +201,13 @@ impl Guest {
             }
             this
         });
-        for this in &guests {
+        for this in &mut guests {
             // Under software emulation one hangs or panics now and then while it boots.
             if !try_guest(&["wait", this.name, "60"]) {
                 this.boot_anew();
                 guest(&["wait", this.name, "90"]);
             }
+            this.vcpu_threads = vcpu_threads(this.name);
         }
         guests
     }
@@ -282,16 +301,12 @@ impl Guest {
 
     /// Threads of its vCPUs by index, as QEMU reports them.
     pub fn vcpu_threads(&self) -> Vec<i32> {
-        let answer = qmp(self.name, "query-cpus-fast");
-        let cpus = answer["return"].as_array().expect("a list of CPUs");
-        cpus.iter()
-            .map(|cpu| cpu["thread-id"].as_i64().expect("a thread id") as i32)
-            .collect()
+        self.vcpu_threads.clone()
     }
 
     /// CPU time of its vCPU threads, in ns.
     pub fn cpu_ns(&self) -> u64 {
-        self.vcpu_threads()
+        self.vcpu_threads
             .iter()
             .map(|&tid| thread_cpu_ns(tid))
             .sum()
@@ -338,6 +353,14 @@ pub fn thread_cpu_ns(tid: i32) -> u64 {
         .next()
         .and_then(|ns| ns.parse().ok())
         .unwrap_or(0)
+}
+
+fn vcpu_threads(guest: &str) -> Vec<i32> {
+    let answer = qmp(guest, "query-cpus-fast");
+    let cpus = answer["return"].as_array().expect("a list of CPUs");
+    cpus.iter()
+        .map(|cpu| cpu["thread-id"].as_i64().expect("a thread id") as i32)
+        .collect()
 }
 
 fn try_guest(args: &[&str]) -> bool {
