@@ -13,7 +13,7 @@ run: build
 	tests/demo
 
 build: setup
-	cargo build --release --locked
+	cargo build --release --locked --workspace
 
 setup:
 	@tests/setup
@@ -21,14 +21,14 @@ setup:
 test: check unit host
 
 check: setup
-	cargo fmt --check
-	cargo clippy --release --locked --all-targets -- -D warnings
+	cargo fmt --all --check
+	cargo clippy --release --locked --workspace --all-targets -- -D warnings
 	shellcheck bpf/clang tests/setup tests/demo tests/host/* tests/in_host/run \
-		tests/fixtures/guests/qemu .ci/run
+		crates/vmland-guests/tests/fixtures/host/qemu .ci/run
 
 # These build the two programs, too.
 unit: setup
-	cargo test --release --locked
+	cargo test --release --locked --workspace
 
 # The tests that need a sched_ext host with KVM, in the emulated one.
 host: setup

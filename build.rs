@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Composes our BPF with the framework's and compiles both, and packs the user
-//! space of the test guests, leaving the source tree as it was: everything
-//! generated goes to `OUT_DIR`.
+//! Composes our BPF with the framework's and compiles both, leaving the source
+//! tree as it was: everything generated goes to `OUT_DIR`.
 //!
 //! The framework's builder writes its own sources into the *current directory*
 //! and compiles them to `OUT_DIR`; it runs in `OUT_DIR`, and then we compile
@@ -9,14 +8,9 @@
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    #[cfg(feature = "scheduler")]
-    {
-        bpf::build();
-        guest::build();
-    }
+    bpf::build();
 }
 
-#[cfg(feature = "scheduler")]
 fn out_dir() -> std::path::PathBuf {
     std::env::var_os("OUT_DIR")
         .expect("cargo sets OUT_DIR")
@@ -24,20 +18,17 @@ fn out_dir() -> std::path::PathBuf {
 }
 
 /// Asked for when the script runs: a copied build directory has one compiled elsewhere.
-#[cfg(feature = "scheduler")]
 fn source_dir() -> std::path::PathBuf {
     std::env::var_os("CARGO_MANIFEST_DIR")
         .expect("cargo sets CARGO_MANIFEST_DIR")
         .into()
 }
 
-#[cfg(feature = "scheduler")]
 fn fail(why: &str) -> ! {
     eprintln!("error: {why}");
     std::process::exit(1);
 }
 
-#[cfg(feature = "scheduler")]
 mod bpf {
     use std::env;
     use std::fs;
@@ -176,61 +167,5 @@ mod bpf {
             ])
             .build_and_generate(out.join(format!("{name}_skel.rs")))
             .unwrap_or_else(|e| fail(&format!("bpf/{name}.bpf.c does not build: {e:#}")));
-    }
-}
-
-/// The user space of the test guests: one static program, alone in the archive
-/// that their kernel unpacks.
-#[cfg(feature = "scheduler")]
-mod guest {
-    use std::fs::File;
-    use std::io;
-    use std::path::Path;
-
-    use crate::{fail, out_dir, source_dir};
-
-    /// A regular file that everybody may execute, as in `st_mode`.
-    const PROGRAM: u32 = 0o100_755;
-
-    pub fn build() {
-        let source = source_dir().join("tests/guest/load.c");
-        println!("cargo:rerun-if-changed={}", source.display());
-        let program = out_dir().join("load");
-        compile(&source, &program);
-        pack(&program, &out_dir().join("guest.cpio"))
-            .unwrap_or_else(|e| fail(&format!("cannot pack the guests' user space: {e}")));
-    }
-
-    /// Static, as there is nothing else in the guest.
-    fn compile(source: &Path, program: &Path) {
-        const INSTALL: &str = "on Debian: apt-get install gcc libc6-dev";
-        let compiler = cc::Build::new()
-            .no_default_flags(true)
-            .try_get_compiler()
-            .unwrap_or_else(|e| fail(&format!("no C compiler ({e}); {INSTALL}")));
-        let status = compiler
-            .to_command()
-            .args(["-O2", "-Wall", "-static", "-pthread", "-o"])
-            .args([program, source])
-            .status()
-            .unwrap_or_else(|e| {
-                let path = compiler.path().display();
-                fail(&format!(
-                    "the C compiler {path} does not run ({e}); {INSTALL}"
-                ))
-            });
-        if !status.success() {
-            let source = source.display();
-            fail(&format!(
-                "{source} does not compile; its messages are above. It needs a static C library: {INSTALL}"
-            ));
-        }
-    }
-
-    fn pack(program: &Path, archive: &Path) -> io::Result<()> {
-        let init = cpio::NewcBuilder::new("init").mode(PROGRAM);
-        let inputs = [(init, File::open(program)?)];
-        cpio::write_cpio(inputs.into_iter(), File::create(archive)?)?;
-        Ok(())
     }
 }

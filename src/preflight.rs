@@ -23,36 +23,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-
-/// Exit codes of the project's programs. They are stable: service managers and test rigs may
-/// rely on them.
-///
-/// The numbers above 1 are those of BSD's `sysexits.h`.
-pub mod exit {
-    /// Done, or stopped on request.
-    pub const OK: u8 = 0;
-    /// Failed for a reason that has no code of its own.
-    pub const FAILURE: u8 = 1;
-    /// The command line or the configuration is wrong (`EX_USAGE`). Do not restart.
-    pub const USAGE: u8 = 64;
-    /// This host cannot run the scheduler: kernel too old, no sched_ext, no BTF, not in the
-    /// initial PID namespace (`EX_UNAVAILABLE`). Do not restart.
-    pub const UNAVAILABLE: u8 = 69;
-    /// The kernel rejected the BPF program, or ejected the running scheduler (`EX_SOFTWARE`).
-    pub const SOFTWARE: u8 = 70;
-    /// Another scheduler is attached; it works once that one is gone (`EX_TEMPFAIL`).
-    pub const TEMPFAIL: u8 = 75;
-    /// Privileges are missing (`EX_NOPERM`). Do not restart.
-    pub const NOPERM: u8 = 77;
-
-    /// The command line; or, once clap has said what is to be said, the code to exit with.
-    pub fn parse<T: clap::Parser>() -> Result<T, u8> {
-        T::try_parse().map_err(|e| {
-            let _ = e.print();
-            if e.use_stderr() { USAGE } else { OK }
-        })
-    }
-}
+use vmland_base::exit;
 
 /// Oldest supported kernel, as (major, minor): the first with `scx_bpf_select_cpu_and()`.
 pub const OLDEST_KERNEL: (u32, u32) = (6, 16);
@@ -368,7 +339,7 @@ fn may_lock_all_memory(root: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test_tree::Tree;
+    use vmland_test_tree::Tree;
 
     /// A host that passes: root, sched_ext without a scheduler.
     fn good() -> Tree {

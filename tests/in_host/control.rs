@@ -8,8 +8,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use scx_stats::prelude::StatsClient;
-use scx_vmland::stats::Metrics;
 use serde_json::Value;
+use vmland_control::stats::Metrics;
 
 use crate::rig::{GUEST_CPUS, Guest, Scheduler, ms, read, sched_ext_state, stat_field, wait_for};
 use crate::settings::{assert_near, shares};

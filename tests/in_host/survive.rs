@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 
-use scx_vmland::standby::{FLAG, READY};
+use vmland_control::standby::{FLAG, READY};
 
 use crate::rig::{Guest, Scheduler, kill, ms, read, sched_ext_state, stat_field, wait_for};
 

@@ -5,11 +5,11 @@ use crate::bpf_intf::{
     vmland_counter_VMLAND_YIELD_ASKED, vmland_counter_VMLAND_YIELD_HONOURED,
     vmland_counter_VMLAND_YIELD_IN_TURN, vmland_counter_VMLAND_YIELD_RECEIVER,
 };
-use crate::ext::Ext;
-use crate::guest::Load;
-use crate::machine::{Costs, Machine};
-use crate::scheduler::TaskId;
-use crate::vmland::{Settings, Vmland, vmland};
+use crate::vmland::{Settings, Vmland, lead_percent, vmland};
+use vmland_sim::ext::Ext;
+use vmland_sim::guest::Load;
+use vmland_sim::machine::{Costs, Machine};
+use vmland_sim::scheduler::TaskId;
 
 type Host = Machine<Ext<Vmland>>;
 
@@ -170,7 +170,7 @@ fn nobody_starves() {
         let waits_ns = host
             .tasks
             .iter()
-            .filter(|task| task.state == crate::machine::State::Ready)
+            .filter(|task| task.state == vmland_sim::machine::State::Ready)
             .filter(|task| task.joins.vcpu.is_some())
             .map(|task| host.now_ns - task.since_ns)
             .max()
@@ -194,9 +194,9 @@ fn debts_are_bounded() {
         host.run_for(SECOND_NS / 1_000);
         for task in 0..host.tasks.len() {
             if host.tasks[task].joins.vcpu.is_some()
-                && host.tasks[task].state == crate::machine::State::Ready
+                && host.tasks[task].state == vmland_sim::machine::State::Ready
             {
-                largest = largest.max(host.scheduler.lead_percent(task));
+                largest = largest.max(lead_percent(&mut host.scheduler, task));
             }
         }
     }

@@ -3,12 +3,12 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use crate::eevdf::Eevdf;
-use crate::guest::Load;
-use crate::machine::{Costs, Machine};
 use crate::rustland::rustland;
-use crate::scheduler::Scheduler;
 use crate::vmland::{Settings, vmland};
+use vmland_sim::eevdf::Eevdf;
+use vmland_sim::guest::Load;
+use vmland_sim::machine::{Costs, Machine};
+use vmland_sim::scheduler::Scheduler;
 
 /// What two guests do, on the host of the rig.
 const LOADS: [(&str, Load); 5] = [

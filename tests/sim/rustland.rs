@@ -9,9 +9,10 @@
 use std::collections::BTreeMap;
 
 use crate::bpf_intf::{dispatched_task_ctx, queued_task_ctx};
-use crate::ext::{Ext, UserSpace};
-use crate::kernel::Kernel;
-use crate::native::{Native, Object};
+use crate::source;
+use vmland_sim::ext::{Ext, UserSpace};
+use vmland_sim::kernel::Kernel;
+use vmland_sim::native::Native;
 
 const SLICE_NS: u64 = 20_000_000;
 const SLICE_MIN_NS: u64 = 1_000_000;
@@ -29,10 +30,13 @@ pub struct Rustland {
 }
 
 pub fn rustland(nr_cpus: usize) -> Ext<Rustland> {
-    Ext::new(Object::Rustland, nr_cpus, Rustland::default())
+    Ext::new(&source("rustland.c"), nr_cpus, Rustland::default())
 }
 
 impl UserSpace for Rustland {
+    type Event = queued_task_ctx;
+    type Decision = dispatched_task_ctx;
+
     fn load(&mut self, native: &Native, pid: i32) {
         native.set("usersched_pid", pid);
         native.set("builtin_idle", true);

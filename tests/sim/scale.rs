@@ -6,12 +6,12 @@ use std::path::Path;
 
 use plotters::prelude::*;
 
-use crate::ext::Ext;
 use crate::fairness::jain;
-use crate::guest::Load;
-use crate::machine::{Costs, Machine};
-use crate::scheduler::Scheduler;
 use crate::vmland::{Settings, Vmland, vmland};
+use vmland_sim::ext::Ext;
+use vmland_sim::guest::Load;
+use vmland_sim::machine::{Costs, Machine};
+use vmland_sim::scheduler::Scheduler;
 
 const VCPUS_PER_CPU: usize = 20;
 

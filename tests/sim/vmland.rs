@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! scx_vmland's user space: the policy of `src/policy.rs`, and the loop around it as
-//! `src/bin/scx_vmland/scheduler.rs` has it. How long a round takes is modelled.
+//! `src/scheduler.rs` has it. How long a round takes is modelled.
 
 use std::collections::HashMap;
 use std::ffi::c_void;
@@ -8,16 +8,17 @@ use std::mem::{offset_of, zeroed};
 
 use scx_vmland::policy::{Arrival, Decision, Policy, VmId};
 
-use crate::abi::{KvmVcpu, Task};
 use crate::bpf_intf::{
     VMLAND_EVENT_VCPU_GONE, VMLAND_EVENT_VCPU_SEEN, dispatched_task_ctx, queued_task_ctx,
     vmland_counter, vmland_counter_VMLAND_NR_COUNTERS, vmland_kvm_layout,
     vmland_limits_VMLAND_MAX_VMS, vmland_terms, vmland_vcpu,
 };
-use crate::ext::{Ext, UserSpace};
-use crate::kernel::Kernel;
-use crate::native::{Native, Object};
-use crate::scheduler::{Joins, TaskId};
+use crate::source;
+use vmland_sim::abi::{KvmVcpu, Task};
+use vmland_sim::ext::{Ext, UserSpace};
+use vmland_sim::kernel::Kernel;
+use vmland_sim::native::Native;
+use vmland_sim::scheduler::{Joins, TaskId};
 
 /// The command line's defaults, and how long user space takes.
 #[derive(Clone, Copy, Debug)]
@@ -67,7 +68,7 @@ pub fn vmland(nr_cpus: usize, settings: Settings) -> Ext<Vmland> {
         lead: None,
         nr_cpus,
     };
-    Ext::new(Object::Vmland, nr_cpus, user)
+    Ext::new(&source("vmland.c"), nr_cpus, user)
 }
 
 const COUNTERS: usize = vmland_counter_VMLAND_NR_COUNTERS as usize;
@@ -80,7 +81,7 @@ impl Vmland {
             .sum()
     }
 
-    /// As src/bin/scx_vmland/settings.rs does when it sees a new VM.
+    /// As src/settings.rs does when it sees a new VM.
     fn vm_seen(&mut self, kernel: &Kernel, pid: i32) {
         let Some(vcpu) = kernel.hash_entry::<vmland_vcpu>(self.vcpus, pid as u32 as u64) else {
             return;
@@ -100,15 +101,16 @@ impl Vmland {
     }
 }
 
-impl Ext<Vmland> {
-    /// How far `task` is ahead of its CPU's clock, in % of its slice.
-    pub fn lead_percent(&mut self, task: TaskId) -> i64 {
-        let lead = self.user().lead.expect("it has been loaded");
-        lead(self.task(task))
-    }
+/// How far `task` is ahead of its CPU's clock, in % of its slice.
+pub fn lead_percent(scheduler: &mut Ext<Vmland>, task: TaskId) -> i64 {
+    let lead = scheduler.user().lead.expect("it has been loaded");
+    lead(scheduler.task(task))
 }
 
 impl UserSpace for Vmland {
+    type Event = queued_task_ctx;
+    type Decision = dispatched_task_ctx;
+
     fn load(&mut self, native: &Native, pid: i32) {
         self.lead = Some(native.function("sim_lead"));
         native.set("usersched_pid", pid);

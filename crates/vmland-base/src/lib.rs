@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What every other crate of the project may use, and what itself uses none of them.
+//!
+//! | module | content |
+//! | --- | --- |
+//! | [`cpus`] | lists of CPUs in the kernel's form |
+//! | [`exit`] | exit codes of the programs |
+//! | [`lifetime`] | child processes that end with their parent |
+//! | [`printable`] | text of others, made safe to print |
+//! | [`suggest`] | the known word that a misspelt one is nearest to |
+
+pub mod cpus;
+pub mod exit;
+pub mod lifetime;
+pub mod printable;
+pub mod suggest;
+
+/// Mount point of cgroup v2.
+pub const CGROUP_ROOT: &str = "/sys/fs/cgroup";

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Linux guests with a load, started under KVM to compare schedulers over them.
+//!
+//! | module | what it knows |
+//! | --- | --- |
+//! | [`spec`] | which guests are wanted |
+//! | [`preflight`] | whether they can be started here, and what to do if not |
+//! | [`report`] | what a guest tells about its progress |
+//! | `qemu` | the command line of QEMU, and why each of its parts is there |
+//! | `cgroup` | a guest's weight |
+//! | `console` | one guest's console: its reports, and the requests of `io` |
+//! | [`workload`] | a program of the host's, packed for the load `run` |
+//! | [`running`] | all of them, from their start to their end |
+
+mod cgroup;
+mod console;
+pub mod preflight;
+mod qemu;
+pub mod report;
+pub mod running;
+pub mod spec;
+pub mod workload;

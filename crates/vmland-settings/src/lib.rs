@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What each VM may have, as the administrator says.
+//!
+//! ```toml
+//! [defaults]
+//! slice = "5ms"
+//!
+//! [[vm]]
+//! match = { name = "db-*", vcpus = ">=4" }
+//! weight = 400
+//! ```
+//!
+//! [`Config::load`] reads a file, those beside it and the command line's `--vm`
+//! ([`Sources`]) and checks them whole; [`Config::settings_for`] says what holds
+//! for a VM. `[defaults]` come first, whichever file they are in, then the rules in
+//! their order, then the command line; the last word counts.
+//!
+//! | file | what it knows |
+//! | --- | --- |
+//! | `settings` | the table of all settings; `table` makes types of it |
+//! | `kind/` | the kinds of values: numbers, times, words, lists of CPUs |
+//! | `matching`, `glob_text`, `vcpus` | for which VMs a rule is |
+//! | `parse`, `flag` | rules from a file, and from the command line |
+//! | `read`, `trust` | which files are read at all |
+//! | `rule_index`, `glob_index` | the rules of a VM, found fast |
+//! | `load`, `explain` | from files and flags to a [`Config`], and from that to settings |
+//! | `in_force` | a configuration, and what was set since on top of it |
+//! | `edit`, `save` | what was set, written into a file |
+//! | `finding`, `suggest` | errors and warnings: where, what, and what was meant |
+//! | `schema` | the same for editors |
+
+mod edit;
+mod explain;
+mod finding;
+mod flag;
+mod glob_index;
+mod glob_text;
+mod in_force;
+mod kind;
+mod load;
+mod matching;
+mod parse;
+mod read;
+mod rule;
+mod rule_index;
+mod save;
+mod schema;
+mod settings;
+mod table;
+mod trust;
+mod vcpus;
+
+pub use edit::Edit;
+pub use explain::Explained;
+pub use finding::{Diagnostics, Finding, Place, Position, Source, Warning};
+pub use in_force::{Changed, InForce, Target, check_settings};
+pub use kind::{CPU_MAX, Cosched, CpuSet, Latency, YieldTo};
+pub use load::{DEFAULT_FILE, RULES_MAX, Sources, host_cpus};
+pub use matching::VmFacts;
+pub use read::FILE_MAX;
+pub use rule::Rule;
+pub use save::{SaveError, save};
+pub use schema::schema;
+pub use settings::{Key, Settings};
+pub use trust::Caller;
+
+use rule_index::RuleIndex;
+
+/// A whole and valid configuration.
+#[derive(Debug)]
+pub struct Config {
+    /// Defaults, rules, flags: later ones win.
+    rules: Vec<Rule>,
+    index: RuleIndex,
+}
+
+impl Config {
+    fn new(rules: Vec<Rule>) -> Self {
+        Self {
+            index: RuleIndex::new(&rules),
+            rules,
+        }
+    }
+
+    /// With one rule more, which comes last.
+    pub fn with(mut self, rule: Rule) -> Self {
+        self.rules.push(rule);
+        Self::new(self.rules)
+    }
+
+    /// With these rules behind the first `kept`.
+    fn rebuilt(&mut self, kept: usize, rules: impl IntoIterator<Item = Rule>) {
+        self.rules.truncate(kept);
+        self.rules.extend(rules);
+        self.index = RuleIndex::new(&self.rules);
+    }
+
+    /// Defaults, rules and flags, in the order in which they count.
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+}

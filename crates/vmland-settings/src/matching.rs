@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Which VMs a rule is for.
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Serialize;
+
+use super::glob_text::Glob;
+use super::vcpus::{PATTERN, VcpuRange};
+use vmland_identity::{VmIdentity, Vmm};
+
+/// What rules look at of a VM.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct VmFacts {
+    pub name: String,
+    /// In lower case.
+    pub uuid: Option<String>,
+    pub vmm: Vmm,
+    /// As in `/proc/PID/cgroup`.
+    pub cgroup: Option<String>,
+    /// vCPUs known so far.
+    pub vcpus: u32,
+}
+
+impl VmFacts {
+    pub fn new(identity: VmIdentity, vcpus: u32) -> Self {
+        let VmIdentity {
+            name,
+            vmm,
+            uuid,
+            cgroup,
+        } = identity;
+        Self {
+            name,
+            uuid,
+            vmm,
+            cgroup,
+            vcpus,
+        }
+    }
+
+    /// None: the VM has none.
+    pub(super) fn text(&self, field: Field) -> Option<&str> {
+        match field {
+            Field::Name => Some(&self.name),
+            Field::Uuid => self.uuid.as_deref(),
+            Field::Cgroup => self.cgroup.as_deref(),
+        }
+    }
+}
+
+/// What globs may be matched against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Field {
+    Name,
+    Uuid,
+    Cgroup,
+}
+
+impl Field {
+    pub const ALL: [Field; 3] = [Field::Name, Field::Uuid, Field::Cgroup];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Field::Name => "name",
+            Field::Uuid => "uuid",
+            Field::Cgroup => "cgroup",
+        }
+    }
+}
+
+/// Conditions that must all hold; of several globs, or VMMs, one must. One
+/// without conditions holds for every VM.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Match {
+    /// By [`Field`].
+    pub(super) globs: [Vec<Glob>; 3],
+    pub(super) vmms: Vec<Vmm>,
+    pub(super) vcpus: Option<VcpuRange>,
+}
+
+impl Match {
+    /// The keys of `match` in a file.
+    pub(super) const KEYS: [&str; 5] = ["name", "uuid", "vmm", "cgroup", "vcpus"];
+
+    pub(super) fn by_name(glob: Glob) -> Self {
+        Self {
+            globs: [vec![glob], vec![], vec![]],
+            ..Self::default()
+        }
+    }
+
+    /// The VM whose name, or UUID, is this text and no other.
+    pub(super) fn exactly(field: Field, text: &str) -> Self {
+        let mut matches = Self::default();
+        matches.globs[field as usize] = vec![Glob::exactly(text)];
+        matches
+    }
+
+    /// Whether this is [`Match::exactly`] for this VM.
+    pub(super) fn is_exactly(&self, vm: &VmFacts) -> bool {
+        let is = |field: Field| {
+            let text = vm.text(field);
+            text.is_some_and(|text| *self == Match::exactly(field, text))
+        };
+        is(Field::Name) || is(Field::Uuid)
+    }
+
+    pub(super) fn is_for_all(&self) -> bool {
+        self.globs.iter().all(Vec::is_empty) && self.vmms.is_empty() && self.vcpus.is_none()
+    }
+
+    /// The conditions that are no globs.
+    pub(super) fn allows(&self, vm: &VmFacts) -> bool {
+        (self.vmms.is_empty() || self.vmms.contains(&vm.vmm))
+            && self.vcpus.is_none_or(|range| range.contains(vm.vcpus))
+    }
+}
+
+/// Which VMs the rule is for. All that is given must hold.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields, extend("minProperties" = 1))]
+#[expect(dead_code, reason = "only its shape counts")]
+pub(super) struct MatchSchema {
+    /// The VM's name, as `vmland vms` shows it.
+    #[schemars(default)]
+    name: GlobsSchema,
+    /// The VM's UUID.
+    #[schemars(default)]
+    uuid: GlobsSchema,
+    /// The program that runs it.
+    #[schemars(default)]
+    vmm: VmmsSchema,
+    /// Path of its cgroup, as in /proc/PID/cgroup.
+    #[schemars(default)]
+    cgroup: GlobsSchema,
+    /// How many vCPUs it has: 4, "2-8", ">=4" or "<=8".
+    #[schemars(default)]
+    vcpus: VcpusSchema,
+}
+
+#[derive(Default)]
+struct GlobsSchema;
+
+impl JsonSchema for GlobsSchema {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Globs".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        one_or_several(json_schema!({ "type": "string", "minLength": 1 }))
+    }
+}
+
+#[derive(Default)]
+struct VmmsSchema;
+
+impl JsonSchema for VmmsSchema {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Vmms".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        one_or_several(json_schema!({ "enum": Vmm::ALL.map(Vmm::as_str) }))
+    }
+}
+
+#[derive(Default)]
+struct VcpusSchema;
+
+impl JsonSchema for VcpusSchema {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Vcpus".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "anyOf": [
+            { "type": "integer", "minimum": 1 },
+            { "type": "string", "pattern": PATTERN },
+        ] })
+    }
+}
+
+fn one_or_several(one: Schema) -> Schema {
+    json_schema!({ "anyOf": [one.clone(), { "type": "array", "items": one, "minItems": 1 }] })
+}

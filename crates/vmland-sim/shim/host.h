@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The simulated host as the scheduler's object sees it: a table that the
+ * simulator fills before it calls anything, and whose clock, CPU and current task
+ * it sets before each call. Every copy of the object has its own host.
+ *
+ * src/abi.rs has the same structure, and says what each function does.
+ */
+#ifndef SIM_HOST_H
+#define SIM_HOST_H
+
+struct sim_host {
+	void *kernel;			/* first argument of each function */
+	u64 now_ns;
+	s32 cpu;
+	s32 nr_cpus;
+	struct task_struct *current;
+	struct cpumask *online, *idle;
+
+	int (*dsq_create)(void *kernel, u64 dsq);
+	void (*dsq_insert)(void *kernel, struct task_struct *p, u64 dsq, u64 slice,
+			   u64 vtime, u64 flags);
+	bool (*dsq_move)(void *kernel, struct task_struct *p, u64 from, u64 to, u64 slice,
+			 u64 vtime, u64 flags);
+	bool (*dsq_move_to_local)(void *kernel, u64 dsq);
+	struct task_struct *(*dsq_after)(void *kernel, u64 dsq, struct task_struct *p);
+	s32 (*dsq_nr_queued)(void *kernel, u64 dsq);
+	void (*kick_cpu)(void *kernel, s32 cpu, u64 flags);
+	s32 (*take_idle)(void *kernel, s32 cpu, const struct cpumask *allowed);
+	void (*set_slice)(void *kernel, struct task_struct *p, u64 slice);
+	struct task_struct *(*task_from_pid)(void *kernel, s32 pid);
+	void *(*hash)(void *kernel, void *map, u64 key, size_t size, int what);
+	void *(*ring_reserve)(void *kernel, size_t size);
+	void (*ring_submit)(void *kernel, void *record);
+	u64 (*ring_used)(void *kernel);
+	void *(*user_ring_next)(void *kernel);
+	void (*error)(void *kernel, const char *text);
+};
+
+struct sim_host *sim_host;
+
+#endif

@@ -1,0 +1,412 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The kernel's sched_ext class (kernel/sched/ext.c), driving a native scheduler.
+//!
+//! What it does on a wake-up, in schedule() and on a yield is what the kernel does
+//! there, in that order: which op is called when, who goes on with what is left of a
+//! slice, and when an insertion takes place.
+
+use std::ffi::c_void;
+
+use crate::abi::{self, CpuMask, Host, KvmVcpu, Ops, Task};
+use crate::kernel::{self, Kernel, Record};
+use crate::native::{Native, Source};
+use crate::scheduler::{At, Joins, Round, Scheduler, TaskId};
+
+/// The slice of a task that nobody gave one (SCX_SLICE_DFL), in ns.
+const SLICE_DFL_NS: u64 = 20_000_000;
+
+/// The scheduler's part in user space.
+pub trait UserSpace {
+    /// The record by which the BPF part tells of a task.
+    type Event: Copy;
+    /// The record by which it is told where the task goes.
+    type Decision: Copy;
+
+    /// Before the scheduler starts; its own thread has the pid `pid`.
+    fn load(&mut self, native: &Native, pid: i32);
+    fn task_joins(&mut self, _pid: i32, _who: &Joins) {}
+    /// An event; returns what to look at it costs, in ns.
+    fn event(&mut self, kernel: &Kernel, event: &Self::Event) -> u64;
+    /// The next decision, if it has one to make in this round.
+    fn decide(&mut self) -> Option<Self::Decision>;
+    /// Events without a decision.
+    fn waiting(&self) -> u64;
+    /// CPU time of a round beside that of its events, in ns.
+    fn round_ns(&self) -> u64;
+}
+
+/// Probes on KVM, of schedulers that have some.
+struct Probes {
+    on_ipi: extern "C" fn(*mut c_void, u32, u32) -> i32,
+    on_accept: extern "C" fn(*mut c_void, u32, u16, u16, u8) -> i32,
+    on_spin: extern "C" fn(*mut c_void) -> i32,
+}
+
+/// A fixed IPI's vector; any will do.
+const VECTOR: u8 = 0xfb;
+
+pub struct Ext<U> {
+    // The native code holds pointers to these two.
+    kernel: *mut Kernel,
+    host: *mut Host,
+    ops: Ops,
+    nr_queued: *mut u64,
+    nr_scheduled: *mut u64,
+    probes: Option<Probes>,
+    user: U,
+    user_thread: TaskId,
+    #[expect(clippy::vec_box, reason = "tasks point to them")]
+    masks: Vec<Box<CpuMask>>,
+    vcpus: Vec<(TaskId, Box<KvmVcpu>)>,
+    vcpu_ids: Vec<Option<usize>>,
+    /// Last, for the others point into it.
+    _native: Native,
+}
+
+impl<U: UserSpace> Ext<U> {
+    /// A host on which the scheduler has attached. The first task that joins is
+    /// to be the scheduler's own thread.
+    pub fn new(source: &Source, nr_cpus: usize, mut user: U) -> Self {
+        let native = Native::load(source);
+        let kernel = Box::into_raw(Box::new(Kernel::new(nr_cpus)));
+        let all = Box::new(CpuMask::of(0..nr_cpus));
+        let host = Box::into_raw(Box::new(Host {
+            kernel: kernel.cast(),
+            nr_cpus: nr_cpus as i32,
+            online: &raw const *all,
+            // SAFETY: it has just been made.
+            idle: unsafe { &raw const *(*kernel).idle },
+            ..kernel::functions()
+        }));
+        let ops = native.start(host);
+        user.load(&native, 1);
+        assert_eq!((ops.init)(abi::NO_CONTEXT), 0, "ops.init");
+        let probes = native.has("on_spin").then(|| Probes {
+            on_ipi: native.function("on_apic_ipi"),
+            on_accept: native.function("on_accept_irq"),
+            on_spin: native.function("on_spin"),
+        });
+        Self {
+            kernel,
+            host,
+            ops,
+            nr_queued: native.global("nr_queued"),
+            nr_scheduled: native.global("nr_scheduled"),
+            probes,
+            user,
+            user_thread: 0,
+            masks: vec![all],
+            vcpus: Vec::new(),
+            vcpu_ids: Vec::new(),
+            _native: native,
+        }
+    }
+
+    pub fn user(&self) -> &U {
+        &self.user
+    }
+
+    pub fn task(&mut self, task: TaskId) -> *mut Task {
+        self.kernel().pointer(Some(task))
+    }
+
+    /// Never held while the scheduler is called.
+    fn kernel(&mut self) -> &mut Kernel {
+        // SAFETY: ours until we are dropped.
+        unsafe { &mut *self.kernel }
+    }
+
+    fn kernel_ref(&self) -> &Kernel {
+        // SAFETY: as above.
+        unsafe { &*self.kernel }
+    }
+
+    /// What the scheduler sees in the call to come.
+    fn enter(&mut self, at: At) {
+        let kernel = self.kernel();
+        kernel.now_ns = at.now_ns;
+        kernel.cpu = at.cpu;
+        let current = kernel.current[at.cpu];
+        let current = kernel.pointer(current);
+        // SAFETY: ours until we are dropped.
+        let host = unsafe { &mut *self.host };
+        host.now_ns = at.now_ns;
+        host.cpu = at.cpu as i32;
+        host.current = current;
+    }
+
+    fn insert_as_asked(&mut self, task: TaskId) {
+        let kernel = self.kernel();
+        // Else it is held by the scheduler's user space.
+        let Some(asked) = kernel.insertion.take() else {
+            return;
+        };
+        assert_eq!(asked.task, task);
+        kernel.insert(task, asked.dsq, asked.vtime, asked.flags);
+    }
+
+    fn enqueue(&mut self, task: TaskId, flags: u64) {
+        let p = self.kernel().pointer(Some(task));
+        (self.ops.enqueue)(abi::NO_CONTEXT, p, flags);
+        self.insert_as_asked(task);
+    }
+
+    /// balance_one() and pick_task_scx(): who is next on `at.cpu`. The framework sets
+    /// SCX_OPS_ENQ_LAST, so that nobody goes on without a slice.
+    fn pick(&mut self, at: At, prev: Option<TaskId>) -> Option<TaskId> {
+        let goes_on = |kernel: &mut Kernel| {
+            prev.filter(|&prev| {
+                let scx = &kernel.task(prev).scx;
+                scx.flags & abi::TASK_QUEUED != 0 && scx.slice_ns > 0
+            })
+        };
+        if let Some(prev) = goes_on(self.kernel()) {
+            return Some(prev);
+        }
+        if self.kernel().local_first(at.cpu).is_none() {
+            let p = self.kernel().pointer(prev);
+            self.kernel().dispatching = true;
+            (self.ops.dispatch)(abi::NO_CONTEXT, at.cpu as i32, p);
+            self.kernel().dispatching = false;
+            if let Some(prev) = goes_on(self.kernel()) {
+                return Some(prev);
+            }
+        }
+        self.kernel().local_first(at.cpu)
+    }
+}
+
+impl<U> Drop for Ext<U> {
+    fn drop(&mut self) {
+        // SAFETY: made by new(), and nobody calls the native code any more.
+        unsafe {
+            drop(Box::from_raw(self.kernel));
+            drop(Box::from_raw(self.host));
+        }
+    }
+}
+
+impl<U: UserSpace> Scheduler for Ext<U> {
+    fn join(&mut self, at: At, task: TaskId, who: &Joins) {
+        if !who.cpus.is_empty() {
+            self.masks
+                .push(Box::new(CpuMask::of(who.cpus.iter().copied())));
+        }
+        let mask = match who.cpus.is_empty() {
+            true => &*self.masks[0],
+            false => &**self.masks.last().expect("just pushed"),
+        };
+        let mask: *const CpuMask = mask;
+        let tgid = who.vcpu.map_or(1, |(vm, _)| vm as i32 + 2);
+        let cpu = who.cpus.first().copied().unwrap_or(at.cpu);
+        self.kernel().add_task(tgid, who.weight, mask, cpu);
+        self.vcpu_ids.push(who.vcpu.map(|(_, id)| id));
+        if let Some((vm, vcpu_id)) = who.vcpu {
+            let vcpu = Box::new(KvmVcpu {
+                preempt_notifier: 0,
+                kvm: vm as u64 + 1,
+                vcpu_id: vcpu_id as i32,
+            });
+            self.kernel().set_vcpu(task, &raw const *vcpu);
+            self.vcpus.push((task, vcpu));
+        }
+        self.user.task_joins(task as i32 + 1, who);
+        self.enter(at);
+        let p = self.kernel().pointer(Some(task));
+        let root = abi::Cgroup { id: &1, level: 0 };
+        let args = abi::InitTaskArgs { cgroup: &root };
+        let err = (self.ops.init_task)(abi::NO_CONTEXT, p, &args);
+        assert_eq!(err, 0, "ops.init_task");
+        (self.ops.enable)(abi::NO_CONTEXT, p);
+    }
+
+    fn wake(&mut self, at: At, task: TaskId) {
+        self.enter(at);
+        let p = self.kernel().pointer(Some(task));
+        let (prev_cpu, pinned) = {
+            let p = self.kernel().task(task);
+            (p.cpu, p.nr_cpus_allowed == 1)
+        };
+        let mut flags = abi::ENQ_WAKEUP;
+        if !pinned {
+            flags |= abi::ENQ_CPU_SELECTED;
+            let cpu = (self.ops.select_cpu)(abi::NO_CONTEXT, p, prev_cpu, abi::WAKE_TTWU);
+            self.kernel().task(task).cpu = cpu;
+        }
+        let kernel = self.kernel();
+        let p = kernel.task(task);
+        p.scx.flags |= abi::TASK_QUEUED;
+        let cpu = p.cpu as usize;
+        kernel.nr_running[cpu] += 1;
+        if let Some(runnable) = self.ops.runnable {
+            let p = self.kernel().pointer(Some(task));
+            runnable(abi::NO_CONTEXT, p, flags);
+        }
+        if self.kernel().insertion.is_some() {
+            self.insert_as_asked(task);
+        } else {
+            self.enqueue(task, flags);
+        }
+        // wakeup_preempt(): a CPU that has no task of this class looks for one.
+        let kernel = self.kernel();
+        let cpu = kernel.task(task).cpu as usize;
+        if kernel.current[cpu].is_none() {
+            kernel.kicks.push_back((cpu, abi::KICK_IDLE));
+        }
+    }
+
+    fn switch(&mut self, at: At, sleeps: bool) -> Option<TaskId> {
+        let cpu = at.cpu;
+        self.enter(at);
+        self.kernel().use_slice(cpu);
+        let prev = self.kernel().current[cpu];
+        if let (Some(prev), true) = (prev, sleeps) {
+            let p = self.kernel().pointer(Some(prev));
+            (self.ops.stopping)(abi::NO_CONTEXT, p, false);
+            let kernel = self.kernel();
+            kernel.task(prev).scx.flags &= !abi::TASK_QUEUED;
+            kernel.nr_running[cpu] -= 1;
+        }
+        let next = self.pick(at, prev);
+        if let Some(next) = next {
+            let scx = &mut self.kernel().task(next).scx;
+            if scx.slice_ns == 0 {
+                scx.slice_ns = SLICE_DFL_NS;
+            }
+        }
+        if next == prev {
+            if next.is_none() {
+                self.kernel().idle.set(cpu, true);
+            }
+            return next;
+        }
+        if let Some(prev) = prev
+            && !sleeps
+        {
+            let p = self.kernel().pointer(Some(prev));
+            (self.ops.stopping)(abi::NO_CONTEXT, p, true);
+            if self.kernel().task(prev).scx.slice_ns > 0 {
+                self.kernel().enqueue_local(prev, cpu, abi::ENQ_HEAD);
+            } else {
+                let last = if next.is_none() { abi::ENQ_LAST } else { 0 };
+                self.enqueue(prev, last);
+            }
+        }
+        let kernel = self.kernel();
+        kernel.current[cpu] = next;
+        kernel.idle.set(cpu, next.is_none());
+        if let Some(next) = next {
+            kernel.remove(next);
+            kernel.task(next).on_cpu = 1;
+            let p = kernel.pointer(Some(next));
+            (self.ops.running)(abi::NO_CONTEXT, p);
+        }
+        if let Some(prev) = prev {
+            self.kernel().task(prev).on_cpu = 0;
+        }
+        next
+    }
+
+    fn slice_end_ns(&self, cpu: usize) -> Option<u64> {
+        self.kernel_ref().slice_end_ns(cpu)
+    }
+
+    fn tick(&mut self, at: At) -> bool {
+        let kernel = self.kernel();
+        kernel.now_ns = at.now_ns;
+        kernel.use_slice(at.cpu);
+        let current = kernel.current[at.cpu];
+        current.is_some_and(|task| kernel.task(task).scx.slice_ns == 0)
+    }
+
+    fn yields(&mut self, at: At, from: TaskId, to: Option<TaskId>) -> bool {
+        self.enter(at);
+        self.kernel().use_slice(at.cpu);
+        let f = self.kernel().pointer(Some(from));
+        let t = self.kernel().pointer(to);
+        match self.ops.yields {
+            Some(yields) => yields(abi::NO_CONTEXT, f, t),
+            None if to.is_none() => {
+                self.kernel().task(from).scx.slice_ns = 0;
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn nr_running(&self, cpu: usize) -> u32 {
+        self.kernel_ref().nr_running[cpu]
+    }
+
+    fn cpu_of(&self, task: TaskId) -> usize {
+        // SAFETY: as kernel_ref(); a number is read.
+        unsafe { (*self.kernel).task(task).cpu as usize }
+    }
+
+    fn next_kick(&mut self) -> Option<usize> {
+        let kernel = self.kernel();
+        loop {
+            let (cpu, flags) = kernel.kicks.pop_front()?;
+            match kernel.current[cpu] {
+                Some(_) if flags & abi::KICK_IDLE != 0 => continue,
+                Some(task) if flags & abi::KICK_PREEMPT != 0 => {
+                    kernel.task(task).scx.slice_ns = 0;
+                }
+                _ => {}
+            }
+            return Some(cpu);
+        }
+    }
+
+    fn next_slice_change(&mut self) -> Option<usize> {
+        self.kernel().slice_changes.pop()
+    }
+
+    fn ipi(&mut self, at: At, _from: TaskId, to: TaskId) {
+        let (Some(probes), Some(vcpu)) = (&self.probes, self.vcpu_ids[to]) else {
+            return;
+        };
+        let (on_ipi, on_accept) = (probes.on_ipi, probes.on_accept);
+        self.enter(at);
+        on_ipi(abi::NO_CONTEXT, VECTOR.into(), vcpu as u32);
+        on_accept(abi::NO_CONTEXT, vcpu as u32, 0, 0, VECTOR);
+    }
+
+    fn spun(&mut self, at: At, _task: TaskId) {
+        let Some(on_spin) = self.probes.as_ref().map(|probes| probes.on_spin) else {
+            return;
+        };
+        self.enter(at);
+        on_spin(abi::NO_CONTEXT);
+    }
+
+    fn user_thread(&self) -> Option<TaskId> {
+        Some(self.user_thread)
+    }
+
+    fn round_begins(&mut self) -> Round {
+        let mut cost_ns = self.user.round_ns();
+        while let Some(record) = self.kernel().ring.pop_front() {
+            // SAFETY: its BPF part writes no other records.
+            let event = unsafe { record.read() };
+            // SAFETY: as kernel_ref(); no native code is called.
+            let kernel = unsafe { &*self.kernel };
+            cost_ns += self.user.event(kernel, &event);
+            // SAFETY: main.bpf.c defines it so.
+            unsafe { *self.nr_queued = (*self.nr_queued).saturating_sub(1) };
+        }
+        Round { cost_ns }
+    }
+
+    fn round_ends(&mut self) {
+        while let Some(decision) = self.user.decide() {
+            self.kernel().user_ring.push_back(Record::new(decision));
+        }
+        // SAFETY: main.bpf.c defines it so.
+        unsafe { *self.nr_scheduled = self.user.waiting() };
+    }
+
+    fn operations(&self) -> u64 {
+        self.kernel_ref().operations
+    }
+}

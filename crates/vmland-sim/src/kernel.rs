@@ -1,0 +1,572 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What the kernel keeps for a sched_ext scheduler: tasks, dispatch queues, idle
+//! CPUs, hash maps and the framework's rings; and the functions on them that the
+//! scheduler calls ([`functions`], one a kfunc or helper).
+//!
+//! As in the kernel, an insertion from `ops.select_cpu` or `ops.enqueue` happens
+//! when the op has returned, and a kick then too: both are noted here. One from
+//! `ops.dispatch` happens at once, unless the task has gone.
+
+use std::collections::{HashMap, VecDeque};
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::mem::size_of;
+use std::ptr::{null, null_mut};
+
+use crate::abi::{self, CpuMask, Entity, Host, KvmVcpu, Task};
+use crate::dsq::{Dsq, Place};
+
+/// The ring of queued tasks has room for so many records without their headers
+/// (main.bpf.c, MAX_ENQUEUED_TASKS).
+const RING_RECORDS: usize = 4096;
+/// A record's header in the ring, in bytes.
+const HEADER_BYTES: usize = 8;
+
+/// A record of one of the framework's rings. Its layout is between the scheduler's
+/// BPF part and its user space.
+pub struct Record(Box<[u64]>);
+
+impl Record {
+    pub fn new<T: Copy>(value: T) -> Self {
+        let mut record = Self::zeroed(size_of::<T>());
+        // SAFETY: it has room for a `T`.
+        unsafe { record.0.as_mut_ptr().cast::<T>().write(value) };
+        record
+    }
+
+    /// # Safety
+    ///
+    /// The scheduler has written a `T`.
+    pub unsafe fn read<T: Copy>(&self) -> T {
+        assert_eq!(self.size(), size_of::<T>());
+        // SAFETY: of that size, and the caller vouches for the type.
+        unsafe { self.0.as_ptr().cast::<T>().read() }
+    }
+
+    fn zeroed(size: usize) -> Self {
+        assert_eq!(size % size_of::<u64>(), 0);
+        Self(vec![0; size / size_of::<u64>()].into())
+    }
+
+    fn size(&self) -> usize {
+        size_of_val(&*self.0)
+    }
+
+    fn pointer(&mut self) -> *mut c_void {
+        self.0.as_mut_ptr().cast()
+    }
+}
+
+/// An insertion that an op has asked for.
+pub struct Insertion {
+    pub task: usize,
+    pub dsq: u64,
+    pub vtime: u64,
+    pub flags: u64,
+}
+
+/// A task and what is known of it beside its task_struct.
+struct Known {
+    task: Box<Task>,
+    /// The DSQ it waits in, and where there.
+    place: Option<(u64, Place)>,
+}
+
+struct Queue {
+    dsq: Dsq,
+    /// What `p->scx.dsq` points to.
+    id: Box<u64>,
+}
+
+pub struct Kernel {
+    known: Vec<Known>,
+    /// The scheduler's DSQs.
+    queues: HashMap<u64, Queue, BuildIdHasher>,
+    /// Each CPU's local DSQ.
+    locals: Vec<Queue>,
+    pub current: Vec<Option<usize>>,
+    /// Up to when the slice of who runs there has been used up, in ns.
+    slice_used_ns: Vec<u64>,
+    /// Tasks that want to run, by the CPU that they belong to.
+    pub nr_running: Vec<u32>,
+    pub idle: Box<CpuMask>,
+    pub insertion: Option<Insertion>,
+    /// In `ops.dispatch`.
+    pub dispatching: bool,
+    pub kicks: VecDeque<(usize, u64)>,
+    pub slice_changes: Vec<usize>,
+    hashes: HashMap<(usize, u64), Box<[u64]>, BuildIdHasher>,
+    pub ring: VecDeque<Record>,
+    /// Reserved, and not yet submitted.
+    reserved: Option<Record>,
+    pub user_ring: VecDeque<Record>,
+    /// The last one taken from `user_ring`.
+    taken: Option<Record>,
+    /// Operations on DSQs so far: what a scheduler's decisions cost.
+    pub operations: u64,
+    pub now_ns: u64,
+    pub cpu: usize,
+}
+
+/// Keys are addresses and small numbers: one multiplication spreads them.
+#[derive(Default, Clone, Copy)]
+pub struct BuildIdHasher;
+
+pub struct IdHasher(u64);
+
+impl std::hash::BuildHasher for BuildIdHasher {
+    type Hasher = IdHasher;
+    fn build_hasher(&self) -> IdHasher {
+        IdHasher(0)
+    }
+}
+
+impl std::hash::Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&b| self.write_u64(b.into()));
+    }
+    fn write_u64(&mut self, n: u64) {
+        let mixed = (self.0 ^ n).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = mixed ^ mixed >> 32;
+    }
+    fn write_usize(&mut self, n: usize) {
+        self.write_u64(n as u64);
+    }
+}
+
+impl Kernel {
+    pub fn new(nr_cpus: usize) -> Self {
+        let local = || Queue {
+            dsq: Dsq::default(),
+            id: Box::new(abi::DSQ_LOCAL),
+        };
+        Self {
+            known: Vec::new(),
+            queues: HashMap::default(),
+            locals: (0..nr_cpus).map(|_| local()).collect(),
+            current: vec![None; nr_cpus],
+            slice_used_ns: vec![0; nr_cpus],
+            nr_running: vec![0; nr_cpus],
+            idle: Box::new(CpuMask::of(0..nr_cpus)),
+            insertion: None,
+            dispatching: false,
+            kicks: VecDeque::new(),
+            slice_changes: Vec::new(),
+            hashes: HashMap::default(),
+            ring: VecDeque::new(),
+            reserved: None,
+            user_ring: VecDeque::new(),
+            taken: None,
+            operations: 0,
+            now_ns: 0,
+            cpu: 0,
+        }
+    }
+
+    /// A task that sleeps; its pid is its number here and 1.
+    pub(crate) fn add_task(&mut self, tgid: i32, weight: u32, cpus: *const CpuMask, cpu: usize) {
+        let pid = self.known.len() as i32 + 1;
+        // SAFETY: callers pass a mask that outlives the kernel.
+        let nr_cpus_allowed = unsafe { &*cpus }.count() as i32;
+        let task = Task {
+            preempt_notifier: null(),
+            pid,
+            tgid,
+            flags: 0,
+            nr_cpus_allowed,
+            cpus,
+            cpu: cpu as i32,
+            on_cpu: 0,
+            numa_preferred_nid: -1,
+            migration_disabled: 0,
+            comm: [0; 16],
+            scx: Entity {
+                dsq: null(),
+                dsq_vtime: 0,
+                slice_ns: 0,
+                weight,
+                flags: 0,
+            },
+            storage: [null_mut(); abi::STORAGES],
+        };
+        self.known.push(Known {
+            task: Box::new(task),
+            place: None,
+        });
+    }
+
+    pub fn set_vcpu(&mut self, task: usize, vcpu: *const KvmVcpu) {
+        self.known[task].task.preempt_notifier = vcpu;
+    }
+
+    pub fn task(&mut self, task: usize) -> &mut Task {
+        &mut self.known[task].task
+    }
+
+    pub fn pointer(&mut self, task: Option<usize>) -> *mut Task {
+        task.map_or(null_mut(), |task| &mut *self.known[task].task)
+    }
+
+    /// Does it want to run, and is neither in a DSQ nor on a CPU?
+    fn held(&self, task: usize) -> bool {
+        let known = &self.known[task];
+        known.task.scx.flags & abi::TASK_QUEUED != 0
+            && known.task.on_cpu == 0
+            && known.place.is_none()
+    }
+
+    fn queue(&mut self, id: u64) -> &mut Queue {
+        self.queues
+            .get_mut(&id)
+            .unwrap_or_else(|| panic!("no DSQ {id:#x}"))
+    }
+
+    /// The CPU whose local DSQ `id` is, when said on `cpu`.
+    fn local_cpu(&self, id: u64, cpu: usize) -> Option<usize> {
+        if id == abi::DSQ_LOCAL {
+            Some(cpu)
+        } else if id & abi::DSQ_LOCAL_ON == abi::DSQ_LOCAL_ON {
+            Some((id & 0xffff_ffff) as usize)
+        } else {
+            None
+        }
+    }
+
+    pub fn enqueue_local(&mut self, task: usize, cpu: usize, flags: u64) {
+        self.migrate(task, cpu);
+        let queue = &mut self.locals[cpu];
+        let place = queue.dsq.insert(task, 0, flags & abi::ENQ_HEAD != 0);
+        let id = &raw const *queue.id;
+        let known = &mut self.known[task];
+        known.place = Some((abi::DSQ_LOCAL, place));
+        known.task.scx.dsq = id;
+        self.operations += 1;
+        if flags & abi::ENQ_PREEMPT != 0 {
+            self.kicks.push_back((cpu, abi::KICK_PREEMPT));
+        } else if self.current[cpu].is_none() {
+            self.kicks.push_back((cpu, abi::KICK_IDLE));
+        }
+    }
+
+    fn migrate(&mut self, task: usize, cpu: usize) {
+        let p = &mut self.known[task].task;
+        let from = std::mem::replace(&mut p.cpu, cpu as i32) as usize;
+        if from != cpu && p.scx.flags & abi::TASK_QUEUED != 0 {
+            self.nr_running[from] -= 1;
+            self.nr_running[cpu] += 1;
+        }
+    }
+
+    pub fn insert(&mut self, task: usize, dsq: u64, vtime: u64, flags: u64) {
+        let cpu = self.known[task].task.cpu as usize;
+        if let Some(cpu) = self.local_cpu(dsq, cpu) {
+            return self.enqueue_local(task, cpu, flags);
+        }
+        let queue = self.queue(dsq);
+        let place = queue.dsq.insert(task, vtime, false);
+        let id = &raw const *queue.id;
+        let known = &mut self.known[task];
+        known.place = Some((dsq, place));
+        known.task.scx.dsq = id;
+        known.task.scx.dsq_vtime = vtime;
+        self.operations += 1;
+    }
+
+    /// Takes `task` out of the DSQ that it waits in.
+    pub fn remove(&mut self, task: usize) {
+        let Some((dsq, place)) = self.known[task].place.take() else {
+            return;
+        };
+        self.known[task].task.scx.dsq = null();
+        let cpu = self.known[task].task.cpu as usize;
+        match self.local_cpu(dsq, cpu) {
+            Some(cpu) => self.locals[cpu].dsq.remove(place),
+            None => self.queue(dsq).dsq.remove(place),
+        }
+        self.operations += 1;
+    }
+
+    pub fn local_first(&self, cpu: usize) -> Option<usize> {
+        self.locals[cpu].dsq.after(None)
+    }
+
+    /// The first of `dsq` that may run on `cpu` goes to that CPU's local DSQ.
+    fn move_to_local(&mut self, dsq: u64, cpu: usize) -> bool {
+        let queue = &self.queues[&dsq];
+        let mut looked_at = 0;
+        let first = queue.dsq.iter().find(|&task| {
+            looked_at += 1;
+            self.may_run_on(task, cpu)
+        });
+        self.operations += looked_at;
+        let Some(task) = first else {
+            return false;
+        };
+        self.remove(task);
+        self.enqueue_local(task, cpu, 0);
+        true
+    }
+
+    fn may_run_on(&self, task: usize, cpu: usize) -> bool {
+        // SAFETY: as in `add_task()`.
+        unsafe { &*self.known[task].task.cpus }.has(cpu)
+    }
+
+    /// Charges the slice of who runs on `cpu`.
+    pub fn use_slice(&mut self, cpu: usize) {
+        let used = self.now_ns - self.slice_used_ns[cpu];
+        self.slice_used_ns[cpu] = self.now_ns;
+        if let Some(task) = self.current[cpu] {
+            let scx = &mut self.known[task].task.scx;
+            scx.slice_ns = scx.slice_ns.saturating_sub(used);
+        }
+    }
+
+    /// When the slice of who runs on `cpu` will be over.
+    pub fn slice_end_ns(&self, cpu: usize) -> Option<u64> {
+        let task = self.current[cpu]?;
+        Some(self.slice_used_ns[cpu] + self.known[task].task.scx.slice_ns)
+    }
+
+    /// An entry of a hash map of the scheduler's.
+    pub fn hash_entry<T>(&self, map: *const c_void, key: u64) -> Option<&T> {
+        let value = self.hashes.get(&(map as usize, key))?;
+        // SAFETY: as large as a `T`, and aligned to eight bytes.
+        Some(unsafe { &*value.as_ptr().cast() })
+    }
+
+    fn take_idle(&mut self, cpu: i32, allowed: *const CpuMask) -> i32 {
+        const EBUSY: i32 = 16;
+        self.operations += 1;
+        // SAFETY: null, or a mask of a task's or of the host's.
+        let allowed = unsafe { allowed.as_ref() };
+        let this = usize::try_from(cpu)
+            .ok()
+            .filter(|&cpu| self.idle.has(cpu) && allowed.is_none_or(|mask| mask.has(cpu)));
+        let Some(cpu) = this.or_else(|| self.idle.first_common(allowed?)) else {
+            return -EBUSY;
+        };
+        self.idle.set(cpu, false);
+        cpu as i32
+    }
+}
+
+/// The table, with all functions but nothing else.
+pub fn functions() -> Host {
+    Host {
+        kernel: null_mut(),
+        now_ns: 0,
+        cpu: 0,
+        nr_cpus: 0,
+        current: null_mut(),
+        online: null(),
+        idle: null(),
+        dsq_create,
+        dsq_insert,
+        dsq_move,
+        dsq_move_to_local,
+        dsq_after,
+        dsq_nr_queued,
+        kick_cpu,
+        take_idle,
+        set_slice,
+        task_from_pid,
+        hash,
+        ring_reserve,
+        ring_submit,
+        ring_used,
+        user_ring_next,
+        error,
+    }
+}
+
+/// The simulator holds no reference to its kernel while it calls the scheduler, and
+/// one thread does all.
+fn this<'a>(kernel: *mut c_void) -> &'a mut Kernel {
+    // SAFETY: see above; ext.rs sets the pointer.
+    unsafe { &mut *kernel.cast::<Kernel>() }
+}
+
+fn index(task: *mut Task) -> usize {
+    // SAFETY: the scheduler has it from us.
+    (unsafe { (*task).pid } - 1) as usize
+}
+
+extern "C" fn dsq_create(kernel: *mut c_void, dsq: u64) -> c_int {
+    let queue = Queue {
+        dsq: Dsq::default(),
+        id: Box::new(dsq),
+    };
+    this(kernel).queues.insert(dsq, queue);
+    0
+}
+
+extern "C" fn dsq_insert(
+    kernel: *mut c_void,
+    task: *mut Task,
+    dsq: u64,
+    slice_ns: u64,
+    vtime: u64,
+    flags: u64,
+) {
+    let task = index(task);
+    let kernel = this(kernel);
+    if kernel.dispatching {
+        if kernel.held(task) {
+            kernel.task(task).scx.slice_ns = slice_ns;
+            kernel.insert(task, dsq, vtime, flags);
+        }
+        return;
+    }
+    kernel.task(task).scx.slice_ns = slice_ns;
+    let insertion = Insertion {
+        task,
+        dsq,
+        vtime,
+        flags,
+    };
+    assert!(
+        kernel.insertion.replace(insertion).is_none(),
+        "inserted twice"
+    );
+}
+
+extern "C" fn dsq_move(
+    kernel: *mut c_void,
+    task: *mut Task,
+    from: u64,
+    to: u64,
+    slice_ns: u64,
+    vtime: u64,
+    flags: u64,
+) -> bool {
+    let task = index(task);
+    let kernel = this(kernel);
+    if kernel.known[task].place.is_none_or(|(dsq, _)| dsq != from) {
+        return false;
+    }
+    kernel.remove(task);
+    let scx = &mut kernel.task(task).scx;
+    if slice_ns != abi::SAME {
+        scx.slice_ns = slice_ns;
+    }
+    let vtime = if vtime == abi::SAME {
+        scx.dsq_vtime
+    } else {
+        vtime
+    };
+    // The local DSQ is that of this CPU here, of the task's when it is enqueued.
+    match kernel.local_cpu(to, kernel.cpu) {
+        Some(cpu) => kernel.enqueue_local(task, cpu, flags),
+        None => kernel.insert(task, to, vtime, flags),
+    }
+    true
+}
+
+extern "C" fn dsq_move_to_local(kernel: *mut c_void, dsq: u64) -> bool {
+    let kernel = this(kernel);
+    kernel.move_to_local(dsq, kernel.cpu)
+}
+
+extern "C" fn dsq_after(kernel: *mut c_void, dsq: u64, task: *mut Task) -> *mut Task {
+    let kernel = this(kernel);
+    kernel.operations += 1;
+    let place = if task.is_null() {
+        None
+    } else {
+        kernel.known[index(task)].place.map(|(_, place)| place)
+    };
+    let next = kernel.queues[&dsq].dsq.after(place);
+    kernel.pointer(next)
+}
+
+extern "C" fn dsq_nr_queued(kernel: *mut c_void, dsq: u64) -> i32 {
+    this(kernel).queues[&dsq].dsq.len() as i32
+}
+
+extern "C" fn kick_cpu(kernel: *mut c_void, cpu: i32, flags: u64) {
+    this(kernel).kicks.push_back((cpu as usize, flags));
+}
+
+extern "C" fn take_idle(kernel: *mut c_void, cpu: i32, allowed: *const CpuMask) -> i32 {
+    this(kernel).take_idle(cpu, allowed)
+}
+
+extern "C" fn set_slice(kernel: *mut c_void, task: *mut Task, slice_ns: u64) {
+    let task = index(task);
+    let kernel = this(kernel);
+    let p = kernel.task(task);
+    let cpu = p.cpu as usize;
+    p.scx.slice_ns = slice_ns;
+    if kernel.current[cpu] == Some(task) {
+        kernel.slice_used_ns[cpu] = kernel.now_ns;
+        kernel.slice_changes.push(cpu);
+    }
+}
+
+extern "C" fn task_from_pid(kernel: *mut c_void, pid: i32) -> *mut Task {
+    let kernel = this(kernel);
+    let task = (pid as usize).wrapping_sub(1);
+    kernel.pointer((task < kernel.known.len()).then_some(task))
+}
+
+extern "C" fn hash(
+    kernel: *mut c_void,
+    map: *mut c_void,
+    key: u64,
+    size: usize,
+    what: c_int,
+) -> *mut c_void {
+    let kernel = this(kernel);
+    let key = (map as usize, key);
+    match what {
+        abi::HASH_FIND => kernel
+            .hashes
+            .get_mut(&key)
+            .map_or(null_mut(), |value| value.as_mut_ptr().cast()),
+        abi::HASH_MAKE => kernel
+            .hashes
+            .entry(key)
+            .or_insert_with(|| vec![0; size.div_ceil(8)].into())
+            .as_mut_ptr()
+            .cast(),
+        _ => {
+            kernel.hashes.remove(&key);
+            null_mut()
+        }
+    }
+}
+
+extern "C" fn ring_reserve(kernel: *mut c_void, size: usize) -> *mut c_void {
+    let kernel = this(kernel);
+    if (kernel.ring.len() + 1) * (size + HEADER_BYTES) > RING_RECORDS * size {
+        return null_mut();
+    }
+    kernel.reserved.insert(Record::zeroed(size)).pointer()
+}
+
+extern "C" fn ring_submit(kernel: *mut c_void, _record: *mut c_void) {
+    let kernel = this(kernel);
+    kernel.ring.extend(kernel.reserved.take());
+}
+
+extern "C" fn ring_used(kernel: *mut c_void) -> u64 {
+    let bytes = |record: &Record| (record.size() + HEADER_BYTES) as u64;
+    this(kernel).ring.iter().map(bytes).sum()
+}
+
+extern "C" fn user_ring_next(kernel: *mut c_void) -> *mut c_void {
+    let kernel = this(kernel);
+    kernel.taken = kernel.user_ring.pop_front();
+    kernel.taken.as_mut().map_or(null_mut(), Record::pointer)
+}
+
+extern "C" fn error(_kernel: *mut c_void, text: *const c_char) {
+    // SAFETY: shim/kfuncs.h ends it with a zero.
+    panic!(
+        "scx_bpf_error: {}",
+        unsafe { CStr::from_ptr(text) }.to_string_lossy()
+    );
+}

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! A discrete-event simulator of a KVM host that drives a scheduler's own BPF code,
+//! compiled as native code: docs/simulator.md.
+//!
+//! It knows no scheduler of sched_ext. Its user names the C sources of one
+//! ([`native::Source`]) and models its user space ([`ext::UserSpace`]).
+//!
+//! | module | what it knows |
+//! | --- | --- |
+//! | [`machine`] | CPUs, ticks, tasks, the order of events |
+//! | [`guest`], [`kvm`] | loads; pause exits and yield_to() |
+//! | [`scheduler`] | what a host asks of a scheduler |
+//! | [`ext`] | the kernel's sched_ext class, over a native scheduler |
+//! | [`native`], [`abi`], [`kernel`], `dsq` | the scheduler as native code, and the kernel that it calls |
+//! | [`eevdf`] | the kernel's own scheduler |
+
+pub mod abi;
+mod dsq;
+pub mod eevdf;
+pub mod ext;
+pub mod guest;
+pub mod kernel;
+pub mod kvm;
+pub mod machine;
+pub mod native;
+pub mod scheduler;

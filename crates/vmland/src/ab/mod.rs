@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! `vmland ab`: this host under several schedulers in turn, with its VMs running.
+
+mod arm;
+mod command;
+mod exits;
+mod kernel;
+mod live;
+mod metrics;
+mod output;
+mod previous;
+mod sampler;
+mod vms;
+
+use std::fs::{self, File};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::fcntl::{Flock, FlockArg};
+use procfs::{CpuInfo, Current, Meminfo};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use vmland_ab::measure::{Measure, Source};
+use vmland_ab::record::{About, Better, Record, Settings};
+use vmland_ab::run;
+use vmland_ab::statistics::fewest_windows;
+
+use command::MetricCommand;
+pub use exits::PAUSE;
+pub use live::Company;
+use live::Live;
+pub use metrics::measure;
+use sampler::Sampler;
+
+/// The metric of a workload.
+const WORKLOAD: &str = "workload's wall time";
+
+/// One comparison at a time: two would switch each other's schedulers.
+const LOCK: &str = "/run/vmland-ab.lock";
+
+/// Compare schedulers on this host, in turn and with its VMs running
+///
+/// Switches between the schedulers again and again, in a balanced order; measures a
+/// window each time, and says what differs by how much, and whether that can be
+/// luck. Ctrl-C ends it at any time: the scheduler of before comes back, and what
+/// was measured so far is shown. Should vmland be killed, the kernel's own
+/// scheduler takes over.
+///
+/// Measured are, for the host and each VM: pause exits and all exits, yields asked
+/// and accepted, CPU time and waiting of vCPUs; context switches, CPU pressure, the
+/// scheduler's own CPU time; and whatever commands tell (--metric) or a WORKLOAD
+/// takes.
+#[derive(clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct Opts {
+    #[command(flatten)]
+    pub plan: PlanOpts,
+
+    /// A number that a command prints, read at both ends of a window: what it grew by
+    /// is the work done. NAME@=COMMAND: the number itself, at the window's end. With a
+    /// "-" before the "=", less is better. May be repeated.
+    #[arg(long, value_name = "NAME=COMMAND", value_parser = parse_metric)]
+    metric: Vec<MetricCommand>,
+
+    /// A command to run again and again in each window; its wall time is a metric.
+    #[arg(last = true, value_name = "WORKLOAD")]
+    workload: Vec<String>,
+}
+
+/// What every comparison can be told.
+#[derive(clap::Args)]
+pub struct PlanOpts {
+    /// Length of a window.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_window)]
+    pub window: Duration,
+
+    /// Windows for each scheduler.
+    #[arg(long, value_name = "N", default_value_t = 8,
+          value_parser = clap::value_parser!(u16).range(2..=1_000))]
+    pub rounds: u16,
+
+    /// The schedulers; the first is what the others are held against. "eevdf" is the
+    /// kernel's own, else a program's name or NAME=COMMAND. An empty COMMAND
+    /// attaches nothing. A comma within COMMAND is quoted as for a shell:
+    /// "eevdf,mine=scx_mine --cpus '1,2'". May be repeated.
+    #[arg(
+        long,
+        value_name = "NAME[=COMMAND],…",
+        default_value = "eevdf,scx_vmland"
+    )]
+    pub schedulers: Vec<String>,
+
+    /// Time after a switch that is not counted.
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_time)]
+    pub settle: Duration,
+
+    /// Decides the order of the windows.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+
+    #[command(flatten)]
+    pub output: output::Opts,
+}
+
+fn parse_metric(text: &str) -> Result<MetricCommand, String> {
+    MetricCommand::parse(text).map_err(|e| format!("{e:#}"))
+}
+
+fn parse_time(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(time) if time <= Duration::from_secs(86_400) => Ok(time),
+        Ok(_) => Err("expected a day at most".into()),
+        Err(_) => Err("expected a time such as 2s or 1500ms".into()),
+    }
+}
+
+fn parse_window(text: &str) -> Result<Duration, String> {
+    let window = parse_time(text)?;
+    if window < Duration::from_secs(1) {
+        return Err("expected 1s at least: too little is counted in less".into());
+    }
+    Ok(window)
+}
+
+pub fn run(opts: &Opts) -> Result<()> {
+    if let Some(program) = opts.workload.first() {
+        which::which(program)
+            .map_err(|_| WrongUsage(format!("no program \"{program}\" to run as the workload")))?;
+    }
+    let mut measures = Vec::new();
+    if !opts.workload.is_empty() {
+        let about = "Mean time that a run of the workload took in a window.";
+        measures.push(measure(WORKLOAD, "s", Better::Lower, Source::Given, about));
+    }
+    let comparison = Comparison {
+        plan: &opts.plan,
+        metrics: opts.metric.clone(),
+        workload: opts.workload.clone(),
+        measures,
+        extra_arms: &[],
+        notes: vec![],
+    };
+    comparison.run(None, Instant::now())
+}
+
+/// What `ab` and `bench` have in common.
+pub struct Comparison<'a> {
+    pub plan: &'a PlanOpts,
+    pub metrics: Vec<MetricCommand>,
+    pub workload: Vec<String>,
+    /// Of what takes part; shown before all others.
+    pub measures: Vec<Measure>,
+    /// Names of arms that are no schedulers.
+    pub extra_arms: &'a [&'a str],
+    /// What a reader of the report should know.
+    pub notes: Vec<String>,
+}
+
+impl Comparison<'_> {
+    pub fn run(&self, company: Option<&mut dyn Company>, began: Instant) -> Result<()> {
+        let specs = self.check()?;
+        let _lock = lock()?;
+        let stopped = catch_signals()?;
+
+        let mut sampler = Sampler::new(began, self.metrics.clone());
+        sampler.look_around();
+        let mut measures = self.measures.clone();
+        measures.extend(sampler.measures());
+        let details = sampler.details();
+        self.say_what_can_be_shown(&measures, specs.len());
+
+        let mut live = Live::new(
+            began,
+            specs.clone(),
+            sampler,
+            self.workload.clone(),
+            company,
+            stopped,
+        )?;
+        for note in &self.notes {
+            live.note(note.clone());
+        }
+        if let Some(before) = live.before() {
+            eprintln!("{before} is attached; it comes back in the end");
+        }
+        let (vms, vcpus) = live.sampler.counts();
+        if vms == 0 {
+            eprintln!("no VM runs on this host: what is measured is the host alone");
+        } else {
+            eprintln!("{vms} VMs, {vcpus} vCPUs seen to run");
+        }
+
+        let meter = output::Meter::new(self.plan.window + self.plan.settle);
+        let record = run::run(
+            &mut live,
+            about()?,
+            self.settings(),
+            specs.iter().map(arm::Spec::arm).collect(),
+            &measures,
+            &details,
+            &mut |progress| meter.tell(progress),
+        );
+        meter.end();
+        // Files first: whoever reads the tables may have seen enough of them.
+        self.plan.output.write(&record)?;
+        output::print(&record)?;
+        if let Some(why) = live.broken() {
+            bail!("{why}");
+        }
+        verdict(&record)
+    }
+
+    /// Can it be run here? Returns the arms.
+    pub fn check(&self) -> Result<Vec<arm::Spec>> {
+        let specs = self.specs().map_err(|e| WrongUsage(format!("{e:#}")))?;
+        metrics::check_names(&self.metrics, &self.measures)?;
+        self.preflight(&specs)?;
+        Ok(specs)
+    }
+
+    fn specs(&self) -> Result<Vec<arm::Spec>> {
+        let spec = |text: &str| {
+            if self.extra_arms.contains(&text) {
+                return Ok(arm::Spec::nothing(text));
+            }
+            arm::Spec::parse(text)
+        };
+        let specs: Vec<_> = self
+            .plan
+            .schedulers
+            .iter()
+            .flat_map(|list| arm::list(list))
+            .map(spec)
+            .collect::<Result<_>>()?;
+        ensure!(
+            specs.len() >= 2,
+            "there is nothing to compare: name two schedulers at least"
+        );
+        for (i, spec) in specs.iter().enumerate() {
+            ensure!(
+                !specs[..i].iter().any(|other| other.name == spec.name),
+                "two schedulers are called {}: give one of them another name, as NAME=COMMAND",
+                spec.name
+            );
+        }
+        Ok(specs)
+    }
+
+    fn preflight(&self, specs: &[arm::Spec]) -> Result<()> {
+        // As in scx_vmland: nobody is sent for root in vain.
+        let schedulers = specs.iter().any(|spec| !spec.words.is_empty());
+        ensure!(!schedulers || kernel::has_sched_ext(), NoSchedExt);
+        ensure!(nix::unistd::geteuid().is_root(), NotRoot);
+        self.plan.output.check()
+    }
+
+    /// So few windows that no outcome could convince are worth a word before, not after.
+    fn say_what_can_be_shown(&self, measures: &[Measure], arms: usize) {
+        let goals = measures
+            .iter()
+            .filter(|m| m.metric.better != Better::Neither);
+        let metrics = goals.count();
+        let tests = metrics * (arms - 1);
+        let fewest = fewest_windows(tests);
+        if usize::from(self.plan.rounds) < fewest {
+            eprintln!(
+                "{} rounds cannot show a difference in any of {metrics} metrics: {fewest} or more could",
+                self.plan.rounds
+            );
+        }
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
+            window_s: self.plan.window.as_secs_f64(),
+            settle_s: self.plan.settle.as_secs_f64(),
+            rounds: self.plan.rounds.into(),
+            seed: self.plan.seed,
+        }
+    }
+}
+
+/// What clap cannot know to be wrong.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct WrongUsage(String);
+
+/// Needs root, for it replaces the host's scheduler.
+#[derive(Debug, thiserror::Error)]
+#[error("schedulers can be switched by root only: run it with sudo")]
+pub struct NotRoot;
+
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "this kernel has no sched_ext (CONFIG_SCHED_CLASS_EXT, Linux 6.16 or newer): there is only one scheduler here"
+)]
+pub struct NoSchedExt;
+
+/// A comparison that measured nothing has failed.
+fn verdict(record: &Record) -> Result<()> {
+    if record.interrupted {
+        return Ok(());
+    }
+    ensure!(
+        (0..record.arms.len()).any(|arm| record.counted(arm).next().is_some()),
+        "no window could be measured"
+    );
+    Ok(())
+}
+
+fn lock() -> Result<Flock<File>> {
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(LOCK)
+        .with_context(|| format!("cannot open {LOCK}"))?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock)
+        .map_err(|_| anyhow::anyhow!("another comparison is under way on this host"))
+}
+
+/// Ctrl-C and SIGTERM end the comparison in order.
+fn catch_signals() -> Result<&'static AtomicBool> {
+    static STOPPED: AtomicBool = AtomicBool::new(false);
+    ctrlc::set_handler(|| STOPPED.store(true, Ordering::Relaxed))
+        .context("cannot catch signals")?;
+    Ok(&STOPPED)
+}
+
+fn about() -> Result<About> {
+    let cpus = CpuInfo::current().ok();
+    let model = cpus.as_ref().and_then(|cpus| cpus.model_name(0));
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    Ok(About {
+        command: std::env::args().collect(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        kernel: release.trim().into(),
+        machine: model.unwrap_or("unknown").into(),
+        cpus: std::thread::available_parallelism()?.get(),
+        memory_bytes: Meminfo::current().map_or(0, |memory| memory.mem_total),
+        started: OffsetDateTime::now_utc().format(&Rfc3339)?,
+    })
+}

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The operator's tool: looks at a running scx_vmland.
+
+mod ab;
+mod bench;
+mod client;
+mod config;
+mod guest;
+mod top;
+mod vm;
+mod vms;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use vmland_base::exit;
+use vmland_control::Refused;
+use vmland_guests::{running, spec, workload};
+use vmland_settings::{Diagnostics, SaveError};
+
+/// Look at a running scx_vmland
+#[derive(Parser)]
+#[command(name = "vmland", version)]
+struct Opts {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Vms(vms::Opts),
+    Vm(vm::Opts),
+    Top(top::Opts),
+    Ab(Box<ab::Opts>),
+    Bench(Box<bench::Opts>),
+    Config(config::Opts),
+    Guest(guest::Opts),
+}
+
+fn main() -> ExitCode {
+    let opts: Opts = match exit::parse() {
+        Ok(opts) => opts,
+        Err(code) => return ExitCode::from(code),
+    };
+    let done = match opts.command {
+        Command::Vms(opts) => vms::run(&opts),
+        Command::Vm(opts) => vm::run(&opts),
+        Command::Top(opts) => top::run(&opts),
+        Command::Ab(opts) => ab::run(&opts),
+        Command::Bench(opts) => bench::run(&opts),
+        Command::Config(opts) => config::run(&opts),
+        Command::Guest(opts) => guest::run(&opts),
+    };
+    match done {
+        Ok(()) => ExitCode::from(exit::OK),
+        // Whoever read us has seen enough.
+        Err(e) if is_broken_pipe(&e) => ExitCode::from(exit::OK),
+        Err(e) => {
+            eprintln!("vmland: {e:#}");
+            ExitCode::from(exit_code(&e))
+        }
+    }
+}
+
+fn exit_code(e: &anyhow::Error) -> u8 {
+    if e.is::<client::NotRunning>() || e.is::<ab::NoSchedExt>() {
+        exit::UNAVAILABLE
+    } else if e.is::<ab::NotRoot>() {
+        exit::NOPERM
+    } else if let Some(e) = e.downcast_ref::<running::Error>() {
+        e.exit_code()
+    } else if let Some(e) = e.downcast_ref::<workload::Error>() {
+        e.exit_code()
+    } else if let Some(e) = e.downcast_ref::<vmland_control::client::Error>() {
+        e.exit_code()
+    } else if e.is::<Refused>()
+        || matches!(e.downcast_ref(), Some(SaveError::Wrong(_)))
+        || e.is::<Diagnostics>()
+        || e.is::<ab::WrongUsage>()
+        || e.is::<spec::SpecError>()
+    {
+        exit::USAGE
+    } else {
+        exit::FAILURE
+    }
+}
+
+fn is_broken_pipe(e: &anyhow::Error) -> bool {
+    e.downcast_ref::<std::io::Error>()
+        .is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The scheduler: glue between the framework and the policy.
+
+mod bpf;
+mod bpf_skel;
+mod clients;
+mod group_weight;
+mod kvm;
+mod metrics;
+mod opts;
+mod prefer;
+mod refusal;
+mod scheduler;
+mod settings;
+mod standby;
+mod vms;
+
+// The framework's connector looks for this and bpf_skel at the crate's root.
+mod bpf_intf {
+    #![allow(dead_code, non_camel_case_types, non_snake_case)]
+    #![allow(non_upper_case_globals, clippy::all)]
+    include!(concat!(env!("OUT_DIR"), "/bpf_intf.rs"));
+}
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+use log::{error, info};
+use scx_utils::build_id;
+use scx_vmland::preflight;
+use vmland_base::exit;
+use vmland_control::standby::FLAG as STANDBY;
+use vmland_control::stats;
+use vmland_settings::InForce;
+
+use opts::Opts;
+use scheduler::Ended;
+
+const NAME: &str = "scx_vmland";
+
+/// An end for which all has been said.
+#[derive(Debug, thiserror::Error)]
+#[error("exit code {0}")]
+struct Exit(u8);
+
+fn main() -> ExitCode {
+    let opts: Opts = match exit::parse() {
+        Ok(opts) => opts,
+        Err(code) => return ExitCode::from(code),
+    };
+    ExitCode::from(match run(&opts) {
+        Ok(code) => code,
+        Err(e) => e.downcast_ref().map_or_else(
+            || {
+                error!("{e:#}");
+                exit::FAILURE
+            },
+            |&Exit(code)| code,
+        ),
+    })
+}
+
+fn run(opts: &Opts) -> Result<u8> {
+    if opts.version {
+        println!("{}", version());
+        return Ok(exit::OK);
+    }
+    if opts.help_stats {
+        stats::describe::<(), ()>().describe_meta(&mut std::io::stdout(), None)?;
+        return Ok(exit::OK);
+    }
+    start_log(opts.verbose)?;
+    if let Some(sec) = opts.monitor {
+        metrics::monitor(Duration::from_secs_f64(sec))?;
+        return Ok(exit::OK);
+    }
+
+    let sources = opts.sources();
+    let config = match settings::load(&sources) {
+        Ok(config) => config,
+        Err(errors) => {
+            error!("{errors}");
+            return Ok(exit::USAGE);
+        }
+    };
+    // In standby another scheduler may have the place, until the word comes.
+    let root = "/".as_ref();
+    let checked = if opts.standby {
+        preflight::capable(root)
+    } else {
+        preflight::check(root)
+    };
+    match checked {
+        Ok(host) => info!("{}, Linux {}", version(), host.release),
+        Err(refusal) => {
+            error!("{refusal}");
+            return Ok(refusal.exit_code());
+        }
+    }
+    let now = InForce::new(config, sources, settings::defaults(opts));
+    if let Some(sec) = opts.stats {
+        std::thread::spawn(move || metrics::monitor(Duration::from_secs_f64(sec)));
+    }
+    match scheduler::run(opts, now)? {
+        Ended::Stopped => Ok(exit::OK),
+        Ended::Ejected => Ok(exit::SOFTWARE),
+        Ended::Restart => Err(exec_self().into()),
+    }
+}
+
+/// The framework forbids mmap for good once it has attached, so attaching again
+/// (after a CPU came or went) takes a new process image. Returns only on failure.
+fn exec_self() -> std::io::Error {
+    use std::os::unix::process::CommandExt;
+    info!("restarting");
+    let args = std::env::args_os().skip(1);
+    let args = args.filter(|arg| arg != STANDBY);
+    std::process::Command::new("/proc/self/exe")
+        .args(args)
+        .exec()
+}
+
+fn version() -> String {
+    format!(
+        "{NAME} {} (scx_rustland_core {})",
+        build_id::full_version(env!("CARGO_PKG_VERSION")),
+        scx_rustland_core::VERSION
+    )
+}
+
+fn start_log(verbose: bool) -> Result<()> {
+    use simplelog::{ColorChoice, ConfigBuilder, LevelFilter, TermLogger, TerminalMode};
+    let level = if verbose {
+        LevelFilter::Debug
+    } else {
+        LevelFilter::Info
+    };
+    let config = ConfigBuilder::new()
+        .set_time_level(LevelFilter::Off)
+        .set_location_level(LevelFilter::Off)
+        .set_target_level(LevelFilter::Off)
+        .set_thread_level(LevelFilter::Off)
+        .build();
+    TermLogger::init(level, config, TerminalMode::Stderr, ColorChoice::Auto)?;
+    Ok(())
+}

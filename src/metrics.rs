@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Statistics: from the BPF maps to the scx_stats socket, and to a line of text.
+//!
+//! The socket's own threads read the maps, so a reading costs the scheduling
+//! loop nothing. They are started before the framework forbids mmap.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use libbpf_rs::{MapCore, MapFlags, MapHandle};
+use plain::Plain;
+use scx_stats::prelude::*;
+use vmland_control::stats::{self, Metrics, VmMetrics};
+
+use crate::bpf_intf::{self, *};
+
+unsafe impl Plain for vmland_vm {}
+unsafe impl Plain for vmland_vcpu {}
+
+/// Handles of the maps that statistics are read from.
+pub struct Maps {
+    pub counters: MapHandle,
+    pub vm_slots: MapHandle,
+    pub vms: MapHandle,
+    pub vcpus: MapHandle,
+}
+
+/// Filled once the scheduler has attached.
+pub type SharedMaps = Arc<OnceLock<Maps>>;
+
+/// Serves [`Metrics`] on the socket that scx_stats clients know.
+pub fn serve(maps: SharedMaps) -> Result<StatsServer<(), ()>> {
+    let faults = page_faults();
+    let read: Box<dyn StatsReaderSend<(), ()>> = Box::new(move |_, _| {
+        let maps = maps.get().ok_or_else(|| anyhow!("not attached yet"))?;
+        let mut metrics = read(maps)?;
+        metrics.page_faults = page_faults().saturating_sub(faults);
+        metrics.to_json()
+    });
+    StatsServer::new(stats::describe().add_stats("top", read))
+        .launch()
+        .context("cannot serve statistics")
+}
+
+fn read(maps: &Maps) -> Result<Metrics> {
+    let c = |counter| total(&maps.counters, counter);
+    let mut metrics = Metrics {
+        at_ns: since_boot_ns(),
+        vcpus_seen: c(vmland_counter_VMLAND_VCPUS_SEEN)?,
+        vcpus_gone: c(vmland_counter_VMLAND_VCPUS_GONE)?,
+        yield_asked: c(vmland_counter_VMLAND_YIELD_ASKED)?,
+        yield_honoured: c(vmland_counter_VMLAND_YIELD_HONOURED)?,
+        yield_in_turn: c(vmland_counter_VMLAND_YIELD_IN_TURN)?,
+        yield_not_vcpu: c(vmland_counter_VMLAND_YIELD_NOT_VCPU)?,
+        yield_other_vm: c(vmland_counter_VMLAND_YIELD_OTHER_VM)?,
+        yield_unwanted: c(vmland_counter_VMLAND_YIELD_UNWANTED)?,
+        yield_aside: c(vmland_counter_VMLAND_YIELD_ASIDE)?,
+        yield_woken: c(vmland_counter_VMLAND_YIELD_WOKEN)?,
+        yield_receiver: c(vmland_counter_VMLAND_YIELD_RECEIVER)?,
+        spin_receiver: c(vmland_counter_VMLAND_SPIN_RECEIVER)?,
+        left_receiver: c(vmland_counter_VMLAND_LEFT_RECEIVER)?,
+        yield_plain: c(vmland_counter_VMLAND_YIELD_PLAIN)?,
+        handoff_line: c(vmland_counter_VMLAND_HANDOFF_LINE)?,
+        handoff_parked: c(vmland_counter_VMLAND_HANDOFF_PARKED)?,
+        handoff_pinned: c(vmland_counter_VMLAND_HANDOFF_PINNED)?,
+        handoff_remote: c(vmland_counter_VMLAND_HANDOFF_REMOTE)?,
+        handoff_served: c(vmland_counter_VMLAND_HANDOFF_SERVED)?,
+        handoff_lost: c(vmland_counter_VMLAND_HANDOFF_LOST)?,
+        handoff_next: c(vmland_counter_VMLAND_HANDOFF_NEXT)?,
+        dispatch_idle: c(vmland_counter_VMLAND_DISPATCH_IDLE)?,
+        dispatch_line: c(vmland_counter_VMLAND_DISPATCH_LINE)?,
+        dispatch_pinned: c(vmland_counter_VMLAND_DISPATCH_PINNED)?,
+        dispatch_parked: c(vmland_counter_VMLAND_DISPATCH_PARKED)?,
+        dispatch_kept: c(vmland_counter_VMLAND_DISPATCH_KEPT)?,
+        policy_asked: c(vmland_counter_VMLAND_POLICY_ASKED)?,
+        policy_placed: c(vmland_counter_VMLAND_POLICY_PLACED)?,
+        policy_late: c(vmland_counter_VMLAND_POLICY_LATE)?,
+        policy_ring_full: c(vmland_counter_VMLAND_POLICY_RING_FULL)?,
+        preempt: c(vmland_counter_VMLAND_PREEMPT)?,
+        sibling_joins: c(vmland_counter_VMLAND_SIBLING_JOINS)?,
+        throttled: c(vmland_counter_VMLAND_THROTTLED)?,
+        rescued: c(vmland_counter_VMLAND_RESCUED)?,
+        ..Default::default()
+    };
+    for key in maps.vm_slots.keys() {
+        let Some(slot) = maps.vm_slots.lookup(&key, MapFlags::ANY)? else {
+            continue;
+        };
+        let Some(vm) = lookup::<vmland_vm>(&maps.vms, &slot)? else {
+            continue;
+        };
+        metrics.vms.insert(
+            vm.vm_id,
+            VmMetrics {
+                tgid: vm.tgid,
+                cpu_ns: vm.cpu_ns,
+                pause_exits: vm.pause_exits,
+                yields_asked: vm.yields_asked,
+                yields_honoured: vm.yields_honoured,
+                throttled_ns: vm.throttled_ns,
+                boosted_ns: vm.boosted_ns,
+                ..Default::default()
+            },
+        );
+    }
+    for key in maps.vcpus.keys() {
+        let Some(vcpu) = lookup::<vmland_vcpu>(&maps.vcpus, &key)? else {
+            continue;
+        };
+        let pid = i32::from_ne_bytes(key[..4].try_into()?);
+        if let Some(vm) = metrics.vms.get_mut(&vcpu.vm_id) {
+            vm.vcpus.insert(vcpu.vcpu_id, pid);
+        }
+    }
+    Ok(metrics)
+}
+
+/// The value of `key`; None if there is none.
+pub fn lookup<T: Plain + Copy>(map: &MapHandle, key: &[u8]) -> Result<Option<T>> {
+    let Some(bytes) = map.lookup(key, MapFlags::ANY)? else {
+        return Ok(None);
+    };
+    let mut value: T = unsafe { std::mem::zeroed() };
+    plain::copy_from_bytes(&mut value, &bytes).map_err(|e| anyhow!("map value: {e:?}"))?;
+    Ok(Some(value))
+}
+
+fn total(counters: &MapHandle, counter: bpf_intf::vmland_counter) -> Result<u64> {
+    let per_cpu = counters
+        .lookup_percpu(&counter.to_ne_bytes(), MapFlags::ANY)?
+        .unwrap_or_default();
+    Ok(per_cpu
+        .iter()
+        .filter_map(|v| Some(u64::from_ne_bytes(v.get(..8)?.try_into().ok()?)))
+        .sum())
+}
+
+fn since_boot_ns() -> u64 {
+    let mut ts = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: clock_gettime only writes to `ts`.
+    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &mut ts) };
+    ts.tv_sec as u64 * 1_000_000_000 + ts.tv_nsec as u64
+}
+
+fn page_faults() -> u64 {
+    procfs::process::Process::myself()
+        .and_then(|p| p.stat())
+        .map_or(0, |s| s.minflt + s.majflt)
+}
+
+/// Prints a line about the running scheduler every `interval`.
+pub fn monitor(interval: Duration) -> Result<()> {
+    let mut last: Option<Metrics> = None;
+    scx_utils::monitor_stats::<Metrics>(
+        &[],
+        interval,
+        || false,
+        |now| {
+            if let Some(last) = last.replace(now.clone()) {
+                println!("{}", line(&last, &now));
+            }
+            Ok(())
+        },
+    )
+}
+
+fn line(a: &Metrics, b: &Metrics) -> String {
+    let d = |f: fn(&Metrics) -> u64| f(b).saturating_sub(f(a));
+    let pauses = |m: &Metrics| m.vms.values().map(|vm| vm.pause_exits).sum::<u64>();
+    format!(
+        "VMs {:<3} vCPUs {:<4} | pause exits {:<6} yields: asked {:<6} honoured {:<6} next {:<6} | receivers first {:<6} | \
+         dispatch: idle {:<6} line {:<6} parked {:<4} kept {:<5} | policy: asked {:<5} late {:<4} full {} | \
+         preempt {:<5} faults {}",
+        b.vms.len(),
+        b.vms.values().map(|vm| vm.vcpus.len()).sum::<usize>(),
+        pauses(b).saturating_sub(pauses(a)),
+        d(|m| m.yield_asked),
+        d(|m| m.yield_honoured + m.yield_in_turn + m.yield_receiver),
+        d(|m| m.handoff_next),
+        d(Metrics::receivers_first),
+        d(|m| m.dispatch_idle),
+        d(|m| m.dispatch_line + m.dispatch_pinned),
+        d(|m| m.dispatch_parked),
+        d(|m| m.dispatch_kept),
+        d(|m| m.policy_asked),
+        d(|m| m.policy_late),
+        d(|m| m.policy_ring_full),
+        d(|m| m.preempt),
+        d(|m| m.page_faults),
+    )
+}

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use scx_utils::libbpf_clap_opts::LibbpfOpts;
+use vmland_settings::{DEFAULT_FILE, Sources, host_cpus};
+
+/// A sched_ext scheduler for KVM hosts that honours yield_to
+///
+/// scx_vmland replaces the host's CPU scheduler for as long as it runs. It knows
+/// which threads are vCPUs of which VM, and when KVM sees one of them spin and
+/// asks to run a sibling instead, the sibling runs. Stop it with Ctrl-C or
+/// SIGTERM; the kernel goes back to its own scheduler at once, as it does by
+/// itself should scx_vmland ever crash or hang.
+///
+/// Every task pays for CPU time by its weight, and whoever is owed most runs
+/// next. vCPUs that have used up their slice are ordered by the policy in user
+/// space; all else is decided in BPF by the same rule. A vCPU that yields pays
+/// until it stands behind its target, and the target is given what it pays, so
+/// that spinning neither earns nor costs a VM CPU time.
+///
+/// VMs compete with each other by weight, however many vCPUs they have. Weights,
+/// slices and more can be set for each by name, in a file or with --vm; SIGHUP
+/// or "vmland config reload" makes the scheduler read the file anew, and "vmland
+/// vm set" changes what a VM has at once.
+///
+/// Exit codes: 0 stopped; 1 failed; 64 wrong usage; 69 this host cannot run it;
+/// 70 rejected or ejected by the kernel; 75 another scheduler is attached;
+/// 77 no permission.
+#[derive(Debug, Parser)]
+#[command(name = super::NAME, verbatim_doc_comment, disable_version_flag = true)]
+pub struct Opts {
+    /// Time slice in microseconds.
+    #[arg(short = 's', long, value_name = "USEC", default_value_t = 10_000,
+          value_parser = clap::value_parser!(u64).range(100..=100_000))]
+    pub slice_us: u64,
+
+    /// Least lead, in microseconds of CPU time, with which a waking task
+    /// preempts a running one, and least time that this one has run by then.
+    #[arg(short = 'S', long, value_name = "USEC", default_value_t = 2_000,
+          value_parser = clap::value_parser!(u64).range(0..=100_000))]
+    pub slice_us_min: u64,
+
+    /// How long, in microseconds, a vCPU that a sibling has sent an IPI, and that is
+    /// off its CPU, stays the first to whom that sibling leaves its own when it spins,
+    /// sleeps or has had its turn. 0: off. Each VM may have another (ipi_window).
+    #[arg(long, value_name = "USEC", default_value_t = 50_000,
+          value_parser = clap::value_parser!(u64).range(0..=100_000))]
+    pub ipi_window_us: u64,
+
+    /// Leave out a mechanism, to see what it is worth. May be repeated or be a list:
+    /// yield-to (KVM's hints are taken), receivers (who has been sent an IPI comes
+    /// first), second-chance (who merely woke is passed over once), turns (a hand-off
+    /// passes on what is left of a turn), preemption (who wakes can preempt), stay
+    /// (siblings that answer each other's IPIs stay on one CPU), prolong (a turn is
+    /// prolonged for an IPI's receiver).
+    #[arg(
+        long,
+        value_name = "MECHANISM,…",
+        value_delimiter = ',',
+        hide_possible_values = true
+    )]
+    pub without: Vec<Mechanism>,
+
+    /// What each VM may have; further files are in the directory of the same name
+    /// with the ending .d. "vmland config check" checks it. [default:
+    /// /etc/scx_vmland/config.toml, if there is one]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Settings for VMs of such names, on top of the file's, such as
+    /// 'db-*:weight=400,latency=low'. May be repeated.
+    #[arg(long, value_name = "NAME-GLOB:key=value,…")]
+    pub vm: Vec<String>,
+
+    /// Only schedule tasks that asked for it with sched_setscheduler(2) and
+    /// SCHED_EXT. vCPUs are found among those only.
+    #[arg(short = 'p', long)]
+    pub partial: bool,
+
+    /// Load, and attach when a line comes on standard input; end if that is closed
+    /// first. Another scheduler may be attached until then: a switch takes no longer
+    /// than attaching does.
+    #[arg(long)]
+    pub standby: bool,
+
+    /// Length of the kernel's debug dump on an ejection, in bytes. 0: its default.
+    #[arg(long, value_name = "BYTES", default_value_t = 0)]
+    pub exit_dump_len: u32,
+
+    /// Print statistics every SEC seconds while scheduling.
+    #[arg(long, value_name = "SEC", value_parser = seconds)]
+    pub stats: Option<f64>,
+
+    /// Print the statistics of a running scx_vmland every SEC seconds; start no
+    /// scheduler.
+    #[arg(long, value_name = "SEC", value_parser = seconds)]
+    pub monitor: Option<f64>,
+
+    /// Explain the statistics and exit.
+    #[arg(long)]
+    pub help_stats: bool,
+
+    /// Print more, libbpf's messages among it.
+    #[arg(short = 'v', long)]
+    pub verbose: bool,
+
+    /// Print the version and exit.
+    #[arg(short = 'V', long)]
+    pub version: bool,
+
+    #[command(flatten, next_help_heading = "Libbpf options")]
+    pub libbpf: LibbpfOpts,
+}
+
+/// What --without can leave out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Mechanism {
+    YieldTo,
+    Receivers,
+    SecondChance,
+    Turns,
+    Preemption,
+    Stay,
+    Prolong,
+}
+
+impl Opts {
+    /// Where the configuration comes from.
+    pub fn sources(&self) -> Sources {
+        Sources {
+            file: self.config.clone().unwrap_or_else(|| DEFAULT_FILE.into()),
+            must_exist: self.config.is_some(),
+            flags: self.vm.clone(),
+            host_cpus: host_cpus(),
+            ..Sources::default()
+        }
+    }
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(sec) if (0.01..=86_400.0).contains(&sec) => Ok(sec),
+        _ => Err("expected seconds, from 0.01 to 86400".into()),
+    }
+}

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The scheduling loop: drain events, ask the policy, dispatch.
+
+use std::cell::OnceCell;
+use std::io::Error;
+use std::mem::MaybeUninit;
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use libbpf_rs::{MapHandle, OpenObject};
+use log::{debug, error, info, warn};
+use scx_vmland::policy::{self, Arrival, Decision, Policy, VmId};
+use scx_vmland::preflight;
+use vmland_base::exit;
+use vmland_settings::InForce;
+
+use crate::bpf::{BpfScheduler, DispatchedTask, QueuedTask, RL_CPU_ANY};
+use crate::bpf_intf::{
+    VMLAND_EVENT_VCPU_GONE, VMLAND_EVENT_VCPU_SEEN, VMLAND_NICE_0,
+    vmland_mechanism_VMLAND_PREEMPTION, vmland_mechanism_VMLAND_PROLONG,
+    vmland_mechanism_VMLAND_RECEIVERS, vmland_mechanism_VMLAND_SECOND_CHANCE,
+    vmland_mechanism_VMLAND_STAY, vmland_mechanism_VMLAND_TURNS, vmland_mechanism_VMLAND_YIELD_TO,
+};
+use crate::clients::Clients;
+use crate::group_weight::GroupWeight;
+use crate::opts::{Mechanism, Opts};
+use crate::{Exit, kvm, metrics, refusal, settings, standby, vms};
+
+/// vCPUs that the policy can hold without allocating.
+const CAPACITY: usize = 16_384;
+
+/// A scheduler that has just detached may be as long about ending.
+const HANDOVER: Duration = Duration::from_secs(5);
+
+const _: () = assert!(policy::DEFAULT_WEIGHT == VMLAND_NICE_0 as u64);
+
+/// How a run came to its end.
+pub enum Ended {
+    /// By a signal.
+    Stopped,
+    /// The kernel threw it out.
+    Ejected,
+    /// The kernel wants it to attach anew: a CPU came or went.
+    Restart,
+}
+
+pub fn run(opts: &Opts, now: InForce) -> Result<Ended> {
+    settings::block_hangups()?;
+    let maps = metrics::SharedMaps::default();
+    let clients = Rc::new(OnceCell::new());
+    // Threads before attaching: once attached, this process can start no more.
+    let serve = {
+        let (clients, maps) = (clients.clone(), maps.clone());
+        move |patience| Clients::serve(now, maps, patience).map(|it| drop(clients.set(it)))
+    };
+    if opts.standby {
+        standby::then(|| place_free().and_then(|()| serve(HANDOVER)));
+    } else {
+        serve(Duration::ZERO)?;
+    }
+    // On a full host every step towards attaching would wait for its turn.
+    let nice = nice();
+    set_nice(-20);
+    let kvm = kvm::follow(nice);
+
+    let mut object = MaybeUninit::uninit();
+    let bpf = attach(opts, &mut object)?;
+    set_nice(nice);
+    let scheduler = Scheduler::new(opts, bpf)?;
+    let _ = maps.set(scheduler.metrics_maps()?);
+    let _ = kvm.send(scheduler.kvm_maps()?);
+    if let Some(clients) = clients.get() {
+        let _ = clients.settings.send(scheduler.settings_maps()?);
+    }
+    info!("attached");
+    scheduler.run()
+}
+
+fn place_free() -> Result<()> {
+    preflight::place_free("/".as_ref()).map_err(|refusal| {
+        error!("{refusal}");
+        Exit(refusal.exit_code()).into()
+    })
+}
+
+/// Of this thread.
+fn nice() -> i32 {
+    // SAFETY: a system call without pointers.
+    unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) }
+}
+
+/// Of this thread, and of those that it starts from now on.
+pub fn set_nice(nice: i32) {
+    // SAFETY: a system call without pointers.
+    if unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) } != 0 {
+        debug!("no nice level {nice}: {}", Error::last_os_error());
+    }
+}
+
+/// Loads and attaches the BPF part. If the kernel refuses it, says why.
+fn attach<'a>(opts: &Opts, object: &'a mut MaybeUninit<OpenObject>) -> Result<BpfScheduler<'a>> {
+    BpfScheduler::init(
+        object,
+        opts.libbpf.clone().into_bpf_open_opts(),
+        opts.exit_dump_len,
+        opts.partial,
+        opts.verbose,
+        true,  // idle CPUs are picked by the kernel's own policy
+        false, // not within one NUMA node only
+        opts.slice_us * 1_000,
+        "vmland",
+    )
+    .map_err(|e| {
+        if e.is::<Exit>() {
+            return e;
+        }
+        refusal::explain(&e);
+        Exit(exit::SOFTWARE).into()
+    })
+}
+
+struct Scheduler<'a> {
+    bpf: BpfScheduler<'a>,
+    policy: Policy,
+}
+
+impl<'a> Scheduler<'a> {
+    fn new(opts: &Opts, mut bpf: BpfScheduler<'a>) -> Result<Self> {
+        let data = bpf.skel.maps.data_data.as_mut().context("no .data map")?;
+        data.vmland_slice_min_ns = opts.slice_us_min * 1_000;
+        data.vmland_ipi_window_ns = opts.ipi_window_us * 1_000;
+        data.vmland_without = opts.without.iter().fold(0, |bits, &it| bits | bit(it));
+
+        Ok(Self {
+            bpf,
+            policy: Policy::new(CAPACITY),
+        })
+    }
+
+    fn metrics_maps(&self) -> Result<metrics::Maps> {
+        let maps = &self.bpf.skel.maps;
+        Ok(metrics::Maps {
+            counters: MapHandle::try_from(&maps.vmland_counters)?,
+            vm_slots: MapHandle::try_from(&maps.vmland_vm_slots)?,
+            vms: MapHandle::try_from(&maps.vmland_vms)?,
+            vcpus: MapHandle::try_from(&maps.vmland_vcpus)?,
+        })
+    }
+
+    fn kvm_maps(&self) -> Result<kvm::Maps> {
+        let maps = &self.bpf.skel.maps;
+        Ok(kvm::Maps {
+            layout: MapHandle::try_from(&maps.vmland_kvm_layout)?,
+            vm_slots: MapHandle::try_from(&maps.vmland_vm_slots)?,
+            vms: MapHandle::try_from(&maps.vmland_vms)?,
+            tasks: MapHandle::try_from(&maps.vmland_tasks)?,
+            sent: MapHandle::try_from(&maps.vmland_sent)?,
+            vcpu_pids: MapHandle::try_from(&maps.vmland_vcpu_pids)?,
+            pauses: MapHandle::try_from(&maps.vmland_pauses)?,
+        })
+    }
+
+    fn settings_maps(&self) -> Result<vms::Maps> {
+        let maps = &self.bpf.skel.maps;
+        Ok(vms::Maps {
+            vm_slots: MapHandle::try_from(&maps.vmland_vm_slots)?,
+            vms: MapHandle::try_from(&maps.vmland_vms)?,
+            terms: MapHandle::try_from(&maps.vmland_terms)?,
+            preferred: MapHandle::try_from(&maps.vmland_preferred)?,
+            group_weight: GroupWeight::new(&self.bpf.skel.progs.vmland_override)?,
+        })
+    }
+
+    fn run(mut self) -> Result<Ended> {
+        while !self.bpf.exited() {
+            self.drain_queued();
+            self.dispatch();
+            self.bpf.notify_complete(self.policy.waiting() as u64);
+        }
+        let report = self.bpf.shutdown_and_report();
+        Ok(match report {
+            Ok(report) if report.should_restart() => Ended::Restart,
+            Ok(_) => {
+                info!("detached");
+                Ended::Stopped
+            }
+            Err(e) => {
+                error!("ejected by the kernel: {e:#}");
+                Ended::Ejected
+            }
+        })
+    }
+
+    /// What happened since the last round.
+    fn drain_queued(&mut self) {
+        loop {
+            match self.bpf.dequeue_task() {
+                Ok(Some(task)) => match task.flags {
+                    VMLAND_EVENT_VCPU_SEEN => self.policy.vcpu_seen(task.pid, task.vtime as VmId),
+                    VMLAND_EVENT_VCPU_GONE => self.policy.vcpu_gone(task.pid),
+                    _ => self.policy.enqueue(arrival(&task)),
+                },
+                Ok(None) => return,
+                Err(e) => {
+                    warn!("cannot read the ring of queued tasks: error {e}");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// As many decisions as the ring takes; the rest waits.
+    fn dispatch(&mut self) {
+        while let Some(decision) = self.policy.peek() {
+            if self.bpf.dispatch_task(&dispatched(decision)).is_err() {
+                return;
+            }
+            self.policy.take();
+        }
+    }
+}
+
+/// As `bpf/intf.h` has it.
+fn bit(mechanism: Mechanism) -> u32 {
+    match mechanism {
+        Mechanism::YieldTo => vmland_mechanism_VMLAND_YIELD_TO,
+        Mechanism::Receivers => vmland_mechanism_VMLAND_RECEIVERS,
+        Mechanism::SecondChance => vmland_mechanism_VMLAND_SECOND_CHANCE,
+        Mechanism::Turns => vmland_mechanism_VMLAND_TURNS,
+        Mechanism::Preemption => vmland_mechanism_VMLAND_PREEMPTION,
+        Mechanism::Stay => vmland_mechanism_VMLAND_STAY,
+        Mechanism::Prolong => vmland_mechanism_VMLAND_PROLONG,
+    }
+}
+
+fn arrival(task: &QueuedTask) -> Arrival {
+    Arrival {
+        pid: task.pid,
+        weight: task.weight,
+        slice_ns: task.stop_ts,
+        vruntime: task.vtime,
+        clock: task.exec_runtime,
+        ran_ns: task.start_ts,
+        generation: task.enq_cnt,
+    }
+}
+
+fn dispatched(decision: &Decision) -> DispatchedTask {
+    DispatchedTask {
+        pid: decision.pid,
+        cpu: RL_CPU_ANY,
+        flags: 0,
+        slice_ns: decision.slice_ns,
+        vtime: decision.deadline,
+        enq_cnt: decision.generation,
+    }
+}

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Gives each VM the terms that are in force for it.
+//!
+//! A thread of its own, since finding out who a VM is reads files of its process,
+//! which can block. Four times a second it looks for VMs that are new or have
+//! more vCPUs than before, and writes their terms where `bpf/terms.bpf.h` reads
+//! them. In between it serves the control socket, whose clients may change what is
+//! in force. SIGHUP makes it read the configuration anew; one with an error changes
+//! nothing.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::spawn;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use log::{error, info, warn};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use vmland_control::answer;
+use vmland_control::server::Server;
+use vmland_settings::{
+    Config, Cosched, CpuSet, Diagnostics, InForce, Latency, Settings, Sources, YieldTo,
+};
+
+use crate::opts::Opts;
+use crate::vms::{DEFAULT_WEIGHT, Maps, Vms};
+
+const POLL: Duration = Duration::from_millis(250);
+
+/// Reads the configuration, and says what it is warned of.
+pub fn load(sources: &Sources) -> Result<Config, Diagnostics> {
+    let (config, warnings) = Config::load(sources)?;
+    for warning in warnings {
+        warn!("{warning}");
+    }
+    Ok(config)
+}
+
+/// What holds where nobody says anything.
+pub fn defaults(opts: &Opts) -> Settings {
+    Settings {
+        weight: Some(DEFAULT_WEIGHT),
+        cap_millicpus: None,
+        slice_ns: Some(opts.slice_us * 1_000),
+        slice_min_ns: Some(opts.slice_us_min * 1_000),
+        yield_to: Some(YieldTo::Honour),
+        ipi_window_ns: Some(opts.ipi_window_us * 1_000),
+        boost_percent: Some(100),
+        cosched: Some(Cosched::Auto),
+        skew_ns: None,
+        latency: Some(Latency::Normal),
+        cpus: Some(CpuSet::ALL),
+    }
+}
+
+fn hangup() -> SigSet {
+    [Signal::SIGHUP].into_iter().collect()
+}
+
+/// To be called before there is any other thread, for a signal goes to whichever does
+/// not block it.
+pub fn block_hangups() -> Result<()> {
+    Ok(hangup().thread_block()?)
+}
+
+/// Starts the thread; it begins when it is sent the maps.
+pub fn follow(now: InForce, server: Server) -> Result<Sender<Maps>> {
+    let hangups = SignalFd::with_flags(&hangup(), SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
+        .context("cannot wait for SIGHUP")?;
+    let (sender, maps) = channel();
+    spawn(move || watch(now, server, &hangups, &maps));
+    Ok(sender)
+}
+
+fn watch(mut now: InForce, mut server: Server, hangups: &SignalFd, maps: &Receiver<Maps>) {
+    let Ok(maps) = maps.recv() else { return };
+    let mut vms = Vms::new(maps);
+    loop {
+        vms.look();
+        if let Ok(Some(_)) = hangups.read_signal() {
+            reload(&mut now, &mut vms);
+        }
+        vms.settle(&now);
+        server.turn(POLL, |line| {
+            vms.look();
+            let running = vms.running();
+            let answered = answer(line, &mut now, &running);
+            if answered.changed {
+                vms.unsettle();
+                vms.settle(&now);
+            }
+            answered.line.into_bytes()
+        });
+    }
+}
+
+/// At SIGHUP. The log is told what a client of the socket would be.
+fn reload(now: &mut InForce, vms: &mut Vms) {
+    let facts: Vec<_> = vms.running().iter().map(|vm| &vm.facts).collect();
+    match now.reload(&facts) {
+        Ok((changes, warnings)) => {
+            for warning in warnings {
+                warn!("{warning}");
+            }
+            let rules = now.said();
+            info!(
+                "configuration read anew: {rules} rules, {} changes",
+                changes.len()
+            );
+            vms.unsettle();
+        }
+        Err(errors) => error!("the configuration stays as it was: {errors}"),
+    }
+}

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The VMs that there are, and how the BPF part is told what holds for them.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::Path;
+
+use anyhow::Result;
+use libbpf_rs::{MapCore, MapFlags, MapHandle};
+use log::{debug, warn};
+use vmland_control::Running;
+use vmland_identity::identify;
+use vmland_settings::{Cosched, CpuSet, InForce, Latency, Settings, VmFacts, YieldTo};
+
+use crate::bpf_intf::{
+    VMLAND_CAP_PERIOD, VMLAND_TERMS_COSCHED_OFF, VMLAND_TERMS_COSCHED_STRICT,
+    VMLAND_TERMS_IGNORE_YIELD, VMLAND_TERMS_LATENCY_BATCH, VMLAND_TERMS_LATENCY_LOW,
+    VMLAND_TERMS_PREFERS_CPUS, vmland_terms, vmland_vm,
+};
+use crate::group_weight::{self, GroupWeight};
+use crate::metrics::lookup;
+use crate::prefer::Preferences;
+
+/// The weight of a VM for which none is set.
+pub const DEFAULT_WEIGHT: u64 = 100;
+
+/// What of the scheduler this works with.
+pub struct Maps {
+    pub vm_slots: MapHandle,
+    pub vms: MapHandle,
+    pub terms: MapHandle,
+    pub preferred: MapHandle,
+    pub group_weight: GroupWeight,
+}
+
+pub struct Vms {
+    maps: Maps,
+    preferences: Preferences,
+    /// By id.
+    known: BTreeMap<u32, Known>,
+    /// cgroups that have a weight of ours in place of their cpu.weight.
+    outweighed: HashSet<u64>,
+}
+
+struct Known {
+    running: Running,
+    slot: Vec<u8>,
+    /// The kernel's id of its cgroup.
+    cgroup: Option<u64>,
+    /// Its terms have been written.
+    settled: bool,
+}
+
+impl Vms {
+    pub fn new(maps: Maps) -> Self {
+        Self {
+            maps,
+            preferences: Preferences::default(),
+            known: BTreeMap::new(),
+            outweighed: HashSet::new(),
+        }
+    }
+
+    pub fn running(&self) -> Vec<&Running> {
+        self.known.values().map(|vm| &vm.running).collect()
+    }
+
+    /// Finds out who is new, has more vCPUs than before, or is gone.
+    pub fn look(&mut self) {
+        if let Err(e) = self.try_look() {
+            warn!("cannot see which VMs there are: {e:#}");
+        }
+    }
+
+    fn try_look(&mut self) -> Result<()> {
+        let mut there = BTreeMap::new();
+        for key in self.maps.vm_slots.keys() {
+            let Some(slot) = self.maps.vm_slots.lookup(&key, MapFlags::ANY)? else {
+                continue;
+            };
+            let vm = lookup::<vmland_vm>(&self.maps.vms, &slot)?;
+            let Some(vm) = vm.filter(|vm| vm.vm_id != 0) else {
+                continue;
+            };
+            let before = self.known.remove(&vm.vm_id);
+            let known = before.filter(|known| known.running.facts.vcpus == vm.nr_vcpus);
+            let known = known.unwrap_or_else(|| Known::new(&vm, slot));
+            there.insert(vm.vm_id, known);
+        }
+        self.known = there;
+        self.see_whose_cgroups()
+    }
+
+    /// A cgroup that is one VM's alone has that VM's weight.
+    fn see_whose_cgroups(&mut self) -> Result<()> {
+        let mut users: HashMap<u64, u32> = HashMap::new();
+        for cgroup in self.known.values().filter_map(|vm| vm.cgroup) {
+            *users.entry(cgroup).or_default() += 1;
+        }
+        for vm in self.known.values_mut() {
+            let owns = vm.cgroup.is_some_and(|cgroup| users[&cgroup] == 1);
+            vm.settled &= owns == vm.running.owns_cgroup;
+            vm.running.owns_cgroup = owns;
+        }
+        // It may outlive its VM, or have got a second one.
+        let over: Vec<_> = { &self.outweighed }
+            .iter()
+            .filter(|cgroup| users.get(cgroup) != Some(&1))
+            .copied()
+            .collect();
+        for cgroup in over {
+            self.maps.group_weight.set(Some(cgroup), None)?;
+            self.outweighed.remove(&cgroup);
+        }
+        Ok(())
+    }
+
+    /// Something else is in force.
+    pub fn unsettle(&mut self) {
+        for vm in self.known.values_mut() {
+            vm.settled = false;
+        }
+    }
+
+    /// Writes the terms of VMs that are new or have changed.
+    pub fn settle(&mut self, now: &InForce) {
+        let Vms {
+            maps,
+            preferences,
+            known,
+            outweighed,
+        } = self;
+        for vm in known.values_mut().filter(|vm| !vm.settled) {
+            let facts = &vm.running.facts;
+            let mut settings = now.settings_for(facts);
+            debug!("VM {}: {settings:?}", facts.name);
+            // In place of its cgroup's, only if somebody said so.
+            let said = now.config().settings_for(facts).weight;
+            let written = weigh(maps, outweighed, vm, said).and_then(|is_in_cgroup| {
+                if is_in_cgroup {
+                    settings.weight = None;
+                }
+                write(maps, preferences, vm, &settings)
+            });
+            match written {
+                Ok(()) => vm.settled = true,
+                Err(e) => warn!("cannot give VM {} its settings: {e:#}", facts.name),
+            }
+        }
+    }
+}
+
+/// Gives the VM's cgroup this weight, or its own again. False: it has none to itself.
+fn weigh(
+    maps: &Maps,
+    outweighed: &mut HashSet<u64>,
+    vm: &Known,
+    weight: Option<u64>,
+) -> Result<bool> {
+    let cgroup = vm.cgroup.filter(|_| vm.running.owns_cgroup);
+    let is_there = maps.group_weight.set(cgroup, weight)?;
+    if let Some(cgroup) = cgroup {
+        if is_there && weight.is_some() {
+            outweighed.insert(cgroup);
+        } else {
+            outweighed.remove(&cgroup);
+        }
+    }
+    Ok(is_there)
+}
+
+impl Known {
+    fn new(vm: &vmland_vm, slot: Vec<u8>) -> Self {
+        let identity = identify(Path::new("/proc"), vm.tgid);
+        let facts = VmFacts::new(identity, vm.nr_vcpus);
+        Self {
+            slot,
+            cgroup: facts.cgroup.as_deref().and_then(group_weight::id_of),
+            settled: false,
+            running: Running {
+                id: vm.vm_id,
+                pid: vm.tgid,
+                facts,
+                owns_cgroup: false,
+            },
+        }
+    }
+}
+
+fn write(maps: &Maps, preferences: &Preferences, vm: &Known, settings: &Settings) -> Result<()> {
+    let mut terms = terms(vm.running.id, settings);
+    let slot = u32::from_ne_bytes(vm.slot.as_slice().try_into()?);
+    if let Some(cpus) = settings.cpus.filter(|cpus| *cpus != CpuSet::ALL)
+        && preferences.set(&maps.preferred, slot, &cpus)?
+    {
+        terms.flags |= VMLAND_TERMS_PREFERS_CPUS;
+    }
+    let bytes = unsafe { plain::as_bytes(&terms) };
+    Ok(maps.terms.update(&vm.slot, bytes, MapFlags::ANY)?)
+}
+
+fn terms(vm_id: u32, settings: &Settings) -> vmland_terms {
+    let mut flags = 0;
+    if settings.yield_to == Some(YieldTo::Ignore) {
+        flags |= VMLAND_TERMS_IGNORE_YIELD;
+    }
+    flags |= match settings.latency {
+        Some(Latency::Low) => VMLAND_TERMS_LATENCY_LOW,
+        Some(Latency::Batch) => VMLAND_TERMS_LATENCY_BATCH,
+        Some(Latency::Normal) | None => 0,
+    };
+    flags |= match settings.cosched {
+        Some(Cosched::Off) => VMLAND_TERMS_COSCHED_OFF,
+        Some(Cosched::Strict) => VMLAND_TERMS_COSCHED_STRICT,
+        Some(Cosched::Auto) | None => 0,
+    };
+    vmland_terms {
+        vm_id,
+        weight: settings.weight.unwrap_or(DEFAULT_WEIGHT) as u32,
+        slice_ns: settings.slice_ns.unwrap_or(0),
+        slice_min_ns: settings.slice_min_ns.unwrap_or(0),
+        ipi_window_ns: settings.ipi_window_ns.unwrap_or(0),
+        skew_ns: settings.skew_ns.unwrap_or(0),
+        boost_percent: settings.boost_percent.unwrap_or(100) as u32,
+        cap_ns: settings.cap_millicpus.unwrap_or(0) * u64::from(VMLAND_CAP_PERIOD) / 1000,
+        flags,
+    }
+}
