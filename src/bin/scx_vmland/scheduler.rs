@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use libbpf_rs::skel::Skel;
 use libbpf_rs::{MapHandle, OpenObject};
 use log::{debug, error, info, warn};
 use scx_vmland::config::InForce;
@@ -24,7 +25,7 @@ use crate::bpf_intf::{
 use crate::clients::Clients;
 use crate::group_weight::GroupWeight;
 use crate::opts::{Mechanism, Opts};
-use crate::{Exit, kvm, metrics, refusal, settings, standby, vms};
+use crate::{Exit, kvm, metrics, refusal, settings, standby, verifier, vms};
 
 /// vCPUs that the policy can hold without allocating.
 const CAPACITY: usize = 16_384;
@@ -66,6 +67,7 @@ pub fn run(opts: &Opts, now: InForce) -> Result<Ended> {
     let mut object = MaybeUninit::uninit();
     let bpf = attach(opts, &mut object)?;
     set_nice(nice);
+    verifier::log_insns(bpf.skel.object());
     let scheduler = Scheduler::new(opts, bpf)?;
     let _ = maps.set(scheduler.metrics_maps()?);
     let _ = kvm.send(scheduler.kvm_maps()?);
