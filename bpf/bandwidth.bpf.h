@@ -33,7 +33,7 @@ struct {
 } vmland_caps SEC(".maps");
 
 /* There is, or has been, a limit somewhere. */
-static bool limits;
+static bool any_limit;
 
 static __always_inline void bandwidth_set(struct vmland_bandwidth *b, u64 quota_ns,
 					  u64 period_ns, u64 burst_ns)
@@ -45,7 +45,7 @@ static __always_inline void bandwidth_set(struct vmland_bandwidth *b, u64 quota_
 	b->period_end = scx_bpf_now() + period_ns;
 	b->quota_ns = quota_ns;
 	if (quota_ns)
-		limits = true;
+		any_limit = true;
 }
 
 static __always_inline void cap_set(u32 vm_slot, u64 cap_ns)
@@ -80,7 +80,7 @@ static __always_inline void bandwidth_refill(struct vmland_bandwidth *b, u64 now
 }
 
 /* When there will be something left of @b; 0: there is. */
-static __always_inline u64 bandwidth_wait(struct vmland_bandwidth *b, u64 now)
+static __always_inline u64 bandwidth_throttled_until(struct vmland_bandwidth *b, u64 now)
 {
 	if (!b->quota_ns)
 		return 0;
@@ -89,7 +89,7 @@ static __always_inline u64 bandwidth_wait(struct vmland_bandwidth *b, u64 now)
 	return b->left_ns > 0 ? 0 : b->period_end;
 }
 
-static __always_inline void bandwidth_use(struct vmland_bandwidth *b, u64 ns)
+static __always_inline void bandwidth_consume(struct vmland_bandwidth *b, u64 ns)
 {
 	if (b->quota_ns)
 		__sync_fetch_and_sub(&b->left_ns, ns);

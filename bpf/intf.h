@@ -15,13 +15,13 @@ enum vmland_limits {
 	VMLAND_CPU_WORDS = 16,
 	/* cgroups with the cpu controller at a time; what is in a further one counts
 	   as being in the root. */
-	VMLAND_MAX_GROUPS = 32768,
+	VMLAND_MAX_CGROUPS = 32768,
 };
 
 /* Weight of an ordinary task at nice 0 and of a cgroup whose cpu.weight is 100. */
 #define VMLAND_NICE_0 102400
 
-/* The period of which struct vmland_terms.cap_ns is a part, in ns. */
+/* The period of which struct vmland_vm_params.cap_ns is a part, in ns. */
 #define VMLAND_CAP_PERIOD 100000000ULL
 
 /* vm_slot of a task that is no vCPU. */
@@ -43,8 +43,8 @@ enum vmland_counter {
 				   share: it comes before the yielder, in turn */
 	VMLAND_YIELD_NOT_VCPU,	/* refused: one of the two is no vCPU */
 	VMLAND_YIELD_OTHER_VM,	/* refused: two VMs */
-	VMLAND_YIELD_UNWANTED,	/* refused: the VM's terms say so */
-	VMLAND_YIELD_ASIDE,	/* refused: the target has no CPU time left */
+	VMLAND_YIELD_IGNORED,	/* refused: the VM's terms say so */
+	VMLAND_YIELD_THROTTLED,	/* refused: the target has no CPU time left */
 	VMLAND_YIELD_WOKEN,	/* refused, once: the target merely woke */
 	VMLAND_YIELD_RECEIVER,	/* accepted, but an IPI's receiver goes first */
 	VMLAND_SPIN_RECEIVER,	/* a pause exit, which KVM had no candidate for, gave
@@ -54,7 +54,7 @@ enum vmland_counter {
 	VMLAND_YIELD_PLAIN,	/* sched_yield(), no target */
 
 	/* Where a hand-off found its target. */
-	VMLAND_HANDOFF_LINE,	/* in the shared line */
+	VMLAND_HANDOFF_SHARED,	/* in the shared line */
 	VMLAND_HANDOFF_PARKED,	/* waiting for the policy's word */
 	VMLAND_HANDOFF_PINNED,	/* in a per-CPU line */
 	VMLAND_HANDOFF_REMOTE,	/* not allowed here: put first on its own CPU */
@@ -64,7 +64,7 @@ enum vmland_counter {
 
 	/* Who put a task on a CPU. */
 	VMLAND_DISPATCH_IDLE,	/* straight to an idle CPU */
-	VMLAND_DISPATCH_LINE,	/* from the shared line */
+	VMLAND_DISPATCH_SHARED,	/* from the shared line */
 	VMLAND_DISPATCH_PINNED,	/* from a per-CPU line */
 	VMLAND_DISPATCH_PARKED,	/* before the policy's word came */
 	VMLAND_DISPATCH_KEPT,	/* went on: nobody deserved the CPU more */
@@ -76,7 +76,7 @@ enum vmland_counter {
 	VMLAND_POLICY_RING_FULL,/* not asked: the ring was full */
 
 	VMLAND_PREEMPT,		/* a waking task preempted a running one */
-	VMLAND_SIBLING_JOINS,	/* a vCPU was put onto a CPU to run beside its sibling */
+	VMLAND_COSCHED_STARTS,	/* a vCPU was put onto a CPU to run beside its sibling */
 	VMLAND_THROTTLED,	/* a task was put aside: a quota or a cap was used up */
 	VMLAND_RESCUED,		/* a task that had waited for long was put first */
 
@@ -101,7 +101,7 @@ struct vmland_vcpu {
 };
 
 /* One VM. A slot whose kvm is 0 is free. */
-struct vmland_vm {
+struct vmland_vm_ctx {
 	unsigned long long kvm;	/* address of its struct kvm: an identity only */
 	unsigned long long cpu_ns;		/* CPU time of its vCPU threads */
 	unsigned long long pause_exits;		/* calls of kvm_vcpu_on_spin() */
@@ -113,14 +113,14 @@ struct vmland_vm {
 	unsigned int vm_id;	/* from 1 up, never reused */
 	int tgid;		/* the process that runs it */
 	unsigned int nr_vcpus;	/* vCPU threads known */
-	unsigned int nr_wanting;	/* of these, how many wait or run */
+	unsigned int nr_runnable;	/* of these, how many wait or run */
 	unsigned int counted_in;	/* 1 + the slot of the cgroup that counts it among
 					   its VMs; 0: none does */
 	unsigned int pad;
 };
 
-/* What a VM may have, for bpf/terms.bpf.h. Written by user space alone. */
-struct vmland_terms {
+/* What a VM may have, for bpf/params.bpf.h. Written by user space alone. */
+struct vmland_vm_params {
 	unsigned int vm_id;	/* of another VM, or 0: nothing has been said */
 	unsigned int weight;	/* 1 to 10000; 100 is that of a VM of which nothing is said */
 	unsigned long long slice_ns;		/* 0: --slice-us */
@@ -133,17 +133,17 @@ struct vmland_terms {
 };
 
 /* yield_to() between its vCPUs is refused. */
-#define VMLAND_TERMS_IGNORE_YIELD 1
+#define VMLAND_VM_IGNORE_YIELD 1
 /* A vCPU of it that wakes preempts without a lead and without waiting. */
-#define VMLAND_TERMS_LATENCY_LOW 2
+#define VMLAND_VM_LATENCY_LOW 2
 /* A vCPU of it that wakes preempts nobody. */
-#define VMLAND_TERMS_LATENCY_BATCH 4
+#define VMLAND_VM_LATENCY_BATCH 4
 /* It prefers some CPUs, as bpf/prefer.bpf.c was told before. */
-#define VMLAND_TERMS_PREFERS_CPUS 8
+#define VMLAND_VM_PREFERS_CPUS 8
 /* A hand-off gives a slice of its own, not the turn. */
-#define VMLAND_TERMS_COSCHED_OFF 16
+#define VMLAND_VM_COSCHED_OFF 16
 /* Its vCPUs run together. */
-#define VMLAND_TERMS_COSCHED_STRICT 32
+#define VMLAND_VM_COSCHED_STRICT 32
 
 /* The CPUs that a VM prefers, for bpf/prefer.bpf.c. */
 struct vmland_preference {
@@ -159,7 +159,7 @@ enum vmland_mechanism {
 	VMLAND_TURNS = 4,		/* yield.bpf.h: a hand-off passes on the turn */
 	VMLAND_SECOND_CHANCE = 8,	/* ipi.bpf.h: who merely woke is passed over */
 	VMLAND_PREEMPTION = 16,		/* vmland.bpf.c: who wakes can preempt */
-	VMLAND_STAY = 32,		/* stay.bpf.h: who answers IPIs stays on a CPU */
+	VMLAND_STICKY = 32,		/* sticky.bpf.h: who answers IPIs stays on a CPU */
 	VMLAND_PROLONG = 64,		/* turn.bpf.h: a turn is prolonged for a receiver */
 };
 

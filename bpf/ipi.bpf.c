@@ -53,7 +53,7 @@ static __always_inline struct vmland_sending *sending_here(void)
 	return bpf_map_lookup_elem(&vmland_sending, &key);
 }
 
-static __always_inline int sends(u32 vector)
+static __always_inline int note_sending(u32 vector)
 {
 	struct vmland_sending *sending = sending_here();
 
@@ -67,26 +67,26 @@ static __always_inline int sends(u32 vector)
 SEC("tp_btf/kvm_apic_ipi")
 int BPF_PROG(on_apic_ipi, u32 icr_low, u32 dest)
 {
-	return sends(icr_low);
+	return note_sending(icr_low);
 }
 
 SEC("tp_btf/kvm_hypercall")
 int BPF_PROG(on_hypercall, unsigned long nr, unsigned long a0, unsigned long a1,
 	     unsigned long a2, unsigned long a3)
 {
-	return nr == KVM_HC_SEND_IPI ? sends(a3) : 0;
+	return nr == KVM_HC_SEND_IPI ? note_sending(a3) : 0;
 }
 
 SEC("tp_btf/kvm_hv_send_ipi")
 int BPF_PROG(on_hv_ipi, u32 vector, u64 mask)
 {
-	return sends(vector);
+	return note_sending(vector);
 }
 
 SEC("tp_btf/kvm_hv_send_ipi_ex")
 int BPF_PROG(on_hv_ipi_ex, u32 vector, u64 format, u64 mask)
 {
-	return sends(vector);
+	return note_sending(vector);
 }
 
 /* An interrupt with @vector has been accepted for the vCPU with this APIC id. */
@@ -94,13 +94,13 @@ SEC("tp_btf/kvm_apic_accept_irq")
 int BPF_PROG(on_accept_irq, u32 apic_id, u16 delivery, u16 trigger, u8 vector)
 {
 	struct vmland_sending *sending = sending_here();
-	struct task_struct *me = bpf_get_current_task_btf();
+	struct task_struct *curr = bpf_get_current_task_btf();
 	struct vmland_sent *sent;
 	u32 i;
 
-	if (!sending || sending->pid != me->pid || sending->vector != vector)
+	if (!sending || sending->pid != curr->pid || sending->vector != vector)
 		return 0;
-	sent = bpf_task_storage_get(&vmland_sent, me, NULL, 0);
+	sent = bpf_task_storage_get(&vmland_sent, curr, NULL, 0);
 	if (!sent)
 		return 0;
 	i = sent->top++ % IPI_RECEIVERS;
@@ -115,44 +115,44 @@ int BPF_PROG(on_accept_irq, u32 apic_id, u16 delivery, u16 trigger, u8 vector)
  * receiver that it makes way for has the only one that it may run on. So it is
  * preempted by a timer, when the probe should have ended.
  */
-#define SPIN_LEAVE_NS (20 * 1000ULL)
+#define SPIN_PREEMPT_NS (20 * 1000ULL)
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, VMLAND_CPU_WORDS * 64);
 	__type(key, u32);
 	__type(value, struct vmland_cpu_timer);
-} vmland_leaves SEC(".maps");
+} vmland_spin_timers SEC(".maps");
 
-static int leave_now(void *map, u32 *cpu, struct vmland_cpu_timer *leave)
+static int spin_timer_fire(void *map, u32 *cpu, struct vmland_cpu_timer *leave)
 {
-	struct task_struct *me = bpf_get_current_task_btf();
-	struct vmland_task *f = task_state(me);
+	struct task_struct *curr = bpf_get_current_task_btf();
+	struct vmland_task_ctx *senderc = taskc_of(curr);
 
-	if (!f || !f->spun)
+	if (!senderc || !senderc->spun)
 		return 0;
-	if (bpf_core_field_exists(me->migration_disabled) && me->migration_disabled)
-		cpu_timer_start(leave, SPIN_LEAVE_NS);
+	if (bpf_core_field_exists(curr->migration_disabled) && curr->migration_disabled)
+		cpu_timer_start(leave, SPIN_PREEMPT_NS);
 	else
 		scx_bpf_kick_cpu(*cpu, SCX_KICK_PREEMPT);
 	return 0;
 }
 
-/* Notes that @me is to make way for the receiver of its last IPI, if that one waits. */
-static __always_inline bool receiver_of(struct task_struct *me, struct vmland_sent *sent)
+/* Notes that @curr is to make way for the receiver of its last IPI, if that one waits. */
+static __always_inline bool mark_spinner(struct task_struct *curr, struct vmland_sent *sent)
 {
-	struct vmland_task *f = task_state(me);
+	struct vmland_task_ctx *senderc = taskc_of(curr);
 	struct task_struct *p;
 
-	if (!f || f->spun || !f->ipi_window_ns)
+	if (!senderc || senderc->spun || !senderc->ipi_window_ns)
 		return false;
-	p = last_receiver(f, sent);
+	p = last_receiver(senderc, sent);
 	if (!p) {
 		sent->top--;
 		return false;
 	}
 	bpf_task_release(p);
-	f->spun = true;
+	senderc->spun = true;
 	return true;
 }
 
@@ -163,7 +163,7 @@ static __always_inline bool receiver_of(struct task_struct *me, struct vmland_se
 SEC("fexit/kvm_vcpu_on_spin")
 int BPF_PROG(on_spin)
 {
-	struct task_struct *me = bpf_get_current_task_btf();
+	struct task_struct *curr = bpf_get_current_task_btf();
 	struct vmland_cpu_timer *leave;
 	struct vmland_sent *sent;
 	u32 key = 0;
@@ -172,11 +172,11 @@ int BPF_PROG(on_spin)
 	pauses = bpf_map_lookup_elem(&vmland_pauses, &key);
 	if (pauses)
 		(*pauses)++;
-	sent = bpf_task_storage_get(&vmland_sent, me, NULL, 0);
-	if (!sent || !sent->top || !receiver_of(me, sent))
+	sent = bpf_task_storage_get(&vmland_sent, curr, NULL, 0);
+	if (!sent || !sent->top || !mark_spinner(curr, sent))
 		return 0;
-	leave = cpu_timer_here(vmland_leaves, leave_now);
+	leave = cpu_timer_here(vmland_spin_timers, spin_timer_fire);
 	if (leave)
-		cpu_timer_start(leave, SPIN_LEAVE_NS);
+		cpu_timer_start(leave, SPIN_PREEMPT_NS);
 	return 0;
 }

@@ -11,7 +11,7 @@
  *   it sleeps, or its turn is over        ops.dispatch() looks for receivers
  *
  * always within the limits of a directed yield (yield.bpf.h), and a spinner pays as for
- * one. Both then stay on that CPU for a while (stay.bpf.h).
+ * one. Both then stay on that CPU for a while (sticky.bpf.h).
  *
  * The other way round, a sibling that merely woke, and was sent nothing by the
  * spinner, cannot hold it up: as a candidate of KVM's it is passed over once, after
@@ -21,14 +21,14 @@
 #define VMLAND_IPI_BPF_H
 
 /* Receivers looked at on one occasion; the others wait for the next. */
-#define IPI_LOOKS 4
+#define IPI_SCAN 4
 
 /*
- * The last receiver of @f's IPIs that is pending, to be released by the caller.
+ * The last receiver of @senderc's IPIs that is pending, to be released by the caller.
  * Those after it are not, and are forgotten.
  */
-static __noinline struct task_struct *ipi_receiver(struct task_struct *from,
-						   struct vmland_task *f)
+static __noinline struct task_struct *pending_receiver(struct task_struct *from,
+						   struct vmland_task_ctx *senderc)
 {
 	struct vmland_sent *sent;
 	u64 now = scx_bpf_now();
@@ -36,20 +36,20 @@ static __noinline struct task_struct *ipi_receiver(struct task_struct *from,
 	u32 last;
 	int i;
 
-	if (!f->ipi_window_ns)
+	if (!senderc->ipi_window_ns)
 		return NULL;
 	sent = bpf_task_storage_get(&vmland_sent, from, NULL, 0);
 	if (!sent)
 		return NULL;
-	bpf_for(i, 0, IPI_LOOKS) {
+	bpf_for(i, 0, IPI_SCAN) {
 		if (!sent->top)
 			break;
 		last = (sent->top - 1) % IPI_RECEIVERS;
-		if (!time_before(now, sent->to[last].at + f->ipi_window_ns)) {
+		if (!time_before(now, sent->to[last].at + senderc->ipi_window_ns)) {
 			sent->top = 0;
 			break;
 		}
-		p = last_receiver(f, sent);
+		p = last_receiver(senderc, sent);
 		if (p)
 			return p;
 		sent->top--;

@@ -41,7 +41,7 @@ struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, VMLAND_MAX_VMS);
 	__type(key, u32);
-	__type(value, struct vmland_vm);
+	__type(value, struct vmland_vm_ctx);
 } vmland_vms SEC(".maps");
 
 /* Run once, by user space, right after this object is loaded. */
@@ -68,12 +68,12 @@ int BPF_KPROBE(on_destroy, void *kvm)
 {
 	u64 key = (u64)kvm;
 	u32 *slot = bpf_map_lookup_elem(&vmland_vm_slots, &key);
-	struct vmland_vm *vm = slot ? bpf_map_lookup_elem(&vmland_vms, slot) : NULL;
+	struct vmland_vm_ctx *vmc = slot ? bpf_map_lookup_elem(&vmland_vms, slot) : NULL;
 
-	if (!vm)
+	if (!vmc)
 		return 0;
 	bpf_map_delete_elem(&vmland_vm_slots, &key);
-	vm->vm_id = 0;
-	vm->kvm = 0;
+	vmc->vm_id = 0;
+	vmc->kvm = 0;
 	return 0;
 }

@@ -21,8 +21,8 @@ static u64 policy_open;
  * full. Of the framework's fields, here exec_runtime is that CPU's clock, start_ts
  * the length of the last run, stop_ts the slice, and weight that of the terms.
  */
-static bool policy_ask(struct task_struct *p, struct vmland_task *t, s32 cpu,
-		       u64 clock, u64 enq_flags)
+static bool policy_ask(struct task_struct *p, struct vmland_task_ctx *taskc, s32 cpu,
+		       u64 vtime, u64 enq_flags)
 {
 	struct task_ctx *tctx = try_lookup_task_ctx(p);
 	struct queued_task_ctx *event;
@@ -36,11 +36,11 @@ static bool policy_ask(struct task_struct *p, struct vmland_task *t, s32 cpu,
 		return false;
 	}
 	get_task_info(event, p, tctx, enq_flags, cpu);
-	event->vtime = t->vruntime;
-	event->exec_runtime = clock;
-	event->start_ts = t->ran_ns;
-	event->stop_ts = t->slice_ns;
-	event->weight = t->weight;
+	event->vtime = taskc->vruntime;
+	event->exec_runtime = vtime;
+	event->start_ts = taskc->ran_ns;
+	event->stop_ts = taskc->slice_ns;
+	event->weight = taskc->weight;
 	/* First, for the answer may be there at once. */
 	__sync_fetch_and_add(&policy_open, 1);
 	bpf_ringbuf_submit(event, 0);
@@ -53,26 +53,26 @@ static bool policy_ask(struct task_struct *p, struct vmland_task *t, s32 cpu,
 static void policy_place(const struct dispatched_task_ctx *d)
 {
 	struct task_struct *p = bpf_task_from_pid(d->pid);
-	struct vmland_task *t;
+	struct vmland_task_ctx *taskc;
 	struct task_ctx *tctx;
 	struct bpf_iter_scx_dsq it;
 	bool placed = false;
 
 	if (!p)
 		return;
-	t = task_state(p);
+	taskc = taskc_of(p);
 	tctx = try_lookup_task_ctx(p);
-	if (t && tctx && tctx->enq_cnt == d->enq_cnt) {
+	if (taskc && tctx && tctx->enq_cnt == d->enq_cnt) {
 		if (!bpf_iter_scx_dsq_new(&it, PARKED_DSQ, 0)) {
 			scx_bpf_dsq_move_set_slice(&it, d->slice_ns);
 			scx_bpf_dsq_move_set_vtime(&it, d->vtime);
 			placed = scx_bpf_dsq_move_vtime(&it, p,
-					line_of(p, scx_bpf_task_cpu(p)), 0);
+					queue_of(p, scx_bpf_task_cpu(p)), 0);
 		}
 		bpf_iter_scx_dsq_destroy(&it);
 	}
 	if (placed) {
-		t->vruntime = d->vtime - weighted(d->slice_ns, t->weight ?: 1);
+		taskc->vruntime = d->vtime - ns_to_vtime(d->slice_ns, taskc->weight ?: 1);
 		count(VMLAND_POLICY_PLACED);
 		__sync_fetch_and_add(&nr_user_dispatches, 1);
 	} else {

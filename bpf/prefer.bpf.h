@@ -23,20 +23,20 @@
 #include "preferred.bpf.h"
 
 /* How many of a line are looked at for one without a handicap. */
-#define PREFER_LOOKS 8
+#define QUEUE_SCAN 8
 
 /* Some VM has preferred CPUs, or had. */
-static bool preferences;
+static bool any_preferred;
 
 /* The CPUs that @p's VM prefers of those that @p may use; NULL: it is all the same. */
-static __always_inline const struct cpumask *preferred(const struct task_struct *p,
-						       const struct vmland_task *t)
+static __always_inline const struct cpumask *preferred_cpus(const struct task_struct *p,
+						       const struct vmland_task_ctx *taskc)
 {
 	struct vmland_preferred *of_vm;
 	struct bpf_cpumask *cpus;
-	u32 slot = t->vm_slot;
+	u32 slot = taskc->vm_slot;
 
-	if (!t->prefers)
+	if (!taskc->has_preferred)
 		return NULL;
 	of_vm = bpf_map_lookup_elem(&vmland_preferred, &slot);
 	cpus = of_vm ? of_vm->cpus : NULL;
@@ -49,16 +49,16 @@ static __always_inline const struct cpumask *preferred(const struct task_struct 
 /* An idle CPU that @p's VM prefers, which is idle no more; negative: there is none. */
 static s32 pick_preferred(struct task_struct *p, s32 prev_cpu, u64 wake_flags)
 {
-	const struct vmland_task *t = preferences ? task_state(p) : NULL;
-	const struct cpumask *cpus = t ? preferred(p, t) : NULL;
+	const struct vmland_task_ctx *taskc = any_preferred ? taskc_of(p) : NULL;
+	const struct cpumask *cpus = taskc ? preferred_cpus(p, taskc) : NULL;
 
 	return cpus ? scx_bpf_select_cpu_and(p, prev_cpu, wake_flags, cpus, 0) : -1;
 }
 
 static __always_inline bool prefers_elsewhere(const struct task_struct *p,
-					      const struct vmland_task *t, s32 cpu)
+					      const struct vmland_task_ctx *taskc, s32 cpu)
 {
-	const struct cpumask *cpus = preferred(p, t);
+	const struct cpumask *cpus = preferred_cpus(p, taskc);
 
 	return cpus && !bpf_cpumask_test_cpu(cpu, cpus);
 }

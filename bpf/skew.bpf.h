@@ -13,38 +13,38 @@
 #ifndef VMLAND_SKEW_BPF_H
 #define VMLAND_SKEW_BPF_H
 
-/* How long @t, of whose turn @left ns are left, may run now. */
-static __always_inline u64 within_skew(const struct vmland_task *t, u64 left)
+/* How long @taskc, of whose turn @left ns are left, may run now. */
+static __always_inline u64 slice_within_skew(const struct vmland_task_ctx *taskc, u64 left)
 {
-	return t->skew_ns && t->skew_ns < left ? t->skew_ns : left;
+	return taskc->skew_ns && taskc->skew_ns < left ? taskc->skew_ns : left;
 }
 
 /*
- * Gives @cpu, for the @left ns of its turn, to the first in @dsq that is behind @t, its
+ * Gives @cpu, for the @left ns of its turn, to the first in @dsq that is behind @taskc, its
  * sibling. Returns whether there is one.
  */
-__noinline int skew_give(const struct vmland_task *t __arg_nonnull, u64 dsq, s32 cpu, u64 left)
+__noinline int skew_switch(const struct vmland_task_ctx *taskc __arg_nonnull, u64 dsq, s32 cpu, u64 left)
 {
-	struct vmland_cpu *here = cpu_state(cpu);
-	struct vmland_task *sibling;
+	struct vmland_cpu_ctx *cpuc = cpuc_of(cpu);
+	struct vmland_task_ctx *sibling;
 	struct task_struct *p;
-	u32 looks = 0;
+	u32 scanned = 0;
 
-	if (!here || !scx_bpf_dsq_nr_queued(dsq))
+	if (!cpuc || !scx_bpf_dsq_nr_queued(dsq))
 		return false;
 	bpf_for_each(scx_dsq, p, dsq, 0) {
-		if (looks++ >= SIBLING_LOOKS)
+		if (scanned++ >= COSCHED_SCAN)
 			break;
-		sibling = task_state(p);
-		if (!sibling || !is_vcpu(sibling) || sibling->vm_id != t->vm_id ||
-		    !time_before(sibling->vruntime, t->vruntime) ||
+		sibling = taskc_of(p);
+		if (!sibling || !is_vcpu(sibling) || sibling->vm_id != taskc->vm_id ||
+		    !time_before(sibling->vruntime, taskc->vruntime) ||
 		    !bpf_cpumask_test_cpu(cpu, p->cpus_ptr) || !may_boost(sibling) ||
-		    held_back(p, sibling, scx_bpf_now()))
+		    throttled_until(p, sibling, scx_bpf_now()))
 			continue;
 		scx_bpf_dsq_move_set_slice(BPF_FOR_EACH_ITER, left);
 		if (!scx_bpf_dsq_move(BPF_FOR_EACH_ITER, p, SCX_DSQ_LOCAL, 0))
 			continue;
-		here->expected_pid = p->pid;
+		cpuc->expected_pid = p->pid;
 		return true;
 	}
 	return false;
@@ -54,21 +54,21 @@ __noinline int skew_give(const struct vmland_task *t __arg_nonnull, u64 dsq, s32
  * @prev has had @cpu for as long as the skew allows, and the turn goes on: with a sibling
  * or, if all are level with it or sleep, with itself. Returns whether it does.
  */
-__noinline int skew_goes_round(struct task_struct *prev __arg_trusted, s32 cpu)
+__noinline int skew_rotate(struct task_struct *prev __arg_trusted, s32 cpu)
 {
-	struct vmland_cpu *here = cpu_state(cpu);
-	struct vmland_task *t = task_state(prev);
+	struct vmland_cpu_ctx *cpuc = cpuc_of(cpu);
+	struct vmland_task_ctx *taskc = taskc_of(prev);
 	u64 now = scx_bpf_now(), left;
 
-	if (!t || !here || !t->skew_ns || t->yielded || is_pinned(prev))
+	if (!taskc || !cpuc || !taskc->skew_ns || taskc->yielded || is_pinned(prev))
 		return false;
-	left = turn_left(here);
-	if (!left || held_back(prev, t, now))
+	left = turn_left(cpuc);
+	if (!left || throttled_until(prev, taskc, now))
 		return false;
-	charge(prev, t, now);
-	if (skew_give(t, SHARED_DSQ, cpu, left) || skew_give(t, PARKED_DSQ, cpu, left))
+	charge(prev, taskc, now);
+	if (skew_switch(taskc, SHARED_DSQ, cpu, left) || skew_switch(taskc, PARKED_DSQ, cpu, left))
 		return true;
-	scx_bpf_task_set_slice(prev, within_skew(t, left));
+	scx_bpf_task_set_slice(prev, slice_within_skew(taskc, left));
 	return true;
 }
 

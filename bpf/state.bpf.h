@@ -5,21 +5,21 @@
 
 #include "task.bpf.h"
 
-/* Next free ids after the framework's DSQs: vtime.bpf.h, aside.bpf.h. */
+/* Next free ids after the framework's DSQs: vtime.bpf.h, throttle.bpf.h. */
 #define PARKED_DSQ (MAX_CPUS + 2)
-#define ASIDE_DSQ (MAX_CPUS + 3)
+#define THROTTLED_DSQ (MAX_CPUS + 3)
 
-/* Some VM wants its vCPUs together, or did (siblings.bpf.h). */
-static bool gangs;
+/* Some VM wants its vCPUs together, or did (cosched.bpf.h). */
+static bool any_cosched;
 
 /* Some VM bounds how far its vCPUs get apart, or did (skew.bpf.h). */
-static bool skews;
+static bool any_skew;
 
-struct vmland_cpu {
+struct vmland_cpu_ctx {
 	/* The vruntime that those who compete for it have come to. */
-	u64 clock;
+	u64 vtime;
 	/* Who runs next was taken from a line. */
-	bool from_line;
+	bool from_queue;
 
 	/* The running task, as of curr_start; for wake-up preemption. */
 	u64 curr_vruntime;
@@ -32,14 +32,14 @@ struct vmland_cpu {
 	/* The turn that a hand-off passes on (yield.bpf.h), scx_bpf_now(). */
 	u64 turn_start;
 	u64 turn_end;
-	u64 extra_ns;		/* by which it may yet be prolonged (turn.bpf.h) */
-	bool ends_soon;		/* who runs next has no more than EXTRA_NS */
+	u64 prolong_left_ns;		/* by which it may yet be prolonged (turn.bpf.h) */
+	bool prolonged;		/* who runs next has no more than PROLONG_NS */
 
 	/*
-	 * Of a search (siblings.bpf.h). Here, as the verifier goes through a loop for
+	 * Of a search (cosched.bpf.h). Here, as the verifier goes through a loop for
 	 * each value of a variable that it knows.
 	 */
-	u32 looks;
+	u32 scanned;
 	u64 until;		/* scx_bpf_now() */
 
 	/* A hand-off from ops.yield() to the next ops.dispatch(); 0: none. */
@@ -52,10 +52,10 @@ struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, MAX_CPUS);
 	__type(key, u32);
-	__type(value, struct vmland_cpu);
+	__type(value, struct vmland_cpu_ctx);
 } vmland_cpus SEC(".maps");
 
-static __always_inline struct vmland_cpu *cpu_state(s32 cpu)
+static __always_inline struct vmland_cpu_ctx *cpuc_of(s32 cpu)
 {
 	u32 key = cpu;
 

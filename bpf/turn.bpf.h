@@ -20,28 +20,28 @@
 /* Not worth two context switches. */
 #define HANDOFF_MIN_NS (100 * 1000ULL)
 
-/* May @t run out of turn where @clock is the time? */
-static __always_inline bool may_go_first(const struct vmland_task *t, u64 clock)
+/* May @taskc run out of turn where @vtime is the time? */
+static __always_inline bool may_run_out_of_turn(const struct vmland_task_ctx *taskc, u64 vtime)
 {
-	return may_boost(t) &&
-	       !time_after(t->vruntime, clock + HANDOFF_SLICES * slice_vtime(t));
+	return may_boost(taskc) &&
+	       !time_after(taskc->vruntime, vtime + HANDOFF_SLICES * slice_vtime(taskc));
 }
 
-static __always_inline void turn_begin(struct vmland_cpu *here, u64 now, u64 slice)
+static __always_inline void turn_begin(struct vmland_cpu_ctx *cpuc, u64 now, u64 slice)
 {
-	here->extra_ns = vmland_slice_min_ns;
-	here->ends_soon = false;
-	here->turn_start = now;
-	here->turn_end = now + slice;
+	cpuc->prolong_left_ns = vmland_slice_min_ns;
+	cpuc->prolonged = false;
+	cpuc->turn_start = now;
+	cpuc->turn_end = now + slice;
 }
 
 /* What is left of the CPU's turn, in ns; 0: too little to hand on. */
-static __always_inline u64 turn_left(const struct vmland_cpu *here)
+static __always_inline u64 turn_left(const struct vmland_cpu_ctx *cpuc)
 {
 	u64 now = scx_bpf_now();
 
-	return time_before(now + HANDOFF_MIN_NS, here->turn_end) ?
-	       here->turn_end - now : 0;
+	return time_before(now + HANDOFF_MIN_NS, cpuc->turn_end) ?
+	       cpuc->turn_end - now : 0;
 }
 
 /*
@@ -50,18 +50,18 @@ static __always_inline u64 turn_left(const struct vmland_cpu *here)
  * for with a sender's time it would but send one itself. Should it do so nevertheless,
  * its receiver is next, until all that has taken the shortest slice.
  */
-#define EXTRA_NS (300 * 1000ULL)
+#define PROLONG_NS (300 * 1000ULL)
 
 /* Is there something left of the turn for the receiver of an IPI? */
-static __always_inline bool turn_for_receiver(struct vmland_cpu *here)
+static __always_inline bool turn_left_or_prolonged(struct vmland_cpu_ctx *cpuc)
 {
-	if (turn_left(here))
+	if (turn_left(cpuc))
 		return true;
-	if (here->extra_ns < EXTRA_NS || !with(VMLAND_PROLONG))
+	if (cpuc->prolong_left_ns < PROLONG_NS || !mechanism_on(VMLAND_PROLONG))
 		return false;
-	here->extra_ns -= EXTRA_NS;
-	here->turn_end = scx_bpf_now() + EXTRA_NS;
-	here->ends_soon = true;
+	cpuc->prolong_left_ns -= PROLONG_NS;
+	cpuc->turn_end = scx_bpf_now() + PROLONG_NS;
+	cpuc->prolonged = true;
 	return true;
 }
 
@@ -71,27 +71,27 @@ struct {
 	__uint(max_entries, MAX_CPUS);
 	__type(key, u32);
 	__type(value, struct vmland_cpu_timer);
-} vmland_ends SEC(".maps");
+} vmland_turn_timers SEC(".maps");
 
-static int turn_ends(void *map, u32 *cpu, struct vmland_cpu_timer *end)
+static int turn_timer_fire(void *map, u32 *cpu, struct vmland_cpu_timer *end)
 {
-	struct vmland_cpu *here = cpu_state(*cpu);
+	struct vmland_cpu_ctx *cpuc = cpuc_of(*cpu);
 
-	if (here && here->curr_weight && !turn_left(here))
+	if (cpuc && cpuc->curr_weight && !turn_left(cpuc))
 		scx_bpf_kick_cpu(*cpu, SCX_KICK_PREEMPT);
 	return 0;
 }
 
-/* Who begins to run on this CPU does so for EXTRA_NS of its turn. */
-static __always_inline void turn_end_soon(struct vmland_cpu *here)
+/* Who begins to run on this CPU does so for PROLONG_NS of its turn. */
+static __always_inline void turn_begin_prolonged(struct vmland_cpu_ctx *cpuc)
 {
-	struct vmland_cpu_timer *end = cpu_timer_here(vmland_ends, turn_ends);
+	struct vmland_cpu_timer *end = cpu_timer_here(vmland_turn_timers, turn_timer_fire);
 
-	here->ends_soon = false;
+	cpuc->prolonged = false;
 	if (!end)
 		return;
-	here->turn_end = scx_bpf_now() + EXTRA_NS;
-	cpu_timer_start(end, EXTRA_NS);
+	cpuc->turn_end = scx_bpf_now() + PROLONG_NS;
+	cpu_timer_start(end, PROLONG_NS);
 }
 
 #endif /* VMLAND_TURN_BPF_H */

@@ -36,7 +36,7 @@ struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, VMLAND_MAX_VMS);
 	__type(key, u32);
-	__type(value, struct vmland_vm);
+	__type(value, struct vmland_vm_ctx);
 } vmland_vms SEC(".maps");
 
 /* pid -> vCPU, for listings */
@@ -58,71 +58,71 @@ struct task_struct___kvm {
 
 static u32 last_vm_id;
 
-static __always_inline struct vmland_vm *vm_state(u32 slot)
+static __always_inline struct vmland_vm_ctx *vmc_of(u32 slot)
 {
 	return bpf_map_lookup_elem(&vmland_vms, &slot);
 }
 
-/* Has @vm counted among the VMs of the cgroup @slot if a vCPU of it wants to run. */
-static __always_inline void vm_count(struct vmland_vm *vm, u32 slot)
+/* Has @vmc counted among the VMs of the cgroup @slot if a vCPU of it wants to run. */
+static __always_inline void vm_count(struct vmland_vm_ctx *vmc, u32 slot)
 {
-	struct vmland_group *g;
+	struct vmland_cgroup_ctx *cgc;
 	u32 in, was;
 	int i;
 
 	/* Whoever comes last in a race sees the outcome. */
 	bpf_for(i, 0, 4) {
-		in = vm->nr_wanting ? slot + 1 : 0;
-		if (vm->counted_in == in)
+		in = vmc->nr_runnable ? slot + 1 : 0;
+		if (vmc->counted_in == in)
 			break;
-		was = __sync_lock_test_and_set(&vm->counted_in, in);
-		g = in ? group_state(in - 1) : NULL;
-		if (g)
-			__sync_fetch_and_add(&g->nr_vms, 1);
-		g = was ? group_state(was - 1) : NULL;
-		if (g)
-			__sync_fetch_and_sub(&g->nr_vms, 1);
+		was = __sync_lock_test_and_set(&vmc->counted_in, in);
+		cgc = in ? cgc_of(in - 1) : NULL;
+		if (cgc)
+			__sync_fetch_and_add(&cgc->nr_vms, 1);
+		cgc = was ? cgc_of(was - 1) : NULL;
+		if (cgc)
+			__sync_fetch_and_sub(&cgc->nr_vms, 1);
 	}
 }
 
-static __always_inline void vcpu_wants(struct vmland_task *t)
+static __always_inline void vcpu_runnable(struct vmland_task_ctx *taskc)
 {
-	struct vmland_group *g;
-	struct vmland_vm *vm;
-	u32 slot = t->group;
+	struct vmland_cgroup_ctx *cgc;
+	struct vmland_vm_ctx *vmc;
+	u32 slot = taskc->cgroup_slot;
 
-	if (t->wants || !is_vcpu(t))
+	if (taskc->runnable_in || !is_vcpu(taskc))
 		return;
-	vm = vm_state(t->vm_slot);
-	g = group_state(slot);
-	if (!vm || !g || __sync_lock_test_and_set(&t->wants, slot + 1))
+	vmc = vmc_of(taskc->vm_slot);
+	cgc = cgc_of(slot);
+	if (!vmc || !cgc || __sync_lock_test_and_set(&taskc->runnable_in, slot + 1))
 		return;
-	__sync_fetch_and_add(&g->nr_vcpus, 1);
-	if (!__sync_fetch_and_add(&vm->nr_wanting, 1))
-		vm_count(vm, slot);
+	__sync_fetch_and_add(&cgc->nr_vcpus, 1);
+	if (!__sync_fetch_and_add(&vmc->nr_runnable, 1))
+		vm_count(vmc, slot);
 }
 
-static __always_inline void vcpu_rests(struct vmland_task *t)
+static __always_inline void vcpu_quiescent(struct vmland_task_ctx *taskc)
 {
-	struct vmland_group *g;
-	struct vmland_vm *vm;
-	u32 wants;
+	struct vmland_cgroup_ctx *cgc;
+	struct vmland_vm_ctx *vmc;
+	u32 runnable_in;
 
-	wants = t->wants ? __sync_lock_test_and_set(&t->wants, 0) : 0;
-	if (!wants)
+	runnable_in = taskc->runnable_in ? __sync_lock_test_and_set(&taskc->runnable_in, 0) : 0;
+	if (!runnable_in)
 		return;
-	g = group_state(wants - 1);
-	if (g)
-		__sync_fetch_and_sub(&g->nr_vcpus, 1);
-	vm = vm_state(t->vm_slot);
+	cgc = cgc_of(runnable_in - 1);
+	if (cgc)
+		__sync_fetch_and_sub(&cgc->nr_vcpus, 1);
+	vmc = vmc_of(taskc->vm_slot);
 	/* A VM that KVM has destroyed has lost its id, but not yet its numbers. */
-	if (vm && (vm->vm_id == t->vm_id || !vm->vm_id) &&
-	    __sync_fetch_and_sub(&vm->nr_wanting, 1) == 1)
-		vm_count(vm, wants - 1);
+	if (vmc && (vmc->vm_id == taskc->vm_id || !vmc->vm_id) &&
+	    __sync_fetch_and_sub(&vmc->nr_runnable, 1) == 1)
+		vm_count(vmc, runnable_in - 1);
 }
 
-static void tell_policy(u64 what, const struct task_struct *p,
-			const struct vmland_task *t)
+static void send_vcpu_event(u64 what, const struct task_struct *p,
+			const struct vmland_task_ctx *taskc)
 {
 	struct queued_task_ctx *event = bpf_ringbuf_reserve(&queued, sizeof(*event), 0);
 
@@ -133,64 +133,64 @@ static void tell_policy(u64 what, const struct task_struct *p,
 	__builtin_memset(event, 0, sizeof(*event));
 	event->pid = p->pid;
 	event->flags = what;
-	event->vtime = t->vm_id;
+	event->vtime = taskc->vm_id;
 	bpf_ringbuf_submit(event, 0);
 }
 
-static void vm_release(u32 slot, struct vmland_vm *vm)
+static void vm_release(u32 slot, struct vmland_vm_ctx *vmc)
 {
-	u64 kvm = vm->kvm;
+	u64 kvm = vmc->kvm;
 
 	bpf_map_delete_elem(&vmland_vm_slots, &kvm);
-	vm->vm_id = 0;
-	vm->kvm = 0;	/* last: from here on the slot is free */
+	vmc->vm_id = 0;
+	vmc->kvm = 0;	/* last: from here on the slot is free */
 }
 
 /* Takes a free slot for @kvm; VMLAND_NO_VM if there is none. */
 static u32 vm_take_slot(u64 kvm, s32 tgid)
 {
 	u32 id = __sync_fetch_and_add(&last_vm_id, 1) + 1, slot;
-	struct vmland_vm *vm;
+	struct vmland_vm_ctx *vmc;
 	u32 i, *winner;
 
 	bpf_for(i, 0, VMLAND_MAX_VMS) {
 		slot = (id + i) % VMLAND_MAX_VMS;
-		vm = vm_state(slot);
-		if (!vm || __sync_val_compare_and_swap(&vm->kvm, 0, kvm))
+		vmc = vmc_of(slot);
+		if (!vmc || __sync_val_compare_and_swap(&vmc->kvm, 0, kvm))
 			continue;
 
-		vm->cpu_ns = vm->pause_exits = 0;
-		vm->yields_asked = vm->yields_honoured = 0;
-		vm->throttled_ns = vm->boosted_ns = 0;
-		vm->boost_left_ns = 0;
-		vm->nr_vcpus = 0;
-		vm->nr_wanting = 0;
-		vm_count(vm, 0);
-		vm->tgid = tgid;
-		vm->vm_id = id;
+		vmc->cpu_ns = vmc->pause_exits = 0;
+		vmc->yields_asked = vmc->yields_honoured = 0;
+		vmc->throttled_ns = vmc->boosted_ns = 0;
+		vmc->boost_left_ns = 0;
+		vmc->nr_vcpus = 0;
+		vmc->nr_runnable = 0;
+		vm_count(vmc, 0);
+		vmc->tgid = tgid;
+		vmc->vm_id = id;
 		if (!bpf_map_update_elem(&vmland_vm_slots, &kvm, &slot, BPF_NOEXIST))
 			return slot;
 
 		/* A sibling was faster: its slot is the VM's. */
-		vm->vm_id = 0;
-		vm->kvm = 0;
+		vmc->vm_id = 0;
+		vmc->kvm = 0;
 		winner = bpf_map_lookup_elem(&vmland_vm_slots, &kvm);
 		return winner ? *winner : VMLAND_NO_VM;
 	}
 	return VMLAND_NO_VM;
 }
 
-static void vcpu_forget(struct task_struct *p, struct vmland_task *t)
+static void vcpu_forget(struct task_struct *p, struct vmland_task_ctx *taskc)
 {
-	struct vmland_vm *vm = vm_state(t->vm_slot);
+	struct vmland_vm_ctx *vmc = vmc_of(taskc->vm_slot);
 	struct vmland_vcpu_key key = {};
 	struct vmland_vcpu *vcpu;
 	s32 pid = p->pid;
 
-	vcpu_rests(t);
-	if (vm && vm->vm_id == t->vm_id &&
-	    __sync_fetch_and_sub(&vm->nr_vcpus, 1) == 1)
-		vm_release(t->vm_slot, vm);
+	vcpu_quiescent(taskc);
+	if (vmc && vmc->vm_id == taskc->vm_id &&
+	    __sync_fetch_and_sub(&vmc->nr_vcpus, 1) == 1)
+		vm_release(taskc->vm_slot, vmc);
 	vcpu = bpf_map_lookup_elem(&vmland_vcpus, &pid);
 	if (vcpu) {
 		key.vm_id = vcpu->vm_id;
@@ -198,10 +198,10 @@ static void vcpu_forget(struct task_struct *p, struct vmland_task *t)
 		bpf_map_delete_elem(&vmland_vcpu_pids, &key);
 	}
 	bpf_map_delete_elem(&vmland_vcpus, &pid);
-	tell_policy(VMLAND_EVENT_VCPU_GONE, p, t);
+	send_vcpu_event(VMLAND_EVENT_VCPU_GONE, p, taskc);
 	count(VMLAND_VCPUS_GONE);
-	t->vm_slot = VMLAND_NO_VM;
-	t->notifier = 0;
+	taskc->vm_slot = VMLAND_NO_VM;
+	taskc->notifier = 0;
 }
 
 /*
@@ -209,13 +209,13 @@ static void vcpu_forget(struct task_struct *p, struct vmland_task *t)
  * that the verifier looks at it once, not at each call.
  */
 __noinline int vcpu_recognise(struct task_struct *p __arg_trusted,
-			      struct vmland_task *t __arg_nonnull)
+			      struct vmland_task_ctx *taskc __arg_nonnull)
 {
 	struct task_struct___kvm *task = (void *)p;
 	struct vmland_vcpu_key id = {};
 	struct vmland_vcpu vcpu = {};
 	struct vmland_kvm_layout *layout;
-	struct vmland_vm *vm;
+	struct vmland_vm_ctx *vmc;
 	u32 key = 0, *slot;
 	u64 notifier = 0, addr, kvm = 0;
 	s32 pid;
@@ -232,19 +232,19 @@ __noinline int vcpu_recognise(struct task_struct *p __arg_trusted,
 				  (void *)(addr + layout->vcpu_id)) || !kvm)
 		return 0;
 
-	if (is_vcpu(t))
-		vcpu_forget(p, t);
+	if (is_vcpu(taskc))
+		vcpu_forget(p, taskc);
 
 	slot = bpf_map_lookup_elem(&vmland_vm_slots, &kvm);
 	vcpu.vm_slot = slot ? *slot : vm_take_slot(kvm, p->tgid);
-	vm = vm_state(vcpu.vm_slot);
-	if (!vm)
+	vmc = vmc_of(vcpu.vm_slot);
+	if (!vmc)
 		return 0;
-	__sync_fetch_and_add(&vm->nr_vcpus, 1);
+	__sync_fetch_and_add(&vmc->nr_vcpus, 1);
 
-	t->notifier = notifier;
-	t->vm_slot = vcpu.vm_slot;
-	t->vm_id = vcpu.vm_id = vm->vm_id;
+	taskc->notifier = notifier;
+	taskc->vm_slot = vcpu.vm_slot;
+	taskc->vm_id = vcpu.vm_id = vmc->vm_id;
 	vcpu.tgid = p->tgid;
 	pid = p->pid;
 	bpf_map_update_elem(&vmland_vcpus, &pid, &vcpu, BPF_ANY);
@@ -252,29 +252,29 @@ __noinline int vcpu_recognise(struct task_struct *p __arg_trusted,
 	id.vcpu_id = vcpu.vcpu_id;
 	bpf_map_update_elem(&vmland_vcpu_pids, &id, &pid, BPF_ANY);
 	bpf_task_storage_get(&vmland_sent, p, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
-	tell_policy(VMLAND_EVENT_VCPU_SEEN, p, t);
+	send_vcpu_event(VMLAND_EVENT_VCPU_SEEN, p, taskc);
 	count(VMLAND_VCPUS_SEEN);
 	return 0;
 }
 
-/* Brings @t up to date with what @p is now. */
-static __always_inline void vcpu_classify(struct task_struct *p, struct vmland_task *t)
+/* Brings @taskc up to date with what @p is now. */
+static __always_inline void vcpu_classify(struct task_struct *p, struct vmland_task_ctx *taskc)
 {
 	struct task_struct___kvm *task = (void *)p;
-	struct vmland_vm *vm;
+	struct vmland_vm_ctx *vmc;
 	u64 notifier;
 
 	if (!bpf_core_field_exists(task->preempt_notifiers))
 		return;		/* a kernel that cannot have KVM */
 
-	if (is_vcpu(t)) {
-		vm = vm_state(t->vm_slot);
-		if (vm && vm->vm_id != t->vm_id)
-			vcpu_forget(p, t);
+	if (is_vcpu(taskc)) {
+		vmc = vmc_of(taskc->vm_slot);
+		if (vmc && vmc->vm_id != taskc->vm_id)
+			vcpu_forget(p, taskc);
 	}
 	notifier = (u64)task->preempt_notifiers.first;
-	if (notifier && notifier != t->notifier)
-		vcpu_recognise(p, t);
+	if (notifier && notifier != taskc->notifier)
+		vcpu_recognise(p, taskc);
 }
 
 #endif /* VMLAND_VCPU_BPF_H */

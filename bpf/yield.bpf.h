@@ -10,7 +10,7 @@
  * The yielder calls schedule() next, and ops.dispatch() serves the note before
  * anything else, wherever the target waits.
  *
- * Together. Of a VM whose vCPUs are to run together (siblings.bpf.h) the target takes
+ * Together. Of a VM whose vCPUs are to run together (cosched.bpf.h) the target takes
  * another CPU, if one can be had, and the yielder goes on.
  *
  * Payment. The yielder is not to come back before the target, as in "Prevent CFS from
@@ -30,132 +30,132 @@
 #define VMLAND_YIELD_BPF_H
 
 /* sched_yield(): behind everybody of the same weight, once. */
-static __always_inline void yield_plain(struct vmland_task *t,
-					const struct vmland_cpu *here)
+static __always_inline void yield_plain(struct vmland_task_ctx *targetc,
+					const struct vmland_cpu_ctx *cpuc)
 {
-	u64 last = here->clock + slice_vtime(t);
+	u64 last = cpuc->vtime + slice_vtime(targetc);
 
 	count(VMLAND_YIELD_PLAIN);
-	if (time_before(t->vruntime, last))
-		t->vruntime = last;
+	if (time_before(targetc->vruntime, last))
+		targetc->vruntime = last;
 }
 
 /*
- * @f, who yields, pays at most @vtime, which @t is given: what their VM has had stays the
+ * @yielderc, who yields, pays at most @vtime, which @targetc is given: what their VM has had stays the
  * same. Neither leaves its bounds; what does not fit into them is not paid, for it would
  * be lost to the VM. Where the skew of siblings is bounded nothing changes hands: it
  * would part them for good.
  */
-static void yield_pay(struct vmland_task *f, struct vmland_task *t, u64 vtime,
-		      const struct vmland_cpu *here)
+static void transfer_vruntime(struct vmland_task_ctx *yielderc, struct vmland_task_ctx *targetc, u64 vtime,
+		      const struct vmland_cpu_ctx *cpuc)
 {
-	u64 weight_f = f->weight ?: 1, weight_t = t->weight ?: 1;
-	s64 room_f = here->clock + DEBT_SLICES * slice_vtime(f) - f->vruntime;
-	s64 room_t = t->vruntime - here->clock + CREDIT_SLICES * slice_vtime(t);
+	u64 weight_f = yielderc->weight ?: 1, weight_t = targetc->weight ?: 1;
+	s64 room_f = cpuc->vtime + DEBT_SLICES * slice_vtime(yielderc) - yielderc->vruntime;
+	s64 room_t = targetc->vruntime - cpuc->vtime + CREDIT_SLICES * slice_vtime(targetc);
 
-	if (f->skew_ns || room_f <= 0 || room_t <= 0)
+	if (yielderc->skew_ns || room_f <= 0 || room_t <= 0)
 		return;
 	room_t = room_t * weight_t / weight_f;
 	if (vtime > (u64)room_f)
 		vtime = room_f;
 	if (vtime > (u64)room_t)
 		vtime = room_t;
-	f->vruntime += vtime;
-	t->vruntime -= vtime * weight_f / weight_t;
+	yielderc->vruntime += vtime;
+	targetc->vruntime -= vtime * weight_f / weight_t;
 }
 
-/* @f pays @t until they meet, and wait side by side from then on. */
-static void meet(struct vmland_task *f, struct vmland_task *t, const struct vmland_cpu *here)
+/* @yielderc pays @targetc until they meet, and wait side by side from then on. */
+static void equalize_vruntime(struct vmland_task_ctx *yielderc, struct vmland_task_ctx *targetc, const struct vmland_cpu_ctx *cpuc)
 {
-	if (!time_after(f->vruntime, t->vruntime))
-		yield_pay(f, t, (t->vruntime - f->vruntime) / 2 + 1, here);
+	if (!time_after(yielderc->vruntime, targetc->vruntime))
+		transfer_vruntime(yielderc, targetc, (targetc->vruntime - yielderc->vruntime) / 2 + 1, cpuc);
 }
 
-/* @f makes room for whoever is next; @to comes before it, in turn. */
-static void make_way(struct vmland_task *f, const struct task_struct *to,
-		     const struct vmland_cpu *here)
+/* @yielderc makes room for whoever is next; @to comes before it, in turn. */
+static void defer_behind(struct vmland_task_ctx *yielderc, const struct task_struct *to,
+		     const struct vmland_cpu_ctx *cpuc)
 {
 	/* As late as any place in line, that of who is parked included. */
-	u64 most = here->clock + (DEBT_SLICES + 2) * slice_vtime(f) + 1;
+	u64 most = cpuc->vtime + (DEBT_SLICES + 2) * slice_vtime(yielderc) + 1;
 
-	f->not_before = to->scx.dsq_vtime + 1;
-	if (time_after(f->not_before, most))
-		f->not_before = most;
+	yielderc->min_deadline = to->scx.dsq_vtime + 1;
+	if (time_after(yielderc->min_deadline, most))
+		yielderc->min_deadline = most;
 }
 
 /*
  * A receiver of @from's IPIs that waits is next here, or else in turn. @from makes room
  * for it if it @yields; else it leaves anyway. Returns whether there is one.
  */
-static bool receiver_next(struct task_struct *from, struct vmland_task *f,
-			  struct vmland_cpu *here, bool yields)
+static bool handoff_to_receiver(struct task_struct *from, struct vmland_task_ctx *yielderc,
+			  struct vmland_cpu_ctx *cpuc, bool yields)
 {
 	struct task_struct *p;
-	struct vmland_task *t;
+	struct vmland_task_ctx *targetc;
 
-	p = ipi_receiver(from, f);
+	p = pending_receiver(from, yielderc);
 	if (!p)
 		return false;
-	t = task_state(p);
-	if (t && may_go_first(t, here->clock) && turn_for_receiver(here)) {
+	targetc = taskc_of(p);
+	if (targetc && may_run_out_of_turn(targetc, cpuc->vtime) && turn_left_or_prolonged(cpuc)) {
 		if (yields)
-			meet(f, t, here);
-		here->handoff_pid = p->pid;
-		stay(f, t);
+			equalize_vruntime(yielderc, targetc, cpuc);
+		cpuc->handoff_pid = p->pid;
+		sticky_mark(yielderc, targetc);
 	} else if (yields) {
-		make_way(f, p, here);
+		defer_behind(yielderc, p, cpuc);
 	}
 	bpf_task_release(p);
 	return true;
 }
 
 /* Returns whether the hint was taken. */
-static bool yield_directed(struct task_struct *from, struct vmland_task *f,
-			   struct task_struct *to, struct vmland_cpu *here)
+static bool yield_directed(struct task_struct *from, struct vmland_task_ctx *yielderc,
+			   struct task_struct *to, struct vmland_cpu_ctx *cpuc)
 {
-	struct vmland_task *t = task_state(to);
-	struct vmland_vm *vm;
+	struct vmland_task_ctx *targetc = taskc_of(to);
+	struct vmland_vm_ctx *vmc;
 
 	count(VMLAND_YIELD_ASKED);
-	if (!t)
+	if (!targetc)
 		return false;
-	vcpu_classify(from, f);
-	vcpu_classify(to, t);
-	if (!is_vcpu(f) || !is_vcpu(t)) {
+	vcpu_classify(from, yielderc);
+	vcpu_classify(to, targetc);
+	if (!is_vcpu(yielderc) || !is_vcpu(targetc)) {
 		count(VMLAND_YIELD_NOT_VCPU);
 		return false;
 	}
-	vm = vm_state(f->vm_slot);
-	if (!vm)
+	vmc = vmc_of(yielderc->vm_slot);
+	if (!vmc)
 		return false;
-	__sync_fetch_and_add(&vm->yields_asked, 1);
-	if (f->vm_id != t->vm_id) {
+	__sync_fetch_and_add(&vmc->yields_asked, 1);
+	if (yielderc->vm_id != targetc->vm_id) {
 		count(VMLAND_YIELD_OTHER_VM);
 		return false;
 	}
-	if (!with(VMLAND_YIELD_TO) || terms_say(f, VMLAND_TERMS_IGNORE_YIELD)) {
-		count(VMLAND_YIELD_UNWANTED);
+	if (!mechanism_on(VMLAND_YIELD_TO) || vm_has_flag(yielderc, VMLAND_VM_IGNORE_YIELD)) {
+		count(VMLAND_YIELD_IGNORED);
 		return false;
 	}
-	if (t->aside_since) {
-		count(VMLAND_YIELD_ASIDE);
+	if (targetc->throttled_since) {
+		count(VMLAND_YIELD_THROTTLED);
 		return false;
 	}
-	if (receiver_next(from, f, here, true)) {
+	if (handoff_to_receiver(from, yielderc, cpuc, true)) {
 		count(VMLAND_YIELD_RECEIVER);
-	} else if (t->woken && !t->passed_over && with(VMLAND_SECOND_CHANCE)) {
-		t->passed_over = true;
+	} else if (targetc->woken && !targetc->passed_over && mechanism_on(VMLAND_SECOND_CHANCE)) {
+		targetc->passed_over = true;
 		count(VMLAND_YIELD_WOKEN);
 		return false;
-	} else if (may_go_first(t, here->clock) && turn_left(here)) {
-		meet(f, t, here);
-		here->handoff_pid = to->pid;
+	} else if (may_run_out_of_turn(targetc, cpuc->vtime) && turn_left(cpuc)) {
+		equalize_vruntime(yielderc, targetc, cpuc);
+		cpuc->handoff_pid = to->pid;
 		count(VMLAND_YIELD_HONOURED);
 	} else {
-		make_way(f, to, here);
+		defer_behind(yielderc, to, cpuc);
 		count(VMLAND_YIELD_IN_TURN);
 	}
-	__sync_fetch_and_add(&vm->yields_honoured, 1);
+	__sync_fetch_and_add(&vmc->yields_honoured, 1);
 	return true;
 }
 
@@ -164,26 +164,26 @@ static bool yield_directed(struct task_struct *from, struct vmland_task *f,
  * who was sent an IPI by it, and waits, is next. Not static, so that the verifier looks
  * at it once.
  */
-__noinline int receiver_serve(struct task_struct *prev __arg_trusted, s32 cpu)
+__noinline int handoff_on_leave(struct task_struct *prev __arg_trusted, s32 cpu)
 {
-	struct vmland_cpu *here = cpu_state(cpu);
-	struct vmland_task *f = task_state(prev);
+	struct vmland_cpu_ctx *cpuc = cpuc_of(cpu);
+	struct vmland_task_ctx *yielderc = taskc_of(prev);
 	bool spun;
 
-	if (!here || !f || !is_vcpu(f))
+	if (!cpuc || !yielderc || !is_vcpu(yielderc))
 		return 0;
-	spun = f->spun;
-	f->spun = false;
-	if (!with(VMLAND_YIELD_TO) || terms_say(f, VMLAND_TERMS_IGNORE_YIELD))
+	spun = yielderc->spun;
+	yielderc->spun = false;
+	if (!mechanism_on(VMLAND_YIELD_TO) || vm_has_flag(yielderc, VMLAND_VM_IGNORE_YIELD))
 		return 0;
 	if (spun)
-		charge(prev, f, scx_bpf_now());
-	if (!receiver_next(prev, f, here, spun))
+		charge(prev, yielderc, scx_bpf_now());
+	if (!handoff_to_receiver(prev, yielderc, cpuc, spun))
 		return 0;
 	if (spun) {
-		f->yielded = true;
+		yielderc->yielded = true;
 		count(VMLAND_SPIN_RECEIVER);
-	} else if (here->handoff_pid) {
+	} else if (cpuc->handoff_pid) {
 		count(VMLAND_LEFT_RECEIVER);
 	}
 	return 0;
@@ -193,7 +193,7 @@ __noinline int receiver_serve(struct task_struct *prev __arg_trusted, s32 cpu)
 static __always_inline u32 handoff_place(u64 dsq)
 {
 	if (dsq == SHARED_DSQ)
-		return VMLAND_HANDOFF_LINE;
+		return VMLAND_HANDOFF_SHARED;
 	if (dsq == PARKED_DSQ)
 		return VMLAND_HANDOFF_PARKED;
 	return VMLAND_HANDOFF_PINNED;
@@ -223,20 +223,20 @@ static __always_inline bool move_to_cpu(struct task_struct *p, u64 dsq, s32 cpu,
  */
 static bool handoff_move(struct task_struct *p, u64 dsq, s32 cpu, u64 slice)
 {
-	bool here = bpf_cpumask_test_cpu(cpu, p->cpus_ptr) &&
+	bool cpuc = bpf_cpumask_test_cpu(cpu, p->cpus_ptr) &&
 		    (!is_pinned(p) || scx_bpf_task_cpu(p) == cpu);
-	s32 dest = here ? cpu : scx_bpf_task_cpu(p);
-	bool moved = move_to_cpu(p, dsq, dest, slice, here ? 0 : SCX_ENQ_HEAD | SCX_ENQ_PREEMPT);
+	s32 dest = cpuc ? cpu : scx_bpf_task_cpu(p);
+	bool moved = move_to_cpu(p, dsq, dest, slice, cpuc ? 0 : SCX_ENQ_HEAD | SCX_ENQ_PREEMPT);
 
 	if (!moved)
 		count(VMLAND_HANDOFF_LOST);
 	else
-		count(here ? handoff_place(dsq) : VMLAND_HANDOFF_REMOTE);
-	return moved && here;
+		count(cpuc ? handoff_place(dsq) : VMLAND_HANDOFF_REMOTE);
+	return moved && cpuc;
 }
 
 /* Puts @p, which waits in @dsq, onto another CPU at once. */
-static bool handoff_beside(struct task_struct *p, u64 dsq, s32 cpu, u64 slice)
+static bool handoff_elsewhere(struct task_struct *p, u64 dsq, s32 cpu, u64 slice)
 {
 	bool moved = move_to_cpu(p, dsq, cpu, slice, SCX_ENQ_HEAD | SCX_ENQ_PREEMPT);
 
@@ -245,27 +245,27 @@ static bool handoff_beside(struct task_struct *p, u64 dsq, s32 cpu, u64 slice)
 	return moved;
 }
 
-/* Does a hand-off to @t pass on the turn, or has it one of its own? */
-static __always_inline bool passes_on_turn(const struct vmland_task *t)
+/* Does a hand-off to @targetc pass on the turn, or has it one of its own? */
+static __always_inline bool passes_on_turn(const struct vmland_task_ctx *targetc)
 {
-	return with(VMLAND_TURNS) && !terms_say(t, VMLAND_TERMS_COSCHED_OFF);
+	return mechanism_on(VMLAND_TURNS) && !vm_has_flag(targetc, VMLAND_VM_COSCHED_OFF);
 }
 
 /* How long @p, who is handed this CPU, may have it. */
-static __always_inline u64 handoff_slice(struct task_struct *p, const struct vmland_cpu *here)
+static __always_inline u64 handoff_slice(struct task_struct *p, const struct vmland_cpu_ctx *cpuc)
 {
-	const struct vmland_task *t = task_state(p);
+	const struct vmland_task_ctx *targetc = taskc_of(p);
 
-	if (t && !passes_on_turn(t))
-		return t->slice_ns;
-	return turn_left(here) ?: HANDOFF_MIN_NS;
+	if (targetc && !passes_on_turn(targetc))
+		return targetc->slice_ns;
+	return turn_left(cpuc) ?: HANDOFF_MIN_NS;
 }
 
 /* What came of a note. */
 enum handoff {
 	HANDOFF_NONE,
 	HANDOFF_HERE,		/* the target is first on this CPU */
-	HANDOFF_BESIDE,		/* it has another one, and the yielder may go on */
+	HANDOFF_ELSEWHERE,		/* it has another one, and the yielder may go on */
 };
 
 /*
@@ -274,32 +274,32 @@ enum handoff {
  */
 __noinline int handoff_serve(s32 cpu)
 {
-	struct vmland_cpu *here = cpu_state(cpu);
+	struct vmland_cpu_ctx *cpuc = cpuc_of(cpu);
 	int served = HANDOFF_NONE;
-	struct vmland_task *t;
+	struct vmland_task_ctx *targetc;
 	struct task_struct *p;
 	u64 dsq, slice = 0;
-	s32 pid, beside = -1;
+	s32 pid, cosched_on = -1;
 
-	if (!here)
+	if (!cpuc)
 		return served;
-	pid = here->handoff_pid;
-	here->handoff_pid = 0;
+	pid = cpuc->handoff_pid;
+	cpuc->handoff_pid = 0;
 	p = bpf_task_from_pid(pid);
 	if (!p)
 		return served;
 
 	dsq = p->scx.dsq ? p->scx.dsq->id : SCX_DSQ_INVALID;
-	t = task_state(p);
-	if (dsq == ASIDE_DSQ || (t && held_back(p, t, scx_bpf_now()))) {
+	targetc = taskc_of(p);
+	if (dsq == THROTTLED_DSQ || (targetc && throttled_until(p, targetc, scx_bpf_now()))) {
 		count(VMLAND_HANDOFF_LOST);
 	} else if (dsq <= PARKED_DSQ) {
-		if (t && t->together)
-			beside = sibling_late(p, t, &slice);
-		if (beside >= 0 && handoff_beside(p, dsq, beside, slice)) {
-			served = HANDOFF_BESIDE;
-		} else if (handoff_move(p, dsq, cpu, handoff_slice(p, here))) {
-			here->expected_pid = pid;
+		if (targetc && targetc->cosched)
+			cosched_on = cosched_late(p, targetc, &slice);
+		if (cosched_on >= 0 && handoff_elsewhere(p, dsq, cosched_on, slice)) {
+			served = HANDOFF_ELSEWHERE;
+		} else if (handoff_move(p, dsq, cpu, handoff_slice(p, cpuc))) {
+			cpuc->expected_pid = pid;
 			served = HANDOFF_HERE;
 		}
 	} else if (is_queued(p)) {

@@ -53,9 +53,9 @@ pub struct Metrics {
     #[stat(desc = "Directed yields refused: two VMs")]
     pub yield_other_vm: u64,
     #[stat(desc = "Directed yields refused: the VM's settings say so")]
-    pub yield_unwanted: u64,
+    pub yield_ignored: u64,
     #[stat(desc = "Directed yields refused: the target's quota or cap is used up")]
-    pub yield_aside: u64,
+    pub yield_throttled: u64,
     #[stat(desc = "Directed yields refused, once: the target merely woke")]
     pub yield_woken: u64,
     #[stat(desc = "Directed yields taken: the receiver of an IPI goes first")]
@@ -69,7 +69,7 @@ pub struct Metrics {
     #[stat(desc = "Calls of sched_yield()")]
     pub yield_plain: u64,
     #[stat(desc = "Hand-offs whose target waited in the shared line")]
-    pub handoff_line: u64,
+    pub handoff_shared: u64,
     #[stat(desc = "Hand-offs whose target waited for the policy")]
     pub handoff_parked: u64,
     #[stat(desc = "Hand-offs whose target waited in a per-CPU line")]
@@ -85,7 +85,7 @@ pub struct Metrics {
     #[stat(desc = "Tasks put straight on an idle CPU")]
     pub dispatch_idle: u64,
     #[stat(desc = "Tasks taken from the shared line")]
-    pub dispatch_line: u64,
+    pub dispatch_shared: u64,
     #[stat(desc = "Tasks taken from a per-CPU line")]
     pub dispatch_pinned: u64,
     #[stat(desc = "vCPUs put on a CPU before the policy's word came")]
@@ -103,7 +103,7 @@ pub struct Metrics {
     #[stat(desc = "Running tasks preempted by a waking one")]
     pub preempt: u64,
     #[stat(desc = "vCPUs put onto a CPU to run beside a sibling (cosched)")]
-    pub sibling_joins: u64,
+    pub cosched_starts: u64,
     #[stat(desc = "Tasks put aside: a quota or a cap was used up")]
     pub throttled: u64,
     #[stat(desc = "Tasks put first since they had waited for long")]

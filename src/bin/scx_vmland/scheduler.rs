@@ -20,7 +20,8 @@ use crate::bpf_intf::{
     VMLAND_EVENT_VCPU_GONE, VMLAND_EVENT_VCPU_SEEN, VMLAND_NICE_0,
     vmland_mechanism_VMLAND_PREEMPTION, vmland_mechanism_VMLAND_PROLONG,
     vmland_mechanism_VMLAND_RECEIVERS, vmland_mechanism_VMLAND_SECOND_CHANCE,
-    vmland_mechanism_VMLAND_STAY, vmland_mechanism_VMLAND_TURNS, vmland_mechanism_VMLAND_YIELD_TO,
+    vmland_mechanism_VMLAND_STICKY, vmland_mechanism_VMLAND_TURNS,
+    vmland_mechanism_VMLAND_YIELD_TO,
 };
 use crate::clients::Clients;
 use crate::group_weight::GroupWeight;
@@ -167,7 +168,7 @@ impl<'a> Scheduler<'a> {
         Ok(vms::Maps {
             vm_slots: MapHandle::try_from(&maps.vmland_vm_slots)?,
             vms: MapHandle::try_from(&maps.vmland_vms)?,
-            terms: MapHandle::try_from(&maps.vmland_terms)?,
+            params: MapHandle::try_from(&maps.vmland_vm_params)?,
             preferred: MapHandle::try_from(&maps.vmland_preferred)?,
             group_weight: GroupWeight::new(&self.bpf.skel.progs.vmland_override)?,
         })
@@ -230,7 +231,7 @@ fn bit(mechanism: Mechanism) -> u32 {
         Mechanism::SecondChance => vmland_mechanism_VMLAND_SECOND_CHANCE,
         Mechanism::Turns => vmland_mechanism_VMLAND_TURNS,
         Mechanism::Preemption => vmland_mechanism_VMLAND_PREEMPTION,
-        Mechanism::Stay => vmland_mechanism_VMLAND_STAY,
+        Mechanism::Sticky => vmland_mechanism_VMLAND_STICKY,
         Mechanism::Prolong => vmland_mechanism_VMLAND_PROLONG,
     }
 }

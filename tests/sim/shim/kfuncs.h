@@ -136,7 +136,7 @@ static inline struct task_struct *bpf_iter_scx_dsq_next(struct bpf_iter_scx_dsq 
  * takes no time here, or for the end of a turn (turn.bpf.h), finds that it has not come,
  * and leaves that to the next tick. The others never fire: the framework's heartbeat is
  * for a host that sleeps for seconds, and nobody here has a quota or waits for that long
- * (waiting.bpf.h).
+ * (watchdog.bpf.h).
  */
 struct bpf_timer {
 	int (*callback)(void *map, u32 *key, void *value);

@@ -11,96 +11,96 @@
  * they pay for it, no sibling that is HANDOFF_SLICES ahead of its share is taken, and the
  * VM's budget bounds it (boost.bpf.h).
  */
-#ifndef VMLAND_SIBLINGS_BPF_H
-#define VMLAND_SIBLINGS_BPF_H
+#ifndef VMLAND_COSCHED_BPF_H
+#define VMLAND_COSCHED_BPF_H
 
 /* How many that wait are looked at for siblings, and how many CPUs for each. */
-#define SIBLING_LOOKS 64
+#define COSCHED_SCAN 64
 
 /* When the last turn of a vCPU of VM @vm_id that runs will end; 0: none runs. */
-static __always_inline u64 siblings_until(u32 vm_id)
+static __always_inline u64 cosched_end(u32 vm_id)
 {
-	struct vmland_cpu *here = cpu_state(bpf_get_smp_processor_id());
-	const struct vmland_cpu *there;
+	struct vmland_cpu_ctx *cpuc = cpuc_of(bpf_get_smp_processor_id());
+	const struct vmland_cpu_ctx *other;
 	s32 i;
 
-	if (!here)
+	if (!cpuc)
 		return 0;
-	here->until = 0;
-	bpf_for(i, 0, SIBLING_LOOKS) {
+	cpuc->until = 0;
+	bpf_for(i, 0, COSCHED_SCAN) {
 		if (i == (s32)nr_cpu_ids)
 			break;
-		there = cpu_state(i);
-		if (there && there->curr_weight && there->curr_vm_id == vm_id &&
-		    time_after(there->turn_end, here->until))
-			here->until = there->turn_end;
+		other = cpuc_of(i);
+		if (other && other->curr_weight && other->curr_vm_id == vm_id &&
+		    time_after(other->turn_end, cpuc->until))
+			cpuc->until = other->turn_end;
 	}
-	return here->until;
+	return cpuc->until;
 }
 
 /* A CPU other than @cpu that the sibling @p may take from who runs there; -1: none. */
-static s32 sibling_cpu(const struct task_struct *p, u32 vm_id, s32 cpu, u64 now)
+static s32 cosched_cpu(const struct task_struct *p, u32 vm_id, s32 cpu, u64 now)
 {
-	const struct vmland_cpu *there;
+	const struct vmland_cpu_ctx *cpuc;
 	u32 start = scx_bpf_task_cpu(p), nr = nr_cpu_ids ?: 1;
 	s32 at, i;
 
-	bpf_for(i, 0, SIBLING_LOOKS) {
+	bpf_for(i, 0, COSCHED_SCAN) {
 		if (i == (s32)nr)
 			break;
 		at = (start + i) % nr;
-		there = cpu_state(at);
-		if (there && at != cpu && bpf_cpumask_test_cpu(at, p->cpus_ptr) &&
-		    there->curr_weight && there->curr_vm_id != vm_id &&
-		    !time_before(now, there->turn_start + there->curr_slice_min))
+		cpuc = cpuc_of(at);
+		if (cpuc && at != cpu && bpf_cpumask_test_cpu(at, p->cpus_ptr) &&
+		    cpuc->curr_weight && cpuc->curr_vm_id != vm_id &&
+		    !time_before(now, cpuc->turn_start + cpuc->curr_slice_min))
 			return at;
 	}
 	return -1;
 }
 
 /* @p, of VM @vm_id, is about to take @cpu for @slice ns. */
-static __always_inline void sibling_joins(const struct task_struct *p, u32 vm_id, s32 cpu,
+static __always_inline void cosched_start(const struct task_struct *p, u32 vm_id, s32 cpu,
 					  u64 now, u64 slice)
 {
-	struct vmland_cpu *there = cpu_state(cpu);
+	struct vmland_cpu_ctx *cpuc = cpuc_of(cpu);
 
-	if (!there)
+	if (!cpuc)
 		return;
-	there->expected_pid = p->pid;
-	there->curr_vm_id = vm_id;
-	turn_begin(there, now, slice);
-	count(VMLAND_SIBLING_JOINS);
+	cpuc->expected_pid = p->pid;
+	cpuc->curr_vm_id = vm_id;
+	turn_begin(cpuc, now, slice);
+	count(VMLAND_COSCHED_STARTS);
 }
 
 /*
  * A turn of @slice ns of a vCPU of VM @vm_id begins on @cpu: its siblings in @dsq run
  * meanwhile.
  */
-__noinline int siblings_join(u64 dsq, u32 vm_id, s32 cpu, u64 slice)
+__noinline int cosched_siblings(u64 dsq, u32 vm_id, s32 cpu, u64 slice)
 {
-	struct vmland_cpu *here = cpu_state(cpu);
+	struct vmland_cpu_ctx *cpuc = cpuc_of(cpu);
 	u64 now = scx_bpf_now();
-	struct vmland_task *t;
+	struct vmland_task_ctx *taskc;
 	struct task_struct *p;
 	s32 dest;
 
-	if (!here || !scx_bpf_dsq_nr_queued(dsq))
+	if (!cpuc || !scx_bpf_dsq_nr_queued(dsq))
 		return 0;
-	here->looks = 0;
+	cpuc->scanned = 0;
 	bpf_for_each(scx_dsq, p, dsq, 0) {
-		if (here->looks++ >= SIBLING_LOOKS)
+		if (cpuc->scanned++ >= COSCHED_SCAN)
 			break;
-		t = task_state(p);
-		if (!t || !is_vcpu(t) || t->vm_id != vm_id || is_pinned(p) ||
-		    !may_go_first(t, here->clock))
+		taskc = taskc_of(p);
+		if (!taskc || !is_vcpu(taskc) || taskc->vm_id != vm_id || is_pinned(p) ||
+		    !may_run_out_of_turn(taskc, cpuc->vtime))
 			continue;
-		dest = sibling_cpu(p, vm_id, cpu, now);
+		dest = cosched_cpu(p, vm_id, cpu, now);
 		if (dest < 0)
 			break;
 		scx_bpf_dsq_move_set_slice(BPF_FOR_EACH_ITER, slice);
 		if (scx_bpf_dsq_move(BPF_FOR_EACH_ITER, p, SCX_DSQ_LOCAL_ON | dest,
 				     SCX_ENQ_HEAD | SCX_ENQ_PREEMPT))
-			sibling_joins(p, vm_id, dest, now, slice);
+			cosched_start(p, vm_id, dest, now, slice);
 	}
 	return 0;
 }
@@ -110,24 +110,24 @@ __noinline int siblings_join(u64 dsq, u32 vm_id, s32 cpu, u64 slice)
  * some do, until the last of them has had its turn. Returns the CPU on which to put it,
  * for *@slice ns; -1: none.
  */
-__noinline s32 sibling_late(struct task_struct *p __arg_trusted,
-			    struct vmland_task *t __arg_nonnull, u64 *slice __arg_nonnull)
+__noinline s32 cosched_late(struct task_struct *p __arg_trusted,
+			    struct vmland_task_ctx *taskc __arg_nonnull, u64 *slice __arg_nonnull)
 {
-	const struct vmland_cpu *there = cpu_state(scx_bpf_task_cpu(p));
+	const struct vmland_cpu_ctx *cpuc = cpuc_of(scx_bpf_task_cpu(p));
 	u64 now = scx_bpf_now(), until;
 	s32 dest;
 
-	if (!there || is_pinned(p) || !may_go_first(t, there->clock))
+	if (!cpuc || is_pinned(p) || !may_run_out_of_turn(taskc, cpuc->vtime))
 		return -1;
-	until = siblings_until(t->vm_id);
+	until = cosched_end(taskc->vm_id);
 	if (!time_before(now + HANDOFF_MIN_NS, until))
 		return -1;
-	dest = sibling_cpu(p, t->vm_id, -1, now);
+	dest = cosched_cpu(p, taskc->vm_id, -1, now);
 	if (dest < 0)
 		return -1;
 	*slice = until - now;
-	sibling_joins(p, t->vm_id, dest, now, *slice);
+	cosched_start(p, taskc->vm_id, dest, now, *slice);
 	return dest;
 }
 
-#endif /* VMLAND_SIBLINGS_BPF_H */
+#endif /* VMLAND_COSCHED_BPF_H */

@@ -10,36 +10,36 @@
  *
  * Mechanism. The two kinds tell themselves apart by who gets a CPU out of turn: the
  * receiver of an IPI, or else whom KVM proposes. A hand-off to a receiver has both stay
- * for STAY_NS: where another CPU than the one that each waits on chooses among those who
+ * for STICKY_NS: where another CPU than the one that each waits on chooses among those who
  * wait, its deadline counts as one slice of its own later than it is.
  *
  * Limits. It shifts when a vCPU runs, not how much, and a CPU never stands idle for it.
  * Whether a CPU goes on with whom it has is decided by the deadlines as they are: with a
  * line whose head would rather wait, nobody would make way. Who does not go on answering
- * is free again. Siblings that are to run together (siblings.bpf.h) do not stay.
+ * is free again. Siblings that are to run together (cosched.bpf.h) do not stay.
  */
-#ifndef VMLAND_STAY_BPF_H
-#define VMLAND_STAY_BPF_H
+#ifndef VMLAND_STICKY_BPF_H
+#define VMLAND_STICKY_BPF_H
 
 /* How long after a hand-off, in ns: some turns. */
-#define STAY_NS (100 * 1000 * 1000ULL)
+#define STICKY_NS (100 * 1000 * 1000ULL)
 
 /* Some vCPUs stay, or did. */
-static bool stays;
+static bool any_sticky;
 
-static __always_inline void stay(struct vmland_task *f, struct vmland_task *t)
+static __always_inline void sticky_mark(struct vmland_task_ctx *senderc, struct vmland_task_ctx *receiverc)
 {
-	if (!with(VMLAND_STAY) || t->together)
+	if (!mechanism_on(VMLAND_STICKY) || receiverc->cosched)
 		return;
-	f->stays_until = t->stays_until = scx_bpf_now() + STAY_NS;
-	stays = true;
+	senderc->sticky_until = receiverc->sticky_until = scx_bpf_now() + STICKY_NS;
+	any_sticky = true;
 }
 
-static __always_inline bool stays_elsewhere(const struct task_struct *p,
-					    const struct vmland_task *t, s32 cpu)
+static __always_inline bool sticky_elsewhere(const struct task_struct *p,
+					    const struct vmland_task_ctx *receiverc, s32 cpu)
 {
-	return stays && scx_bpf_task_cpu(p) != cpu &&
-	       time_before(scx_bpf_now(), t->stays_until);
+	return any_sticky && scx_bpf_task_cpu(p) != cpu &&
+	       time_before(scx_bpf_now(), receiverc->sticky_until);
 }
 
-#endif /* VMLAND_STAY_BPF_H */
+#endif /* VMLAND_STICKY_BPF_H */
