@@ -1,143 +1,76 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * scx_vmland: the ops table, and how the parts meet.
+ * scx_vmland: the ops table, and what each op does in which order.
  *
- *   ops.select_cpu   an idle CPU is used at once, one that the VM prefers first
- *                    (prefer.bpf.h)
- *   ops.enqueue      a vCPU whose slice is over: ask the policy (policy.bpf.h);
- *                    all else: a line (vtime.bpf.h); without CPU time left: aside
- *                    (throttle.bpf.h), from where a timer fetches it (watchdog.bpf.h)
- *   ops.yield        note a directed yield (yield.bpf.h)
- *   ops.dispatch     hand-off, user scheduler, earliest deadline
- *   ops.cgroup_*     weights and quotas of cgroups (cgroup_ops.bpf.h)
- *   ops.running/stopping   charge (vtime.bpf.h), classify (vcpu.bpf.h),
- *                look at the terms anew (params.bpf.h)
+ *   folder      subject
+ *   context/    what is kept of each task and CPU; the queues
+ *   classify/   which task is a vCPU, and of which VM
+ *   params/     parameters of VMs, effective settings of tasks
+ *   vtime/      virtual time: vruntime, deadlines, charging, transfer
+ *   queue/      choosing the next task from the queues
+ *   handoff/    directed yields, hand-offs, turns, affinity hints, boost budgets
+ *   ipi/        senders and receivers of IPIs
+ *   cosched/    co-scheduling, bounded skew
+ *   cgroup/     weights, quotas and caps; throttling
+ *   placement/  idle CPUs, preferred CPUs, wake-up preemption
+ *   policy/     the policy in user space
+ *   watchdog/   a timer that examines waiting tasks
+ *
+ * Each header includes what it needs, and no two include each other. classify/kvm.bpf.c,
+ * ipi/ipi.bpf.c and placement/prefer.bpf.c are objects of their own.
  */
 #include "framework.bpf.h"
-#include "intf.h"
+#include "cgroup/cgroup.bpf.h"
+#include "cgroup/cgroup_ops.bpf.h"
+#include "cgroup/limits.bpf.h"
+#include "cgroup/throttle.bpf.h"
+#include "classify/vcpu.bpf.h"
+#include "context/cpu.bpf.h"
+#include "context/queues.bpf.h"
+#include "context/task.bpf.h"
+#include "cosched/cosched.bpf.h"
+#include "cosched/skew.bpf.h"
 #include "counters.bpf.h"
-#include "state.bpf.h"
-#include "bandwidth.bpf.h"
-#include "cgroup.bpf.h"
-#include "vcpu.bpf.h"
-#include "prefer.bpf.h"
-#include "params.bpf.h"
-#include "throttle.bpf.h"
-#include "boost.bpf.h"
-#include "sticky.bpf.h"
-#include "vtime.bpf.h"
-#include "turn.bpf.h"
-#include "cosched.bpf.h"
-#include "skew.bpf.h"
-#include "ipi.bpf.h"
-#include "yield.bpf.h"
-#include "policy.bpf.h"
-#include "watchdog.bpf.h"
-#include "cgroup_ops.bpf.h"
-
-/* On a full host there is nothing to pick from, and that is told faster. */
-static __always_inline bool any_idle_for(const struct task_struct *p)
-{
-	const struct cpumask *idle = scx_bpf_get_idle_cpumask();
-	bool any = bpf_cpumask_intersects(idle, p->cpus_ptr);
-
-	scx_bpf_put_idle_cpumask(idle);
-	return any;
-}
+#include "handoff/handoff.bpf.h"
+#include "handoff/turn.bpf.h"
+#include "handoff/yield.bpf.h"
+#include "intf.h"
+#include "params/effective.bpf.h"
+#include "params/params.bpf.h"
+#include "placement/idle.bpf.h"
+#include "placement/preempt.bpf.h"
+#include "policy/policy.bpf.h"
+#include "policy/usersched.bpf.h"
+#include "queue/dispatch.bpf.h"
+#include "vtime/charge.bpf.h"
+#include "vtime/vtime.bpf.h"
+#include "watchdog/watchdog.bpf.h"
 
 s32 BPF_STRUCT_OPS(vmland_select_cpu, struct task_struct *p, s32 prev_cpu,
 		   u64 wake_flags)
 {
-	s32 cpu, this_cpu = bpf_get_smp_processor_id();
-	bool may_here = bpf_cpumask_test_cpu(this_cpu, p->cpus_ptr);
-	struct vmland_task_ctx *taskc;
+	bool idle;
+	s32 cpu = select_cpu(p, prev_cpu, wake_flags, &idle);
 
-	if (!bpf_cpumask_test_cpu(prev_cpu, p->cpus_ptr))
-		prev_cpu = may_here ? this_cpu : (s32)bpf_cpumask_first(p->cpus_ptr);
-	if (is_usersched_task(p))
-		return prev_cpu;
-	/*
-	 * Where it waits makes no difference to who takes it, but to the CPU that has
-	 * to queue it there: another one is interrupted for that, in its guest.
-	 */
-	if (!any_idle_for(p))
-		return may_here && !is_pinned(p) ? this_cpu : prev_cpu;
-	if (any_limit) {
-		taskc = taskc_of(p);
-		if (taskc && throttled_until(p, taskc, scx_bpf_now()))
-			return prev_cpu;
+	if (idle) {
+		count(VMLAND_DISPATCH_IDLE);
+		__sync_fetch_and_add(&nr_kernel_dispatches, 1);
+		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, slice_ns, 0);
 	}
-
-	cpu = pick_preferred(p, prev_cpu, wake_flags);
-	if (cpu < 0)
-		cpu = pick_idle_cpu(p, prev_cpu, wake_flags);
-	if (cpu < 0)
-		return prev_cpu;
-	count(VMLAND_DISPATCH_IDLE);
-	__sync_fetch_and_add(&nr_kernel_dispatches, 1);
-	scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, slice_ns, 0);
 	return cpu;
 }
 
-/* Wakes an idle CPU for the user scheduler, lest a busy one has to make room. */
-static __always_inline void kick_idle_for_usersched(void)
-{
-	const struct cpumask *online = scx_bpf_get_online_cpumask();
-	s32 cpu = scx_bpf_pick_idle_cpu(online, 0);
-
-	scx_bpf_put_cpumask(online);
-	if (cpu >= 0)
-		scx_bpf_kick_cpu(cpu, SCX_KICK_IDLE);
-}
-
-/*
- * Preempts what runs on @cpu if @taskc deserves the CPU more by a good measure, but
- * not before the turn has lasted for the shortest slice: who has just begun may
- * be about to sleep, as vCPUs that answer each other are. It is the turn that
- * counts, lest siblings that hand it to and fro are always those that have just
- * begun.
- */
-static __always_inline void preempt_if_due(const struct vmland_task_ctx *taskc,
-					   struct vmland_cpu_ctx *cpuc, s32 cpu)
-{
-	u64 weight = cpuc->curr_weight, now = scx_bpf_now(), least, vruntime;
-	bool at_once = vm_has_flag(taskc, VMLAND_VM_LATENCY_LOW);
-	struct task_struct *curr;
-
-	if (!weight || !mechanism_on(VMLAND_PREEMPTION) || vm_has_flag(taskc, VMLAND_VM_LATENCY_BATCH))
-		return;
-	vruntime = cpuc->curr_vruntime + ns_to_vtime(now - cpuc->curr_start, weight);
-	if (!time_before(taskc->vruntime + (at_once ? 0 : vmland_slice_min_ns), vruntime))
-		return;
-	least = cpuc->turn_start + cpuc->curr_slice_min;
-	if (at_once || !time_before(now, least)) {
-		count(VMLAND_PREEMPT);
-		cpuc->turn_end = now;
-		cpuc->prolong_left_ns = 0;
-		scx_bpf_kick_cpu(cpu, SCX_KICK_PREEMPT);
-		return;
-	}
-	if (!time_before(least, cpuc->turn_end))
-		return;
-	cpuc->turn_end = least;
-	curr = bpf_task_from_pid(cpuc->curr_pid);
-	if (!curr)
-		return;
-	scx_bpf_task_set_slice(curr, least - now);
-	bpf_task_release(curr);
-}
-
+/* Puts @p into the queue that it is to wait in, or on a CPU. */
 void BPF_STRUCT_OPS(vmland_enqueue, struct task_struct *p, u64 enq_flags)
 {
-	s32 cpu = scx_bpf_task_cpu(p);
+	s32 cpu = scx_bpf_task_cpu(p), other;
 	bool wakeup = enq_flags & SCX_ENQ_WAKEUP, yielded, expired;
 	struct vmland_task_ctx *taskc = taskc_of(p);
 	struct vmland_cpu_ctx *cpuc = cpuc_of(cpu);
 	u64 now = scx_bpf_now(), until, slice = 0;
-	s32 cosched_on;
 
 	if (!taskc || !cpuc) {
-		scx_bpf_error("no state for pid %d", p->pid);
+		scx_bpf_error("no context for pid %d", p->pid);
 		return;
 	}
 	yielded = taskc->yielded;
@@ -145,12 +78,7 @@ void BPF_STRUCT_OPS(vmland_enqueue, struct task_struct *p, u64 enq_flags)
 	taskc->woken = wakeup;
 
 	if (is_usersched_task(p)) {
-		/* It yields when it has nothing to do; else it was interrupted. */
-		if (!yielded)
-			set_usersched_needed();
-		scx_bpf_dsq_insert(p, SCHED_DSQ, slice_ns, enq_flags);
-		if (!yielded)
-			kick_idle_for_usersched();
+		usersched_enqueue(p, yielded, enq_flags);
 		return;
 	}
 	vcpu_classify(p, taskc);
@@ -165,7 +93,7 @@ void BPF_STRUCT_OPS(vmland_enqueue, struct task_struct *p, u64 enq_flags)
 	}
 	vcpu_runnable(taskc);
 	cgroup_runnable(p, taskc);
-	/* Who yields has paid for a place in line, which new terms would move. */
+	/* A yielder's deadline is relative to its target's; new settings would change that. */
 	if (!yielded)
 		effective_refresh(p, taskc);
 	bound_lag(taskc, cpuc->vtime, wakeup ? 1 : CREDIT_SLICES);
@@ -175,126 +103,28 @@ void BPF_STRUCT_OPS(vmland_enqueue, struct task_struct *p, u64 enq_flags)
 	    policy_ask(p, taskc, cpu, cpuc->vtime, enq_flags)) {
 		scx_bpf_dsq_insert_vtime(p, PARKED_DSQ, taskc->slice_ns,
 					 deadline(taskc) + slice_vtime(taskc), enq_flags);
-		/* One that may run @p serves both: the user scheduler, then @p. */
+		/* An idle CPU that @p may use runs the user scheduler first, and then @p. */
 		if (!kick_idle(p))
 			kick_idle_for_usersched();
 		return;
 	}
 	__sync_fetch_and_add(&nr_kernel_dispatches, 1);
 	if (wakeup && taskc->cosched && !any_idle_for(p)) {
-		cosched_on = cosched_late(p, taskc, &slice);
-		if (cosched_on >= 0) {
-			scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL_ON | cosched_on, slice,
+		other = cosched_late(p, taskc, &slice);
+		if (other >= 0) {
+			scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL_ON | other, slice,
 					   enq_flags | SCX_ENQ_HEAD | SCX_ENQ_PREEMPT);
 			return;
 		}
 	}
-	scx_bpf_dsq_insert_vtime(p, queue_of(p, cpu), taskc->slice_ns, deadline(taskc), enq_flags);
+	scx_bpf_dsq_insert_vtime(p, queue_of(p, cpu), taskc->slice_ns, deadline(taskc),
+				 enq_flags);
 
 	if (!kick_idle(p) && wakeup)
 		preempt_if_due(taskc, cpuc, cpu);
 }
 
-/* Could @prev, which had the CPU, go on? */
-static __always_inline bool can_continue(const struct task_struct *prev)
-{
-	return prev && is_queued(prev) && !is_usersched_task(prev);
-}
-
-/*
- * May @prev, who had @cpu, go on rather than @best, the first of those that wait for
- * it? It may have come from where the clock is slower, so its lag is bounded first.
- * Not static, so that the verifier looks at it once.
- */
-__noinline int keep_prev(struct task_struct *prev __arg_trusted,
-			 const struct queue_head *best __arg_nonnull, s32 cpu)
-{
-	struct vmland_task_ctx *taskc = taskc_of(prev);
-	struct vmland_cpu_ctx *cpuc = cpuc_of(cpu);
-	u64 now = scx_bpf_now(), least, slice;
-
-	if (!taskc || !cpuc)
-		return false;
-	charge(prev, taskc, now);
-	if (throttled_until(prev, taskc, now))
-		return false;
-	if (best->found) {
-		least = best->vruntime - slice_vtime(taskc) -
-			DEBT_SLICES * (best->deadline - best->vruntime);
-		if (time_before(taskc->vruntime, least))
-			taskc->vruntime = least;
-		if (!time_before(deadline(taskc) + deadline_penalty(prev, taskc, cpu), best->least))
-			return false;
-		vtime_advance(cpuc, time_before(best->vruntime, taskc->vruntime) ?
-			      best->vruntime : taskc->vruntime);
-	} else if (time_after(taskc->vruntime, cpuc->vtime)) {
-		taskc->vruntime = cpuc->vtime;
-	}
-	effective_refresh(prev, taskc);
-	taskc->boosted = taskc->yielded = false;
-	taskc->min_deadline = 0;
-	slice = slice_within_limits(taskc, taskc->slice_ns);
-	scx_bpf_task_set_slice(prev, slice_within_skew(taskc, slice));
-	turn_begin(cpuc, taskc->run_start, slice);
-	count(VMLAND_DISPATCH_KEPT);
-	return true;
-}
-
-/* Gives @cpu, which @prev is leaving, to the most deserving task of all lines. */
-static void serve_queues(struct vmland_cpu_ctx *cpuc, s32 cpu, struct task_struct *prev)
-{
-	struct queue_head best = {};
-
-	if (any_limit) {
-		throttle_heads(SHARED_DSQ, cpu);
-		throttle_heads(cpu, cpu);
-		throttle_heads(PARKED_DSQ, cpu);
-	}
-	/* Mostly one line is all there is, and nobody to weigh its head against. */
-	if (!can_continue(prev) && !policy_open && !any_preferred && !any_cosched &&
-	    (!any_sticky || scx_bpf_dsq_nr_queued(SHARED_DSQ) < 2) &&
-	    !scx_bpf_dsq_nr_queued(cpu)) {
-		queue_take(SHARED_DSQ, cpuc);
-		return;
-	}
-	queue_peek(SHARED_DSQ, cpu, &best);
-	queue_peek(cpu, cpu, &best);
-	queue_peek(PARKED_DSQ, cpu, &best);
-	if (can_continue(prev) && keep_prev(prev, &best, cpu))
-		return;
-	if (!best.found)
-		return;
-	if (best.overtakes ? queue_take_best(&best, cpuc) : queue_take(best.dsq, cpuc)) {
-		if (best.gang) {
-			cosched_siblings(SHARED_DSQ, best.gang, cpu, best.slice_ns);
-			cosched_siblings(PARKED_DSQ, best.gang, cpu, best.slice_ns);
-		}
-		return;
-	}
-	/* Another CPU was faster. */
-	if (!queue_take(SHARED_DSQ, cpuc) && !queue_take(cpu, cpuc))
-		queue_take(PARKED_DSQ, cpuc);
-}
-
-/*
- * Is there anything for the user scheduler to do? Its mark is taken away only
- * when it gets a CPU: it is put into its DSQ after ops.enqueue() has returned,
- * and the mark must not be spent by a CPU that looks there too early.
- */
-static __always_inline bool usersched_wanted(void)
-{
-	return usersched_needed || nr_scheduled ||
-	       bpf_ringbuf_query(&queued, BPF_RB_AVAIL_DATA) > 0;
-}
-
-static __always_inline bool usersched_serve(void)
-{
-	if (!usersched_wanted() || !scx_bpf_dsq_move_to_local(SCHED_DSQ, 0))
-		return false;
-	usersched_needed = 0;
-	return true;
-}
-
+/* Chooses the next task of @cpu: the target of a hand-off, the user scheduler, a queue. */
 void BPF_STRUCT_OPS(vmland_dispatch, s32 cpu, struct task_struct *prev)
 {
 	struct vmland_cpu_ctx *cpuc = cpuc_of(cpu);
@@ -319,12 +149,10 @@ void BPF_STRUCT_OPS(vmland_dispatch, s32 cpu, struct task_struct *prev)
 	if (any_skew && can_continue(prev) && skew_rotate(prev, cpu))
 		return;
 	serve_queues(cpuc, cpu, prev);
-	if (prev && is_usersched_task(prev) && is_queued(prev) && usersched_wanted()) {
-		usersched_needed = 0;
-		scx_bpf_task_set_slice(prev, slice_ns);
-	}
+	usersched_keep(prev);
 }
 
+/* @p begins to run. */
 void BPF_STRUCT_OPS(vmland_running, struct task_struct *p)
 {
 	struct vmland_cpu_ctx *cpuc = cpuc_of(scx_bpf_task_cpu(p));
@@ -362,22 +190,17 @@ void BPF_STRUCT_OPS(vmland_running, struct task_struct *p)
 	taskc->boosted = handed;
 	if (handed)
 		count(VMLAND_HANDOFF_NEXT);
-	if (!handed || !passes_on_turn(taskc))
+	if (!handed || !turn_is_passed_on(taskc))
 		turn_begin(cpuc, taskc->run_start, p->scx.slice);
 	else if (cpuc->prolonged)
 		turn_begin_prolonged(cpuc);
 	if (taskc->skew_ns)
 		scx_bpf_task_set_slice(p, slice_within_skew(taskc, p->scx.slice));
-	/* A note that ops.dispatch() was not asked about is one no more. */
+	/* If the kernel chose @p without ops.dispatch(), a note for that is void. */
 	cpuc->expected_pid = cpuc->handoff_pid = 0;
 }
 
-/* Has @p, of the user scheduler's process, told it to end? As the crate ctrlc names it. */
-static __always_inline bool is_signal_thread(const struct task_struct *p)
-{
-	return !__builtin_memcmp(p->comm, "ctrl-c", sizeof("ctrl-c"));
-}
-
+/* @p ceases to run; it is still runnable, or sleeps. */
 void BPF_STRUCT_OPS(vmland_stopping, struct task_struct *p, bool runnable)
 {
 	struct vmland_cpu_ctx *cpuc = cpuc_of(scx_bpf_task_cpu(p));
@@ -392,27 +215,28 @@ void BPF_STRUCT_OPS(vmland_stopping, struct task_struct *p, bool runnable)
 		return;
 	vcpu_quiescent(taskc);
 	cgroup_quiescent(taskc);
-	/* On an idle host the heartbeat would be a second away. */
-	if (p->tgid == usersched_pid && is_signal_thread(p))
+	/* The user scheduler is to end. On an idle host its heartbeat may be a second away. */
+	if (is_signal_thread(p))
 		set_usersched_needed();
 }
 
-bool BPF_STRUCT_OPS(vmland_yield, struct task_struct *from, struct task_struct *to)
+/* yield_to() if there is a @target, else sched_yield(). Returns whether it is honoured. */
+bool BPF_STRUCT_OPS(vmland_yield, struct task_struct *yielder, struct task_struct *target)
 {
-	struct vmland_cpu_ctx *cpuc = cpuc_of(scx_bpf_task_cpu(from));
-	struct vmland_task_ctx *f = taskc_of(from);
+	struct vmland_cpu_ctx *cpuc = cpuc_of(scx_bpf_task_cpu(yielder));
+	struct vmland_task_ctx *yielderc = taskc_of(yielder);
 
-	if (!f || !cpuc)
+	if (!yielderc || !cpuc)
 		return false;
-	if (!is_usersched_task(from)) {
-		charge(from, f, scx_bpf_now());
-		if (!to)
-			yield_plain(f, cpuc);
-		else if (!yield_directed(from, f, to, cpuc))
+	if (!is_usersched_task(yielder)) {
+		charge(yielder, yielderc, scx_bpf_now());
+		if (!target)
+			yield_plain(yielderc, cpuc);
+		else if (!yield_directed(yielder, yielderc, target, cpuc))
 			return false;
 	}
-	f->yielded = true;
-	scx_bpf_task_set_slice(from, 0);
+	yielderc->yielded = true;
+	scx_bpf_task_set_slice(yielder, 0);
 	return true;
 }
 
@@ -429,7 +253,7 @@ s32 BPF_STRUCT_OPS(vmland_init_task, struct task_struct *p,
 		   struct scx_init_task_args *args)
 {
 	struct vmland_task_ctx *taskc = bpf_task_storage_get(&vmland_tasks, p, NULL,
-						     BPF_LOCAL_STORAGE_GET_F_CREATE);
+							     BPF_LOCAL_STORAGE_GET_F_CREATE);
 
 	if (!taskc)
 		return -ENOMEM;
@@ -441,7 +265,7 @@ s32 BPF_STRUCT_OPS(vmland_init_task, struct task_struct *p,
 	return ____rustland_init_task(ctx, p, args);
 }
 
-/* @p leaves for another scheduling class, or for good. */
+/* @p leaves for another scheduling class, or ends. */
 void BPF_STRUCT_OPS(vmland_disable, struct task_struct *p)
 {
 	struct vmland_task_ctx *taskc = taskc_of(p);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Follows KVM, and its VMs, as they come and go.
 //!
-//! `bpf/kvm.bpf.c` loads only while KVM is there, and `bpf/ipi.bpf.c`, which holds
+//! `bpf/classify/kvm.bpf.c` loads only while KVM is there, and `bpf/ipi/ipi.bpf.c`, which holds
 //! the module, only while there are VMs, which hold it too. A thread of its own,
 //! started before the framework forbids mmap to the scheduler's, looks for both
 //! twice a second, which is all it costs.

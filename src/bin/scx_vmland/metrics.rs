@@ -173,7 +173,7 @@ fn line(a: &Metrics, b: &Metrics) -> String {
     let pauses = |m: &Metrics| m.vms.values().map(|vm| vm.pause_exits).sum::<u64>();
     format!(
         "VMs {:<3} vCPUs {:<4} | pause exits {:<6} yields: asked {:<6} honoured {:<6} next {:<6} | receivers first {:<6} | \
-         dispatch: idle {:<6} line {:<6} parked {:<4} kept {:<5} | policy: asked {:<5} late {:<4} full {} | \
+         dispatch: idle {:<6} queue {:<6} parked {:<4} kept {:<5} | policy: asked {:<5} late {:<4} full {} | \
          preempt {:<5} faults {}",
         b.vms.len(),
         b.vms.values().map(|vm| vm.vcpus.len()).sum::<usize>(),

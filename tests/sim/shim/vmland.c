@@ -8,7 +8,7 @@
 #include "vmland.bpf.c"
 #undef _license
 #define _license _license_of_probes
-#include "ipi.bpf.c"
+#include "ipi/ipi.bpf.c"
 #undef const
 
 #include "check.h"
