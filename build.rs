@@ -56,8 +56,8 @@ mod bpf {
 
         framework_sources(&out);
         scheduler_object(&out, &bpf);
-        for object in ["kvm", "ipi", "prefer"] {
-            probe_object(object, &out, &bpf, &clang);
+        for source in ["classify/kvm", "ipi/ipi", "placement/prefer"] {
+            probe_object(source, &out, &bpf, &clang);
         }
     }
 
@@ -85,10 +85,10 @@ mod bpf {
 
     /// The connector names the flags of the ops table, and has no parameter for more.
     ///
-    /// Without this one the kernel keeps who is preempted while bound to its CPU, as
-    /// every task is inside a BPF probe, out of `ops.enqueue()`: it comes first there
-    /// when the CPU is next free, whatever its deadline, and no hand-off can reach it.
-    /// A vCPU that was preempted in one of our own probes (bpf/ipi.bpf.c) is such a one.
+    /// Without this one the kernel does not call `ops.enqueue()` for a task that is
+    /// preempted while migration is disabled, as it is inside a BPF probe. Such a task is
+    /// the next one on its CPU, whatever its deadline, and no hand-off can reach it. A vCPU
+    /// can be preempted in one of our own probes (bpf/ipi/ipi.bpf.c).
     fn add_ops_flag(connector: &mut String) {
         const NAMED: &str = "*compat::SCX_OPS_ENQ_LAST |";
         insert(
@@ -148,15 +148,16 @@ mod bpf {
             .unwrap_or_else(|e| fail(&format!("{}: {e}", header.display())));
     }
 
-    /// `bpf/NAME.bpf.c`, loaded apart from the scheduler.
-    fn probe_object(name: &str, out: &Path, bpf: &Path, clang: &str) {
+    /// `bpf/SOURCE.bpf.c`, an object that is loaded apart from the scheduler.
+    fn probe_object(source: &str, out: &Path, bpf: &Path, clang: &str) {
+        let (_, name) = source.rsplit_once('/').expect("it is in a folder");
         let headers = out.join("scx_utils-bpf_h");
         let arch = match env::var("CARGO_CFG_TARGET_ARCH").as_deref() {
             Ok("aarch64") => "arm64",
             _ => "x86",
         };
         libbpf_cargo::SkeletonBuilder::new()
-            .source(bpf.join(format!("{name}.bpf.c")))
+            .source(bpf.join(format!("{source}.bpf.c")))
             .obj(out.join(format!("{name}.bpf.o")))
             .clang(clang)
             .clang_args([
@@ -166,6 +167,6 @@ mod bpf {
                 "-mcpu=v4".into(),
             ])
             .build_and_generate(out.join(format!("{name}_skel.rs")))
-            .unwrap_or_else(|e| fail(&format!("bpf/{name}.bpf.c does not build: {e:#}")));
+            .unwrap_or_else(|e| fail(&format!("bpf/{source}.bpf.c does not build: {e:#}")));
     }
 }

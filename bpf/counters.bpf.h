@@ -3,6 +3,9 @@
 #ifndef VMLAND_COUNTERS_BPF_H
 #define VMLAND_COUNTERS_BPF_H
 
+#include <scx/common.bpf.h>
+#include "intf.h"
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, VMLAND_NR_COUNTERS);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The framework's BPF part, included rather than copied.
+ * The framework's BPF part: it is included, and not copied.
  *
- * scx_rustland_core's main.bpf.c brings the rings to and from user space, the
- * heartbeat, the DSQs and an ops table. We want all of it but the table: while
- * it is included, SCX_OPS_DEFINE() expands to nothing, and its ops go to
- * optional sections ("?"), so that one which our table does not name is not
- * loaded. An op that we wrap is called by its inner name, ____rustland_*().
+ * main.bpf.c of scx_rustland_core has the rings to and from user space, the heartbeat, the
+ * DSQs and an ops table. All of it is needed except the table. So while it is included,
+ * SCX_OPS_DEFINE() expands to nothing, and its ops go to optional sections ("?"): an op that
+ * our table does not name is not loaded. A wrapped op is called by its inner name,
+ * ____rustland_*().
  */
 #ifndef VMLAND_FRAMEWORK_BPF_H
 #define VMLAND_FRAMEWORK_BPF_H

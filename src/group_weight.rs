@@ -18,7 +18,7 @@ pub fn id_of(path: &str) -> Option<u64> {
     Some(fs::metadata(format!("{CGROUP_ROOT}{path}")).ok()?.ino())
 }
 
-/// The program `vmland_override` of `bpf/cgroup_ops.bpf.h`.
+/// The program `vmland_override` of `bpf/cgroup/cgroup_ops.bpf.h`.
 pub struct GroupWeight(OwnedFd);
 
 impl GroupWeight {
@@ -29,7 +29,7 @@ impl GroupWeight {
 
     /// Gives `cgroup` this weight in place of its cpu.weight, or that again. Returns
     /// whether it is one with the cpu controller; the root is not. In any case who
-    /// waits is placed anew, by the terms that hold by then.
+    /// waits is placed anew, by the parameters that hold by then.
     pub fn set(&self, cgroup: Option<u64>, weight: Option<u64>) -> Result<bool> {
         let mut word = vmland_override {
             cgroup: cgroup.unwrap_or(0),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Follows KVM, and its VMs, as they come and go.
 //!
-//! `bpf/kvm.bpf.c` loads only while KVM is there, and `bpf/ipi.bpf.c`, which holds
+//! `bpf/classify/kvm.bpf.c` loads only while KVM is there, and `bpf/ipi/ipi.bpf.c`, which holds
 //! the module, only while there are VMs, which hold it too. A thread of its own,
 //! started before the framework forbids mmap to the scheduler's, looks for both
 //! twice a second, which is all it costs.
@@ -28,6 +28,7 @@ use libbpf_rs::{MapCore, MapFlags, MapHandle, ProgramInput};
 use log::{debug, warn};
 
 use crate::scheduler::set_nice;
+use crate::verifier;
 
 const POLL: Duration = Duration::from_millis(500);
 
@@ -150,6 +151,7 @@ fn attend_vms(maps: &Maps) -> Result<()> {
     open.maps.vmland_pauses.reuse_fd(maps.pauses.as_fd())?;
     let mut loaded = open.load().context("cannot load the IPI object")?;
     loaded.attach().context("cannot attach the IPI object")?;
+    verifier::log_insns(loaded.object());
     debug!("IPIs and pause exits are followed");
     while any_vm(maps) {
         sleep(POLL);

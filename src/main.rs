@@ -13,6 +13,7 @@ mod refusal;
 mod scheduler;
 mod settings;
 mod standby;
+mod verifier;
 mod vms;
 
 // The framework's connector looks for this and bpf_skel at the crate's root.

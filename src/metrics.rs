@@ -15,7 +15,7 @@ use vmland_control::stats::{self, Metrics, VmMetrics};
 
 use crate::bpf_intf::{self, *};
 
-unsafe impl Plain for vmland_vm {}
+unsafe impl Plain for vmland_vm_ctx {}
 unsafe impl Plain for vmland_vcpu {}
 
 /// Handles of the maps that statistics are read from.
@@ -54,14 +54,14 @@ fn read(maps: &Maps) -> Result<Metrics> {
         yield_in_turn: c(vmland_counter_VMLAND_YIELD_IN_TURN)?,
         yield_not_vcpu: c(vmland_counter_VMLAND_YIELD_NOT_VCPU)?,
         yield_other_vm: c(vmland_counter_VMLAND_YIELD_OTHER_VM)?,
-        yield_unwanted: c(vmland_counter_VMLAND_YIELD_UNWANTED)?,
-        yield_aside: c(vmland_counter_VMLAND_YIELD_ASIDE)?,
+        yield_ignored: c(vmland_counter_VMLAND_YIELD_IGNORED)?,
+        yield_throttled: c(vmland_counter_VMLAND_YIELD_THROTTLED)?,
         yield_woken: c(vmland_counter_VMLAND_YIELD_WOKEN)?,
         yield_receiver: c(vmland_counter_VMLAND_YIELD_RECEIVER)?,
         spin_receiver: c(vmland_counter_VMLAND_SPIN_RECEIVER)?,
         left_receiver: c(vmland_counter_VMLAND_LEFT_RECEIVER)?,
         yield_plain: c(vmland_counter_VMLAND_YIELD_PLAIN)?,
-        handoff_line: c(vmland_counter_VMLAND_HANDOFF_LINE)?,
+        handoff_shared: c(vmland_counter_VMLAND_HANDOFF_SHARED)?,
         handoff_parked: c(vmland_counter_VMLAND_HANDOFF_PARKED)?,
         handoff_pinned: c(vmland_counter_VMLAND_HANDOFF_PINNED)?,
         handoff_remote: c(vmland_counter_VMLAND_HANDOFF_REMOTE)?,
@@ -69,7 +69,7 @@ fn read(maps: &Maps) -> Result<Metrics> {
         handoff_lost: c(vmland_counter_VMLAND_HANDOFF_LOST)?,
         handoff_next: c(vmland_counter_VMLAND_HANDOFF_NEXT)?,
         dispatch_idle: c(vmland_counter_VMLAND_DISPATCH_IDLE)?,
-        dispatch_line: c(vmland_counter_VMLAND_DISPATCH_LINE)?,
+        dispatch_shared: c(vmland_counter_VMLAND_DISPATCH_SHARED)?,
         dispatch_pinned: c(vmland_counter_VMLAND_DISPATCH_PINNED)?,
         dispatch_parked: c(vmland_counter_VMLAND_DISPATCH_PARKED)?,
         dispatch_kept: c(vmland_counter_VMLAND_DISPATCH_KEPT)?,
@@ -78,7 +78,7 @@ fn read(maps: &Maps) -> Result<Metrics> {
         policy_late: c(vmland_counter_VMLAND_POLICY_LATE)?,
         policy_ring_full: c(vmland_counter_VMLAND_POLICY_RING_FULL)?,
         preempt: c(vmland_counter_VMLAND_PREEMPT)?,
-        sibling_joins: c(vmland_counter_VMLAND_SIBLING_JOINS)?,
+        cosched_starts: c(vmland_counter_VMLAND_COSCHED_STARTS)?,
         throttled: c(vmland_counter_VMLAND_THROTTLED)?,
         rescued: c(vmland_counter_VMLAND_RESCUED)?,
         ..Default::default()
@@ -87,7 +87,7 @@ fn read(maps: &Maps) -> Result<Metrics> {
         let Some(slot) = maps.vm_slots.lookup(&key, MapFlags::ANY)? else {
             continue;
         };
-        let Some(vm) = lookup::<vmland_vm>(&maps.vms, &slot)? else {
+        let Some(vm) = lookup::<vmland_vm_ctx>(&maps.vms, &slot)? else {
             continue;
         };
         metrics.vms.insert(
@@ -173,7 +173,7 @@ fn line(a: &Metrics, b: &Metrics) -> String {
     let pauses = |m: &Metrics| m.vms.values().map(|vm| vm.pause_exits).sum::<u64>();
     format!(
         "VMs {:<3} vCPUs {:<4} | pause exits {:<6} yields: asked {:<6} honoured {:<6} next {:<6} | receivers first {:<6} | \
-         dispatch: idle {:<6} line {:<6} parked {:<4} kept {:<5} | policy: asked {:<5} late {:<4} full {} | \
+         dispatch: idle {:<6} queue {:<6} parked {:<4} kept {:<5} | policy: asked {:<5} late {:<4} full {} | \
          preempt {:<5} faults {}",
         b.vms.len(),
         b.vms.values().map(|vm| vm.vcpus.len()).sum::<usize>(),
@@ -183,7 +183,7 @@ fn line(a: &Metrics, b: &Metrics) -> String {
         d(|m| m.handoff_next),
         d(Metrics::receivers_first),
         d(|m| m.dispatch_idle),
-        d(|m| m.dispatch_line + m.dispatch_pinned),
+        d(|m| m.dispatch_shared + m.dispatch_pinned),
         d(|m| m.dispatch_parked),
         d(|m| m.dispatch_kept),
         d(|m| m.policy_asked),

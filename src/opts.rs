@@ -51,11 +51,11 @@ pub struct Opts {
     pub ipi_window_us: u64,
 
     /// Leave out a mechanism, to see what it is worth. May be repeated or be a list:
-    /// yield-to (KVM's hints are taken), receivers (who has been sent an IPI comes
-    /// first), second-chance (who merely woke is passed over once), turns (a hand-off
-    /// passes on what is left of a turn), preemption (who wakes can preempt), stay
-    /// (siblings that answer each other's IPIs stay on one CPU), prolong (a turn is
-    /// prolonged for an IPI's receiver).
+    /// yield-to (directed yields are honoured), receivers (the receiver of an IPI runs
+    /// first), second-chance (a target that merely woke is refused once), turns (a
+    /// hand-off passes on what is left of the turn), preemption (a waking task can
+    /// preempt), sticky (sender and receiver of IPIs stay on one CPU), prolong (a turn
+    /// is prolonged for the receiver of an IPI).
     #[arg(
         long,
         value_name = "MECHANISM,…",
@@ -123,7 +123,7 @@ pub enum Mechanism {
     SecondChance,
     Turns,
     Preemption,
-    Stay,
+    Sticky,
     Prolong,
 }
 

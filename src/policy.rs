@@ -49,7 +49,7 @@ pub type VmId = u32;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Arrival {
     pub pid: i32,
-    /// Its part of its VM's weight, as `bpf/terms.bpf.h` finds it;
+    /// Its part of its VM's weight, as `bpf/params.bpf.h` finds it;
     /// [`DEFAULT_WEIGHT`] for an ordinary task at nice 0.
     pub weight: u64,
     /// Time slice, in ns, as its VM's settings have it.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Tells the BPF part which CPUs a VM prefers, by way of `bpf/prefer.bpf.c`.
+//! Tells the BPF part which CPUs a VM prefers, by way of `bpf/placement/prefer.bpf.c`.
 
 #[allow(clippy::all)]
 mod skel {
@@ -25,7 +25,7 @@ use skel::{PreferSkel, PreferSkelBuilder};
 pub struct Preferences(OnceCell<Option<PreferSkel<'static>>>);
 
 impl Preferences {
-    /// Before the VM's terms say that there is a preference. False: there can be none.
+    /// Before the VM's parameters say that there is a preference. False: there can be none.
     /// `preferred` is the scheduler's map.
     pub fn set(&self, preferred: &MapHandle, vm_slot: u32, cpus: &CpuSet) -> Result<bool> {
         let program = self.0.get_or_init(|| {

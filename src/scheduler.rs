@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use libbpf_rs::skel::Skel;
 use libbpf_rs::{MapHandle, OpenObject};
 use log::{debug, error, info, warn};
 use scx_vmland::policy::{self, Arrival, Decision, Policy, VmId};
@@ -20,12 +21,13 @@ use crate::bpf_intf::{
     VMLAND_EVENT_VCPU_GONE, VMLAND_EVENT_VCPU_SEEN, VMLAND_NICE_0,
     vmland_mechanism_VMLAND_PREEMPTION, vmland_mechanism_VMLAND_PROLONG,
     vmland_mechanism_VMLAND_RECEIVERS, vmland_mechanism_VMLAND_SECOND_CHANCE,
-    vmland_mechanism_VMLAND_STAY, vmland_mechanism_VMLAND_TURNS, vmland_mechanism_VMLAND_YIELD_TO,
+    vmland_mechanism_VMLAND_STICKY, vmland_mechanism_VMLAND_TURNS,
+    vmland_mechanism_VMLAND_YIELD_TO,
 };
 use crate::clients::Clients;
 use crate::group_weight::GroupWeight;
 use crate::opts::{Mechanism, Opts};
-use crate::{Exit, kvm, metrics, refusal, settings, standby, vms};
+use crate::{Exit, kvm, metrics, refusal, settings, standby, verifier, vms};
 
 /// vCPUs that the policy can hold without allocating.
 const CAPACITY: usize = 16_384;
@@ -67,6 +69,7 @@ pub fn run(opts: &Opts, now: InForce) -> Result<Ended> {
     let mut object = MaybeUninit::uninit();
     let bpf = attach(opts, &mut object)?;
     set_nice(nice);
+    verifier::log_insns(bpf.skel.object());
     let scheduler = Scheduler::new(opts, bpf)?;
     let _ = maps.set(scheduler.metrics_maps()?);
     let _ = kvm.send(scheduler.kvm_maps()?);
@@ -166,7 +169,7 @@ impl<'a> Scheduler<'a> {
         Ok(vms::Maps {
             vm_slots: MapHandle::try_from(&maps.vmland_vm_slots)?,
             vms: MapHandle::try_from(&maps.vmland_vms)?,
-            terms: MapHandle::try_from(&maps.vmland_terms)?,
+            params: MapHandle::try_from(&maps.vmland_vm_params)?,
             preferred: MapHandle::try_from(&maps.vmland_preferred)?,
             group_weight: GroupWeight::new(&self.bpf.skel.progs.vmland_override)?,
         })
@@ -229,7 +232,7 @@ fn bit(mechanism: Mechanism) -> u32 {
         Mechanism::SecondChance => vmland_mechanism_VMLAND_SECOND_CHANCE,
         Mechanism::Turns => vmland_mechanism_VMLAND_TURNS,
         Mechanism::Preemption => vmland_mechanism_VMLAND_PREEMPTION,
-        Mechanism::Stay => vmland_mechanism_VMLAND_STAY,
+        Mechanism::Sticky => vmland_mechanism_VMLAND_STICKY,
         Mechanism::Prolong => vmland_mechanism_VMLAND_PROLONG,
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! A thread of its own, since finding out who a VM is reads files of its process,
 //! which can block. Four times a second it looks for VMs that are new or have
-//! more vCPUs than before, and writes their terms where `bpf/terms.bpf.h` reads
+//! more vCPUs than before, and writes their parameters where `bpf/params/params.bpf.h` reads
 //! them. In between it serves the control socket, whose clients may change what is
 //! in force. SIGHUP makes it read the configuration anew; one with an error changes
 //! nothing.

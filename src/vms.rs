@@ -12,9 +12,9 @@ use vmland_identity::identify;
 use vmland_settings::{Cosched, CpuSet, InForce, Latency, Settings, VmFacts, YieldTo};
 
 use crate::bpf_intf::{
-    VMLAND_CAP_PERIOD, VMLAND_TERMS_COSCHED_OFF, VMLAND_TERMS_COSCHED_STRICT,
-    VMLAND_TERMS_IGNORE_YIELD, VMLAND_TERMS_LATENCY_BATCH, VMLAND_TERMS_LATENCY_LOW,
-    VMLAND_TERMS_PREFERS_CPUS, vmland_terms, vmland_vm,
+    VMLAND_CAP_PERIOD, VMLAND_VM_COSCHED_OFF, VMLAND_VM_COSCHED_STRICT, VMLAND_VM_IGNORE_YIELD,
+    VMLAND_VM_LATENCY_BATCH, VMLAND_VM_LATENCY_LOW, VMLAND_VM_PREFERS_CPUS, vmland_vm_ctx,
+    vmland_vm_params,
 };
 use crate::group_weight::{self, GroupWeight};
 use crate::metrics::lookup;
@@ -27,7 +27,7 @@ pub const DEFAULT_WEIGHT: u64 = 100;
 pub struct Maps {
     pub vm_slots: MapHandle,
     pub vms: MapHandle,
-    pub terms: MapHandle,
+    pub params: MapHandle,
     pub preferred: MapHandle,
     pub group_weight: GroupWeight,
 }
@@ -46,7 +46,7 @@ struct Known {
     slot: Vec<u8>,
     /// The kernel's id of its cgroup.
     cgroup: Option<u64>,
-    /// Its terms have been written.
+    /// Its parameters have been written.
     settled: bool,
 }
 
@@ -77,7 +77,7 @@ impl Vms {
             let Some(slot) = self.maps.vm_slots.lookup(&key, MapFlags::ANY)? else {
                 continue;
             };
-            let vm = lookup::<vmland_vm>(&self.maps.vms, &slot)?;
+            let vm = lookup::<vmland_vm_ctx>(&self.maps.vms, &slot)?;
             let Some(vm) = vm.filter(|vm| vm.vm_id != 0) else {
                 continue;
             };
@@ -121,7 +121,7 @@ impl Vms {
         }
     }
 
-    /// Writes the terms of VMs that are new or have changed.
+    /// Writes the parameters of VMs that are new or have changed.
     pub fn settle(&mut self, now: &InForce) {
         let Vms {
             maps,
@@ -169,7 +169,7 @@ fn weigh(
 }
 
 impl Known {
-    fn new(vm: &vmland_vm, slot: Vec<u8>) -> Self {
+    fn new(vm: &vmland_vm_ctx, slot: Vec<u8>) -> Self {
         let identity = identify(Path::new("/proc"), vm.tgid);
         let facts = VmFacts::new(identity, vm.nr_vcpus);
         Self {
@@ -187,33 +187,33 @@ impl Known {
 }
 
 fn write(maps: &Maps, preferences: &Preferences, vm: &Known, settings: &Settings) -> Result<()> {
-    let mut terms = terms(vm.running.id, settings);
+    let mut params = params(vm.running.id, settings);
     let slot = u32::from_ne_bytes(vm.slot.as_slice().try_into()?);
     if let Some(cpus) = settings.cpus.filter(|cpus| *cpus != CpuSet::ALL)
         && preferences.set(&maps.preferred, slot, &cpus)?
     {
-        terms.flags |= VMLAND_TERMS_PREFERS_CPUS;
+        params.flags |= VMLAND_VM_PREFERS_CPUS;
     }
-    let bytes = unsafe { plain::as_bytes(&terms) };
-    Ok(maps.terms.update(&vm.slot, bytes, MapFlags::ANY)?)
+    let bytes = unsafe { plain::as_bytes(&params) };
+    Ok(maps.params.update(&vm.slot, bytes, MapFlags::ANY)?)
 }
 
-fn terms(vm_id: u32, settings: &Settings) -> vmland_terms {
+fn params(vm_id: u32, settings: &Settings) -> vmland_vm_params {
     let mut flags = 0;
     if settings.yield_to == Some(YieldTo::Ignore) {
-        flags |= VMLAND_TERMS_IGNORE_YIELD;
+        flags |= VMLAND_VM_IGNORE_YIELD;
     }
     flags |= match settings.latency {
-        Some(Latency::Low) => VMLAND_TERMS_LATENCY_LOW,
-        Some(Latency::Batch) => VMLAND_TERMS_LATENCY_BATCH,
+        Some(Latency::Low) => VMLAND_VM_LATENCY_LOW,
+        Some(Latency::Batch) => VMLAND_VM_LATENCY_BATCH,
         Some(Latency::Normal) | None => 0,
     };
     flags |= match settings.cosched {
-        Some(Cosched::Off) => VMLAND_TERMS_COSCHED_OFF,
-        Some(Cosched::Strict) => VMLAND_TERMS_COSCHED_STRICT,
+        Some(Cosched::Off) => VMLAND_VM_COSCHED_OFF,
+        Some(Cosched::Strict) => VMLAND_VM_COSCHED_STRICT,
         Some(Cosched::Auto) | None => 0,
     };
-    vmland_terms {
+    vmland_vm_params {
         vm_id,
         weight: settings.weight.unwrap_or(DEFAULT_WEIGHT) as u32,
         slice_ns: settings.slice_ns.unwrap_or(0),

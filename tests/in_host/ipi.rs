@@ -135,7 +135,7 @@ fn receivers_come_first() {
         seen
     };
     let without = under(&["--without", "receivers"]);
-    let free = under(&["--without", "stay"]);
+    let free = under(&["--without", "sticky"]);
     let not_prolonged = under(&["--without", "prolong"]);
     let all = under(&[]);
     assert!(all.spins_each() < 0.8 * without.spins_each());

@@ -14,7 +14,7 @@ use vmland_sim::scheduler::TaskId;
 type Host = Machine<Ext<Vmland>>;
 
 const SECOND_NS: u64 = 1_000_000_000;
-/// Largest debt, in slices (bpf/vtime.bpf.h), as the policy has it too.
+/// Largest debt, in slices (bpf/vtime/vtime.bpf.h).
 const DEBT_SLICES: u64 = scx_vmland::policy::DEBT_SLICES;
 
 const CPU: Load = Load::Cpu {

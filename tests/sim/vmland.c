@@ -8,7 +8,7 @@
 #include "vmland.bpf.c"
 #undef _license
 #define _license _license_of_probes
-#include "ipi.bpf.c"
+#include "ipi/ipi.bpf.c"
 #undef const
 
 #include "check.h"
@@ -16,7 +16,7 @@
 /* For the simulator's checks: how far @p is ahead of its CPU's clock, in % of its slice. */
 s64 sim_lead(struct task_struct *p)
 {
-	struct vmland_task *t = task_state(p);
+	struct vmland_task_ctx *taskc = taskc_of(p);
 
-	return (s64)(t->vruntime - cpu_state(p->cpu)->clock) * 100 / (s64)slice_vtime(t);
+	return (s64)(taskc->vruntime - cpuc_of(p->cpu)->vtime) * 100 / (s64)slice_vtime(taskc);
 }

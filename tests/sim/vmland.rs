@@ -11,7 +11,7 @@ use scx_vmland::policy::{Arrival, Decision, Policy, VmId};
 use crate::bpf_intf::{
     VMLAND_EVENT_VCPU_GONE, VMLAND_EVENT_VCPU_SEEN, dispatched_task_ctx, queued_task_ctx,
     vmland_counter, vmland_counter_VMLAND_NR_COUNTERS, vmland_kvm_layout,
-    vmland_limits_VMLAND_MAX_VMS, vmland_terms, vmland_vcpu,
+    vmland_limits_VMLAND_MAX_VMS, vmland_vcpu, vmland_vm_params,
 };
 use crate::source;
 use vmland_sim::abi::{KvmVcpu, Task};
@@ -50,7 +50,7 @@ pub struct Vmland {
     settings: Settings,
     policy: Policy,
     vm_weights: HashMap<i32, u32>,
-    terms: *mut vmland_terms,
+    params: *mut vmland_vm_params,
     vcpus: *const c_void,
     counters: *const u64,
     lead: Option<extern "C" fn(*mut Task) -> i64>,
@@ -62,7 +62,7 @@ pub fn vmland(nr_cpus: usize, settings: Settings) -> Ext<Vmland> {
         settings,
         policy: Policy::new(16_384),
         vm_weights: HashMap::new(),
-        terms: std::ptr::null_mut(),
+        params: std::ptr::null_mut(),
         vcpus: std::ptr::null(),
         counters: std::ptr::null(),
         lead: None,
@@ -89,7 +89,7 @@ impl Vmland {
         let weight = self.vm_weights.get(&pid).copied().unwrap_or(100);
         // SAFETY: numbers only, and a slot of the map.
         unsafe {
-            *self.terms.add(vcpu.vm_slot as usize) = vmland_terms {
+            *self.params.add(vcpu.vm_slot as usize) = vmland_vm_params {
                 vm_id: vcpu.vm_id,
                 weight,
                 ipi_window_ns: self.settings.ipi_window_ns,
@@ -118,7 +118,7 @@ impl UserSpace for Vmland {
         native.set("slice_ns", self.settings.slice_ns);
         native.set("vmland_slice_min_ns", self.settings.slice_min_ns);
         native.set("vmland_ipi_window_ns", self.settings.ipi_window_ns);
-        self.terms = native.array("vmland_terms", vmland_limits_VMLAND_MAX_VMS as usize);
+        self.params = native.array("vmland_vm_params", vmland_limits_VMLAND_MAX_VMS as usize);
         self.counters = native.array("vmland_counters", COUNTERS * self.nr_cpus);
         self.vcpus = native.global::<c_void>("vmland_vcpus");
         let layout = native.array::<vmland_kvm_layout>("vmland_kvm_layout", 1);

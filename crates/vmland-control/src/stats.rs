@@ -23,11 +23,11 @@ pub struct VmMetrics {
     pub pause_exits: u64,
     #[stat(desc = "yield_to() calls that reached the scheduler")]
     pub yields_asked: u64,
-    #[stat(desc = "yield_to() calls it accepted")]
+    #[stat(desc = "yield_to() calls that were honoured")]
     pub yields_honoured: u64,
-    #[stat(desc = "Time that its vCPUs were put aside by a quota or a cap (ns), summed")]
+    #[stat(desc = "Time that its vCPUs were throttled by a quota or a cap (ns), summed")]
     pub throttled_ns: u64,
-    #[stat(desc = "Of cpu_ns, out of turn (ns)")]
+    #[stat(desc = "CPU time of its vCPU threads out of turn (ns), a part of cpu_ns")]
     pub boosted_ns: u64,
 }
 
@@ -42,71 +42,75 @@ pub struct Metrics {
     pub vcpus_seen: u64,
     #[stat(desc = "vCPU threads that ended, or whose VM did")]
     pub vcpus_gone: u64,
-    #[stat(desc = "Directed yields asked for by KVM")]
+    #[stat(desc = "Directed yields that KVM asked for")]
     pub yield_asked: u64,
-    #[stat(desc = "Directed yields taken: the target runs at once")]
+    #[stat(desc = "Directed yields honoured: hand-off to the target")]
     pub yield_honoured: u64,
-    #[stat(desc = "Directed yields taken: the target runs before the yielder, in turn")]
+    #[stat(desc = "Directed yields honoured in turn: the target runs before the yielder")]
     pub yield_in_turn: u64,
-    #[stat(desc = "Directed yields refused: not both are vCPUs")]
+    #[stat(desc = "Directed yields refused: yielder or target is no vCPU")]
     pub yield_not_vcpu: u64,
-    #[stat(desc = "Directed yields refused: two VMs")]
+    #[stat(desc = "Directed yields refused: yielder and target belong to two VMs")]
     pub yield_other_vm: u64,
-    #[stat(desc = "Directed yields refused: the VM's settings say so")]
-    pub yield_unwanted: u64,
-    #[stat(desc = "Directed yields refused: the target's quota or cap is used up")]
-    pub yield_aside: u64,
-    #[stat(desc = "Directed yields refused, once: the target merely woke")]
+    #[stat(desc = "Directed yields refused: yield_to = \"ignore\", or --without yield-to")]
+    pub yield_ignored: u64,
+    #[stat(desc = "Directed yields refused: the target is throttled")]
+    pub yield_throttled: u64,
+    #[stat(desc = "Directed yields refused once: the target has not run since it woke")]
     pub yield_woken: u64,
-    #[stat(desc = "Directed yields taken: the receiver of an IPI goes first")]
+    #[stat(desc = "Directed yields honoured: hand-off to the receiver of an IPI")]
     pub yield_receiver: u64,
-    #[stat(desc = "Pause exits without a candidate of KVM's: the receiver of an IPI runs")]
+    #[stat(
+        desc = "Hand-offs to the receiver of an IPI, after a pause exit without a candidate of KVM"
+    )]
     pub spin_receiver: u64,
     #[stat(
-        desc = "vCPUs that slept or had had their turn, and left their CPU to the receiver of an IPI"
+        desc = "Hand-offs to the receiver of an IPI, as the sender slept or had used up its slice"
     )]
     pub left_receiver: u64,
     #[stat(desc = "Calls of sched_yield()")]
     pub yield_plain: u64,
-    #[stat(desc = "Hand-offs whose target waited in the shared line")]
-    pub handoff_line: u64,
-    #[stat(desc = "Hand-offs whose target waited for the policy")]
+    #[stat(desc = "Hand-offs whose target waited in the shared queue")]
+    pub handoff_shared: u64,
+    #[stat(desc = "Hand-offs whose target waited for a decision of the policy")]
     pub handoff_parked: u64,
-    #[stat(desc = "Hand-offs whose target waited in a per-CPU line")]
+    #[stat(desc = "Hand-offs whose target waited in a per-CPU queue")]
     pub handoff_pinned: u64,
-    #[stat(desc = "Hand-offs whose target may not run here, and was put first on its own CPU")]
+    #[stat(
+        desc = "Hand-offs whose target was put first on another CPU: it may not run here, or is co-scheduled"
+    )]
     pub handoff_remote: u64,
     #[stat(desc = "Hand-offs whose target was already on a CPU")]
     pub handoff_served: u64,
-    #[stat(desc = "Hand-offs whose target had gone to sleep or moved")]
+    #[stat(desc = "Hand-offs whose target slept, was throttled or had moved")]
     pub handoff_lost: u64,
-    #[stat(desc = "Hand-offs whose target really ran next on that CPU")]
+    #[stat(desc = "Hand-offs whose target was the next task to run on the CPU")]
     pub handoff_next: u64,
-    #[stat(desc = "Tasks put straight on an idle CPU")]
+    #[stat(desc = "Waking tasks put on an idle CPU")]
     pub dispatch_idle: u64,
-    #[stat(desc = "Tasks taken from the shared line")]
-    pub dispatch_line: u64,
-    #[stat(desc = "Tasks taken from a per-CPU line")]
+    #[stat(desc = "Tasks taken from the shared queue")]
+    pub dispatch_shared: u64,
+    #[stat(desc = "Tasks taken from a per-CPU queue")]
     pub dispatch_pinned: u64,
-    #[stat(desc = "vCPUs put on a CPU before the policy's word came")]
+    #[stat(desc = "Parked vCPUs taken without a decision of the policy")]
     pub dispatch_parked: u64,
-    #[stat(desc = "Slices renewed in place")]
+    #[stat(desc = "Tasks that kept their CPU for another slice")]
     pub dispatch_kept: u64,
     #[stat(desc = "Events sent to the policy")]
     pub policy_asked: u64,
     #[stat(desc = "Decisions of the policy applied")]
     pub policy_placed: u64,
-    #[stat(desc = "Decisions cancelled: the vCPU had moved on")]
+    #[stat(desc = "Decisions of the policy cancelled: the vCPU had run or left")]
     pub policy_late: u64,
-    #[stat(desc = "Events not sent: the ring was full")]
+    #[stat(desc = "Events not sent to the policy: the ring was full")]
     pub policy_ring_full: u64,
     #[stat(desc = "Running tasks preempted by a waking one")]
     pub preempt: u64,
-    #[stat(desc = "vCPUs put onto a CPU to run beside a sibling (cosched)")]
-    pub sibling_joins: u64,
-    #[stat(desc = "Tasks put aside: a quota or a cap was used up")]
+    #[stat(desc = "vCPUs put on a CPU to run at the same time as a sibling (cosched)")]
+    pub cosched_starts: u64,
+    #[stat(desc = "Tasks throttled: a quota or a cap was used up")]
     pub throttled: u64,
-    #[stat(desc = "Tasks put first since they had waited for long")]
+    #[stat(desc = "Tasks put first as they had waited for more than 2 s")]
     pub rescued: u64,
     #[stat(desc = "Page faults of the scheduler since it attached (should stay 0)")]
     pub page_faults: u64,
@@ -115,7 +119,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// vCPUs that left their CPU to the receiver of an IPI, for whatever reason.
+    /// Hand-offs to the receiver of an IPI, for all reasons.
     pub fn receivers_first(&self) -> u64 {
         self.yield_receiver + self.spin_receiver + self.left_receiver
     }

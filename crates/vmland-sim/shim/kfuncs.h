@@ -132,11 +132,12 @@ static inline struct task_struct *bpf_iter_scx_dsq_next(struct bpf_iter_scx_dsq 
 	sim_host->dsq_move(K, p, (it)->dsq, to, (it)->slice, (it)->vtime, flags)
 
 /*
- * A timer bound to its CPU fires at once: it waits for a probe to end (ipi.bpf.c), which
- * takes no time here, or for the end of a turn (turn.bpf.h), finds that it has not come,
- * and leaves that to the next tick. The others never fire: the framework's heartbeat is
- * for a host that sleeps for seconds, and nobody here has a quota or waits for that long
- * (waiting.bpf.h).
+ * A timer that is bound to its CPU fires at once. One waits for a probe to return
+ * (ipi/ipi.bpf.c), which takes no time here. One waits for the end of a turn
+ * (handoff/turn.bpf.h); it fires too early, does nothing, and the next tick ends the turn.
+ * The other timers never fire: the framework's heartbeat is for a host that sleeps for
+ * seconds, and on the simulated host no task has a quota or waits for so long
+ * (watchdog/watchdog.bpf.h).
  */
 struct bpf_timer {
 	int (*callback)(void *map, u32 *key, void *value);

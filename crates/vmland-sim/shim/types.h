@@ -60,7 +60,7 @@ struct sched_ext_entity {
 };
 
 struct task_struct {
-	/* First: bpf/vcpu.bpf.h looks for it in a structure that holds nothing else. */
+	/* First: bpf/classify/vcpu.bpf.h declares a task_struct that has this member only. */
 	struct hlist_head preempt_notifiers;
 	s32 pid;
 	s32 tgid;

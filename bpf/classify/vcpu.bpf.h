@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Classification: which task is a vCPU, and of which VM.
+ *
+ * Mechanism. A thread inside KVM_RUN holds a KVM preempt notifier, also while it is
+ * scheduled out. The notifier is a member of struct kvm_vcpu. So classification is
+ * exact, and the same for every VMM. Thread names are not used. The result is kept: a
+ * vCPU thread that handles an exit in user space holds no notifier, and is still a vCPU.
+ * It ceases to be one when the thread ends or its VM does.
+ *
+ * A VM gets a slot (vm.bpf.h) when its first vCPU is seen. The slot is freed when the
+ * last of its vCPU threads has ended, or when KVM destroys the VM (kvm.bpf.c).
+ *
+ * Cost. One load at a context switch of a task that is no vCPU.
+ */
+#ifndef VMLAND_CLASSIFY_VCPU_BPF_H
+#define VMLAND_CLASSIFY_VCPU_BPF_H
+
+#include "../framework.bpf.h"
+#include "../cgroup/cgroup.bpf.h"
+#include "../context/task.bpf.h"
+#include "../counters.bpf.h"
+#include "../intf.h"
+#include "../ipi/receivers.bpf.h"
+#include "vm.bpf.h"
+
+/* pid -> vCPU, for listings in user space. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, VMLAND_MAX_VCPUS);
+	__type(key, s32);
+	__type(value, struct vmland_vcpu);
+} vmland_vcpus SEC(".maps");
+
+/*
+ * The field of struct task_struct that is read here. The framework's vmlinux.h was made
+ * from a kernel without KVM, and does not have it.
+ */
+struct task_struct___kvm {
+	struct hlist_head preempt_notifiers;
+} __attribute__((preserve_access_index));
+
+static u32 last_vm_id;
+
+/*
+ * Makes the cgroup @slot count @vmc among its VMs if that has a runnable vCPU, and not
+ * if it has none. CPUs may do this at the same time; the last one sees the result.
+ */
+static __always_inline void vm_recount(struct vmland_vm_ctx *vmc, u32 slot)
+{
+	struct vmland_cgroup_ctx *cgc;
+	u32 in, was;
+	int i;
+
+	bpf_for(i, 0, RECOUNT_ATTEMPTS) {
+		in = vmc->nr_runnable ? slot + 1 : 0;
+		if (vmc->counted_in == in)
+			break;
+		was = __sync_lock_test_and_set(&vmc->counted_in, in);
+		cgc = in ? cgc_of(in - 1) : NULL;
+		if (cgc)
+			__sync_fetch_and_add(&cgc->nr_vms, 1);
+		cgc = was ? cgc_of(was - 1) : NULL;
+		if (cgc)
+			__sync_fetch_and_sub(&cgc->nr_vms, 1);
+	}
+}
+
+/* If @taskc is of a vCPU, its VM and its cgroup count it as runnable. */
+static __always_inline void vcpu_runnable(struct vmland_task_ctx *taskc)
+{
+	struct vmland_cgroup_ctx *cgc;
+	struct vmland_vm_ctx *vmc;
+	u32 slot = taskc->cgroup_slot;
+
+	if (taskc->runnable_in || !is_vcpu(taskc))
+		return;
+	vmc = vmc_of(taskc->vm_slot);
+	cgc = cgc_of(slot);
+	if (!vmc || !cgc || __sync_lock_test_and_set(&taskc->runnable_in, slot + 1))
+		return;
+	__sync_fetch_and_add(&cgc->nr_vcpus, 1);
+	if (!__sync_fetch_and_add(&vmc->nr_runnable, 1))
+		vm_recount(vmc, slot);
+}
+
+static __always_inline void vcpu_quiescent(struct vmland_task_ctx *taskc)
+{
+	struct vmland_cgroup_ctx *cgc;
+	struct vmland_vm_ctx *vmc;
+	u32 was_in;
+
+	was_in = taskc->runnable_in ? __sync_lock_test_and_set(&taskc->runnable_in, 0) : 0;
+	if (!was_in)
+		return;
+	cgc = cgc_of(was_in - 1);
+	if (cgc)
+		__sync_fetch_and_sub(&cgc->nr_vcpus, 1);
+	vmc = vmc_of(taskc->vm_slot);
+	/* A VM that KVM has destroyed has lost its id, but its counts are still in use. */
+	if (vmc && (vmc->vm_id == taskc->vm_id || !vmc->vm_id) &&
+	    __sync_fetch_and_sub(&vmc->nr_runnable, 1) == 1)
+		vm_recount(vmc, was_in - 1);
+}
+
+static void send_vcpu_event(u64 what, const struct task_struct *p,
+			    const struct vmland_task_ctx *taskc)
+{
+	struct queued_task_ctx *event = bpf_ringbuf_reserve(&queued, sizeof(*event), 0);
+
+	if (!event) {
+		count(VMLAND_POLICY_RING_FULL);
+		return;
+	}
+	__builtin_memset(event, 0, sizeof(*event));
+	event->pid = p->pid;
+	event->flags = what;
+	event->vtime = taskc->vm_id;
+	bpf_ringbuf_submit(event, 0);
+}
+
+/* Takes a free slot for @kvm; VMLAND_NO_VM if there is none. */
+static u32 vm_take_slot(u64 kvm, s32 tgid)
+{
+	u32 id = __sync_fetch_and_add(&last_vm_id, 1) + 1, slot;
+	struct vmland_vm_ctx *vmc;
+	u32 i, *winner;
+
+	bpf_for(i, 0, VMLAND_MAX_VMS) {
+		slot = (id + i) % VMLAND_MAX_VMS;
+		vmc = vmc_of(slot);
+		if (!vmc || __sync_val_compare_and_swap(&vmc->kvm, 0, kvm))
+			continue;
+
+		vmc->cpu_ns = vmc->pause_exits = 0;
+		vmc->yields_asked = vmc->yields_honoured = 0;
+		vmc->throttled_ns = vmc->boosted_ns = 0;
+		vmc->boost_left_ns = 0;
+		vmc->nr_vcpus = 0;
+		vmc->nr_runnable = 0;
+		vm_recount(vmc, 0);
+		vmc->tgid = tgid;
+		vmc->vm_id = id;
+		if (!bpf_map_update_elem(&vmland_vm_slots, &kvm, &slot, BPF_NOEXIST))
+			return slot;
+
+		/* Another vCPU of the VM was seen at the same time: its slot is the VM's. */
+		vmc->vm_id = 0;
+		vmc->kvm = 0;
+		winner = bpf_map_lookup_elem(&vmland_vm_slots, &kvm);
+		return winner ? *winner : VMLAND_NO_VM;
+	}
+	return VMLAND_NO_VM;
+}
+
+/* @p is no vCPU any more. */
+static void vcpu_forget(struct task_struct *p, struct vmland_task_ctx *taskc)
+{
+	struct vmland_vm_ctx *vmc = vmc_of(taskc->vm_slot);
+	struct vmland_vcpu_key key = {};
+	struct vmland_vcpu *vcpu;
+	s32 pid = p->pid;
+
+	vcpu_quiescent(taskc);
+	if (vmc && vmc->vm_id == taskc->vm_id &&
+	    __sync_fetch_and_sub(&vmc->nr_vcpus, 1) == 1)
+		vm_release(vmc, vmc->kvm);
+	vcpu = bpf_map_lookup_elem(&vmland_vcpus, &pid);
+	if (vcpu) {
+		key.vm_id = vcpu->vm_id;
+		key.vcpu_id = vcpu->vcpu_id;
+		bpf_map_delete_elem(&vmland_vcpu_pids, &key);
+	}
+	bpf_map_delete_elem(&vmland_vcpus, &pid);
+	send_vcpu_event(VMLAND_EVENT_VCPU_GONE, p, taskc);
+	count(VMLAND_VCPUS_GONE);
+	taskc->vm_slot = VMLAND_NO_VM;
+	taskc->notifier = 0;
+}
+
+/*
+ * @p holds a notifier that it was not seen with before: which vCPU is it? Not static, so
+ * that the verifier checks it once, and not at each call.
+ */
+__noinline int vcpu_recognise(struct task_struct *p __arg_trusted,
+			      struct vmland_task_ctx *taskc __arg_nonnull)
+{
+	struct task_struct___kvm *task = (void *)p;
+	struct vmland_vcpu_key id = {};
+	struct vmland_vcpu vcpu = {};
+	struct vmland_kvm_layout *layout;
+	struct vmland_vm_ctx *vmc;
+	u32 key = 0, *slot;
+	u64 notifier = 0, addr, kvm = 0;
+	s32 pid;
+
+	layout = bpf_map_lookup_elem(&vmland_kvm_layout, &key);
+	if (!layout || !layout->ready)
+		return 0;
+
+	/* Read as a number: only the address is needed, and the list is not followed. */
+	bpf_core_read(&notifier, sizeof(notifier), &task->preempt_notifiers.first);
+	addr = notifier - layout->vcpu_notifier;
+	if (bpf_probe_read_kernel(&kvm, sizeof(kvm), (void *)(addr + layout->vcpu_kvm)) ||
+	    bpf_probe_read_kernel(&vcpu.vcpu_id, sizeof(vcpu.vcpu_id),
+				  (void *)(addr + layout->vcpu_id)) || !kvm)
+		return 0;
+
+	if (is_vcpu(taskc))
+		vcpu_forget(p, taskc);
+
+	slot = bpf_map_lookup_elem(&vmland_vm_slots, &kvm);
+	vcpu.vm_slot = slot ? *slot : vm_take_slot(kvm, p->tgid);
+	vmc = vmc_of(vcpu.vm_slot);
+	if (!vmc)
+		return 0;
+	__sync_fetch_and_add(&vmc->nr_vcpus, 1);
+
+	taskc->notifier = notifier;
+	taskc->vm_slot = vcpu.vm_slot;
+	taskc->vm_id = vcpu.vm_id = vmc->vm_id;
+	vcpu.tgid = p->tgid;
+	pid = p->pid;
+	bpf_map_update_elem(&vmland_vcpus, &pid, &vcpu, BPF_ANY);
+	id.vm_id = vcpu.vm_id;
+	id.vcpu_id = vcpu.vcpu_id;
+	bpf_map_update_elem(&vmland_vcpu_pids, &id, &pid, BPF_ANY);
+	bpf_task_storage_get(&vmland_sent, p, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	send_vcpu_event(VMLAND_EVENT_VCPU_SEEN, p, taskc);
+	count(VMLAND_VCPUS_SEEN);
+	return 0;
+}
+
+/* Brings the classification of @p up to date. */
+static __always_inline void vcpu_classify(struct task_struct *p, struct vmland_task_ctx *taskc)
+{
+	struct task_struct___kvm *task = (void *)p;
+	struct vmland_vm_ctx *vmc;
+	u64 notifier;
+
+	if (!bpf_core_field_exists(task->preempt_notifiers))
+		return;		/* a kernel that cannot have KVM */
+
+	if (is_vcpu(taskc)) {
+		vmc = vmc_of(taskc->vm_slot);
+		if (vmc && vmc->vm_id != taskc->vm_id)
+			vcpu_forget(p, taskc);
+	}
+	notifier = (u64)task->preempt_notifiers.first;
+	if (notifier && notifier != taskc->notifier)
+		vcpu_recognise(p, taskc);
+}
+
+#endif /* VMLAND_CLASSIFY_VCPU_BPF_H */

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The queues: dispatch queues (DSQs) that tasks wait in.
+ *
+ *   SHARED_DSQ     tasks that may move between CPUs            the framework's
+ *   cpu (0..)      tasks that are bound to one CPU             the framework's
+ *   PARKED_DSQ     vCPUs that wait for a decision of the policy (policy/policy.bpf.h)
+ *   THROTTLED_DSQ  tasks whose quota or cap is used up (cgroup/throttle.bpf.h)
+ *
+ * The first three are sorted by deadline (vtime/vtime.bpf.h), the last by the time at
+ * which the task may run again.
+ */
+#ifndef VMLAND_CONTEXT_QUEUES_BPF_H
+#define VMLAND_CONTEXT_QUEUES_BPF_H
+
+#include "../framework.bpf.h"
+#include "task.bpf.h"
+
+/* The next free ids behind the framework's DSQs. */
+#define PARKED_DSQ (MAX_CPUS + 2)
+#define THROTTLED_DSQ (MAX_CPUS + 3)
+
+/* The queue that @p waits in, when it is not parked and not throttled. */
+static __always_inline u64 queue_of(const struct task_struct *p, s32 cpu)
+{
+	return is_pinned(p) ? (u64)cpu : SHARED_DSQ;
+}
+
+#endif /* VMLAND_CONTEXT_QUEUES_BPF_H */

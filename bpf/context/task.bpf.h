@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The task context: what the scheduler keeps of each task. The probes on KVM's IPIs
+ * (ipi/ipi.bpf.c) share the map.
+ */
+#ifndef VMLAND_CONTEXT_TASK_BPF_H
+#define VMLAND_CONTEXT_TASK_BPF_H
+
+#include <scx/common.bpf.h>
+#include "../intf.h"
+
+/*
+ * Longest that a task waits in a queue, in ns: 2 s. The kernel ejects a scheduler whose
+ * tasks wait for longer than timeout_ms, which is 5 s (vmland.bpf.c).
+ */
+#define RESCUE_NS (2 * 1000 * 1000 * 1000ULL)
+
+struct vmland_task_ctx {
+	/* CPU time times VMLAND_NICE_0 / weight, in ns (vtime/vtime.bpf.h). */
+	u64 vruntime;
+	/*
+	 * A running task has been charged up to here; a task that does not run left
+	 * its CPU here. scx_bpf_now().
+	 */
+	u64 run_start;
+	u64 ran_ns;		/* since it got its CPU */
+	u64 wait_start;		/* of a task that waits, scx_bpf_now() */
+
+	/* Classification (classify/vcpu.bpf.h). */
+	u64 notifier;		/* the preempt notifier that it was recognised by */
+	u32 vm_slot;		/* VMLAND_NO_VM: the task is no vCPU */
+	u32 vm_id;		/* the slot may have a new owner since */
+
+	/* Effective settings (params/effective.bpf.h). */
+	u64 weight;		/* VMLAND_NICE_0: an ordinary task at nice 0 */
+	u64 slice_ns;
+	u64 ipi_window_ns;	/* 0: receivers of its IPIs do not run first */
+	u64 skew_ns;		/* 0: no bound (cosched/skew.bpf.h) */
+	u32 boost_percent;	/* of its VM's CPU time that may be out of turn */
+	bool has_cap;		/* its VM has a cap (cgroup/bandwidth.bpf.h) */
+	bool cosched;		/* its VM is co-scheduled (cosched/cosched.bpf.h) */
+	bool has_preferred;	/* its VM prefers some CPUs (placement/prefer.bpf.h) */
+
+	/* cgroups (cgroup/cgroup.bpf.h). */
+	u32 cgroup_slot;	/* 0: the root */
+	u32 runnable_in;	/* of a runnable vCPU: 1 + the slot of the cgroup that
+				   counts it as runnable; 0: none does */
+	u64 cgroup_counted;	/* slot << 32 | weight, by which a cgroup counts it as
+				   active; 0: none does */
+	u64 throttled_since;	/* scx_bpf_now(); 0: it is not throttled */
+	s64 throttled_lag;	/* its vruntime less its CPU's vtime at that time */
+
+	/* Hand-offs (handoff/). */
+	u64 min_deadline;	/* until it runs: least deadline, so that it comes behind
+				   the target that it deferred to; 0: none */
+	u64 sticky_until;	/* scx_bpf_now(): until then it prefers the CPU that it
+				   waits on (handoff/sticky.bpf.h) */
+	bool boosted;		/* runs out of turn */
+	bool yielded;		/* left its CPU by ops.yield() */
+	bool woken;		/* has not run since it woke */
+	bool passed_over;	/* refused as a target since it woke */
+	bool spun;		/* after a pause exit: its CPU is to be handed to a receiver */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct vmland_task_ctx);
+} vmland_tasks SEC(".maps");
+
+static __always_inline struct vmland_task_ctx *taskc_of(struct task_struct *p)
+{
+	return bpf_task_storage_get(&vmland_tasks, p, NULL, 0);
+}
+
+static __always_inline bool is_vcpu(const struct vmland_task_ctx *taskc)
+{
+	return taskc->vm_slot != VMLAND_NO_VM;
+}
+
+static __always_inline bool is_pinned(const struct task_struct *p)
+{
+	return p->nr_cpus_allowed == 1 || is_migration_disabled(p);
+}
+
+/* The weight that @p has by its nice level. */
+static __always_inline u64 own_weight(const struct task_struct *p)
+{
+	return (u64)(p->scx.weight ?: 100) * VMLAND_NICE_0 / 100;
+}
+
+static __always_inline bool waited_too_long(const struct vmland_task_ctx *taskc, u64 now)
+{
+	return taskc->wait_start && time_after(now, taskc->wait_start + RESCUE_NS);
+}
+
+#endif /* VMLAND_CONTEXT_TASK_BPF_H */

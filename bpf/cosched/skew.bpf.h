@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Skew: a bound of the difference of CPU time between the vCPUs of a VM, where an
+ * administrator sets one (skew).
+ *
+ * Mechanism. A turn (handoff/turn.bpf.h) is as long as without a bound. But a vCPU runs for no
+ * longer than the bound at a time while a sibling with less vruntime waits: then the turn
+ * goes on with that sibling. So the siblings alternate within their VM's turn, and other VMs
+ * lose nothing. A sibling's part is out of turn, as with a hand-off.
+ *
+ * Rejected. Turns that end at the bound did not reduce the skew: the kernel ends a slice at
+ * a tick, and with slices of about a tick the bounds of the lag (vtime/vtime.bpf.h) are smaller
+ * than the skew that was to be corrected.
+ *
+ * Limits. A yielder transfers no vruntime to its target (vtime/transfer.bpf.h), which would
+ * increase the skew for good. A sibling that sleeps is not waited for.
+ */
+#ifndef VMLAND_COSCHED_SKEW_BPF_H
+#define VMLAND_COSCHED_SKEW_BPF_H
+
+#include <scx/common.bpf.h>
+#include "../cgroup/limits.bpf.h"
+#include "../context/cpu.bpf.h"
+#include "../context/queues.bpf.h"
+#include "../context/task.bpf.h"
+#include "../handoff/boost.bpf.h"
+#include "../handoff/turn.bpf.h"
+#include "../vtime/charge.bpf.h"
+
+/* Waiting tasks that are examined for a sibling. It bounds the time in ops.dispatch(). */
+#define SKEW_SCAN 64
+
+/* How long the task of @taskc may run at a time if @left ns of the turn are left. */
+static __always_inline u64 slice_within_skew(const struct vmland_task_ctx *taskc, u64 left)
+{
+	return taskc->skew_ns && taskc->skew_ns < left ? taskc->skew_ns : left;
+}
+
+/*
+ * The turn on @cpu, of which @left ns are left, goes on with the first sibling of @taskc in
+ * @dsq that has less vruntime. Returns whether there is one.
+ */
+__noinline int skew_switch(const struct vmland_task_ctx *taskc __arg_nonnull, u64 dsq, s32 cpu,
+			   u64 left)
+{
+	struct vmland_cpu_ctx *cpuc = cpuc_of(cpu);
+	struct vmland_task_ctx *sibling;
+	struct task_struct *p;
+	u32 scanned = 0;
+
+	if (!cpuc || !scx_bpf_dsq_nr_queued(dsq))
+		return false;
+	bpf_for_each(scx_dsq, p, dsq, 0) {
+		if (scanned++ >= SKEW_SCAN)
+			break;
+		sibling = taskc_of(p);
+		if (!sibling || !is_vcpu(sibling) || sibling->vm_id != taskc->vm_id ||
+		    !time_before(sibling->vruntime, taskc->vruntime) ||
+		    !bpf_cpumask_test_cpu(cpu, p->cpus_ptr) || !may_boost(sibling) ||
+		    throttled_until(p, sibling, scx_bpf_now()))
+			continue;
+		scx_bpf_dsq_move_set_slice(BPF_FOR_EACH_ITER, left);
+		if (!scx_bpf_dsq_move(BPF_FOR_EACH_ITER, p, SCX_DSQ_LOCAL, 0))
+			continue;
+		cpuc->expected_pid = p->pid;
+		return true;
+	}
+	return false;
+}
+
+/*
+ * @prev has run on @cpu for as long as the skew allows. Its turn goes on with a sibling or,
+ * if none that waits has less vruntime, with @prev. Returns whether the turn goes on.
+ */
+__noinline int skew_rotate(struct task_struct *prev __arg_trusted, s32 cpu)
+{
+	struct vmland_cpu_ctx *cpuc = cpuc_of(cpu);
+	struct vmland_task_ctx *taskc = taskc_of(prev);
+	u64 now = scx_bpf_now(), left;
+
+	if (!taskc || !cpuc || !taskc->skew_ns || taskc->yielded || is_pinned(prev))
+		return false;
+	left = turn_left(cpuc);
+	if (!left || throttled_until(prev, taskc, now))
+		return false;
+	charge(prev, taskc, now);
+	if (skew_switch(taskc, SHARED_DSQ, cpu, left) ||
+	    skew_switch(taskc, PARKED_DSQ, cpu, left))
+		return true;
+	scx_bpf_task_set_slice(prev, slice_within_skew(taskc, left));
+	return true;
+}
+
+#endif /* VMLAND_COSCHED_SKEW_BPF_H */

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Hand-off: ops.dispatch() puts the noted target on this CPU, wherever it waits.
+ *
+ *   the target waits in      what happens                                      counter
+ *   a queue                  it is moved to this CPU, for the rest of the turn shared,
+ *                                                                              parked, pinned
+ *   a queue, but may not     it is put first on its own CPU                    remote
+ *   run here
+ *   a queue, co-scheduled    it is put on another CPU, if one can be had, and  remote
+ *                            the yielder goes on
+ *   a local DSQ, or runs     nothing: it has a CPU                             served
+ *   THROTTLED_DSQ, or sleeps nothing                                           lost
+ */
+#ifndef VMLAND_HANDOFF_HANDOFF_BPF_H
+#define VMLAND_HANDOFF_HANDOFF_BPF_H
+
+#include "../framework.bpf.h"
+#include "../cgroup/limits.bpf.h"
+#include "../context/cpu.bpf.h"
+#include "../context/queues.bpf.h"
+#include "../context/task.bpf.h"
+#include "../cosched/cosched.bpf.h"
+#include "../counters.bpf.h"
+#include "turn.bpf.h"
+
+/* What became of a note. */
+enum handoff {
+	HANDOFF_NONE,
+	HANDOFF_HERE,		/* the target is first on this CPU */
+	HANDOFF_ELSEWHERE,	/* it has another CPU, and the yielder may go on */
+};
+
+/* The counter of a target that waited in @dsq. */
+static __always_inline u32 handoff_counter(u64 dsq)
+{
+	if (dsq == SHARED_DSQ)
+		return VMLAND_HANDOFF_SHARED;
+	if (dsq == PARKED_DSQ)
+		return VMLAND_HANDOFF_PARKED;
+	return VMLAND_HANDOFF_PINNED;
+}
+
+/*
+ * Moves @p from @dsq to @cpu. A new iterator can move any task that is on its DSQ, so the
+ * cost does not depend on the length of the queue.
+ */
+static __always_inline bool move_to_cpu(struct task_struct *p, u64 dsq, s32 cpu, u64 slice,
+					u64 flags)
+{
+	struct bpf_iter_scx_dsq it;
+	bool moved = false;
+
+	if (!bpf_iter_scx_dsq_new(&it, dsq, 0)) {
+		scx_bpf_dsq_move_set_slice(&it, slice);
+		moved = scx_bpf_dsq_move(&it, p, SCX_DSQ_LOCAL_ON | cpu, flags);
+	}
+	bpf_iter_scx_dsq_destroy(&it);
+	return moved;
+}
+
+/* Moves @p from @dsq to @cpu, or first on its own CPU if it may not run on @cpu. */
+static bool handoff_move(struct task_struct *p, u64 dsq, s32 cpu, u64 slice)
+{
+	bool here = bpf_cpumask_test_cpu(cpu, p->cpus_ptr) &&
+		    (!is_pinned(p) || scx_bpf_task_cpu(p) == cpu);
+	s32 dest = here ? cpu : scx_bpf_task_cpu(p);
+	bool moved = move_to_cpu(p, dsq, dest, slice,
+				 here ? 0 : SCX_ENQ_HEAD | SCX_ENQ_PREEMPT);
+
+	if (!moved)
+		count(VMLAND_HANDOFF_LOST);
+	else
+		count(here ? handoff_counter(dsq) : VMLAND_HANDOFF_REMOTE);
+	return moved && here;
+}
+
+/* Moves @p from @dsq to another CPU, which it preempts. */
+static bool handoff_elsewhere(struct task_struct *p, u64 dsq, s32 cpu, u64 slice)
+{
+	bool moved = move_to_cpu(p, dsq, cpu, slice, SCX_ENQ_HEAD | SCX_ENQ_PREEMPT);
+
+	if (moved)
+		count(VMLAND_HANDOFF_REMOTE);
+	return moved;
+}
+
+/* How long @p may run on the CPU that it gets by a hand-off, in ns. */
+static __always_inline u64 handoff_slice(struct task_struct *p, const struct vmland_cpu_ctx *cpuc)
+{
+	const struct vmland_task_ctx *taskc = taskc_of(p);
+
+	if (taskc && !turn_is_passed_on(taskc))
+		return taskc->slice_ns;
+	return turn_left(cpuc) ?: HANDOFF_MIN_NS;
+}
+
+/*
+ * Serves the note of @cpu, which is this CPU. Returns an enum handoff. Not static, so that
+ * the verifier checks it once, and not at each call.
+ */
+__noinline int handoff_serve(s32 cpu)
+{
+	struct vmland_cpu_ctx *cpuc = cpuc_of(cpu);
+	int served = HANDOFF_NONE;
+	struct vmland_task_ctx *taskc;
+	struct task_struct *p;
+	u64 dsq, slice = 0;
+	s32 pid, other = -1;
+
+	if (!cpuc)
+		return served;
+	pid = cpuc->handoff_pid;
+	cpuc->handoff_pid = 0;
+	p = bpf_task_from_pid(pid);
+	if (!p)
+		return served;
+
+	dsq = p->scx.dsq ? p->scx.dsq->id : SCX_DSQ_INVALID;
+	taskc = taskc_of(p);
+	if (dsq == THROTTLED_DSQ || (taskc && throttled_until(p, taskc, scx_bpf_now()))) {
+		count(VMLAND_HANDOFF_LOST);
+	} else if (dsq <= PARKED_DSQ) {
+		if (taskc && taskc->cosched)
+			other = cosched_late(p, taskc, &slice);
+		if (other >= 0 && handoff_elsewhere(p, dsq, other, slice)) {
+			served = HANDOFF_ELSEWHERE;
+		} else if (handoff_move(p, dsq, cpu, handoff_slice(p, cpuc))) {
+			cpuc->expected_pid = pid;
+			served = HANDOFF_HERE;
+		}
+	} else if (is_queued(p)) {
+		count(VMLAND_HANDOFF_SERVED);
+	} else {
+		count(VMLAND_HANDOFF_LOST);
+	}
+	bpf_task_release(p);
+	return served;
+}
+
+#endif /* VMLAND_HANDOFF_HANDOFF_BPF_H */

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Idle CPUs: a waking task gets one at once, and a queued task has one woken for it. A CPU
+ * that the task's VM prefers is chosen first (prefer.bpf.h); after that it is the framework's
+ * choice.
+ */
+#ifndef VMLAND_PLACEMENT_IDLE_BPF_H
+#define VMLAND_PLACEMENT_IDLE_BPF_H
+
+#include "../framework.bpf.h"
+#include "../cgroup/limits.bpf.h"
+#include "../context/task.bpf.h"
+#include "prefer.bpf.h"
+
+/* On a host without idle CPUs this is cheaper than a search for one. */
+static __always_inline bool any_idle_for(const struct task_struct *p)
+{
+	const struct cpumask *idle = scx_bpf_get_idle_cpumask();
+	bool any = bpf_cpumask_intersects(idle, p->cpus_ptr);
+
+	scx_bpf_put_idle_cpumask(idle);
+	return any;
+}
+
+/*
+ * ops.select_cpu() for @p. Claims an idle CPU, returns it and sets *@idle; or returns the CPU
+ * whose context @p is to wait in.
+ */
+static __always_inline s32 select_cpu(struct task_struct *p, s32 prev_cpu, u64 wake_flags,
+				      bool *idle)
+{
+	s32 cpu, this_cpu = bpf_get_smp_processor_id();
+	bool may_here = bpf_cpumask_test_cpu(this_cpu, p->cpus_ptr);
+	struct vmland_task_ctx *taskc;
+
+	*idle = false;
+	if (!bpf_cpumask_test_cpu(prev_cpu, p->cpus_ptr))
+		prev_cpu = may_here ? this_cpu : (s32)bpf_cpumask_first(p->cpus_ptr);
+	if (is_usersched_task(p))
+		return prev_cpu;
+	/*
+	 * Any CPU can take it from the shared queue, wherever it waits. But the kernel
+	 * queues it on the CPU that is returned here, and another one than this CPU would be
+	 * interrupted for that, out of its guest.
+	 */
+	if (!any_idle_for(p))
+		return may_here && !is_pinned(p) ? this_cpu : prev_cpu;
+	if (any_limit) {
+		taskc = taskc_of(p);
+		if (taskc && throttled_until(p, taskc, scx_bpf_now()))
+			return prev_cpu;
+	}
+
+	cpu = pick_preferred(p, prev_cpu, wake_flags);
+	if (cpu < 0)
+		cpu = pick_idle_cpu(p, prev_cpu, wake_flags);
+	if (cpu < 0)
+		return prev_cpu;
+	*idle = true;
+	return cpu;
+}
+
+/* Wakes an idle CPU that may run @p, if there is one. */
+static __always_inline bool kick_idle(struct task_struct *p)
+{
+	s32 cpu = pick_preferred(p, scx_bpf_task_cpu(p), 0);
+
+	if (cpu < 0)
+		cpu = scx_bpf_pick_idle_cpu(p->cpus_ptr, 0);
+	if (cpu < 0)
+		return false;
+	scx_bpf_kick_cpu(cpu, SCX_KICK_IDLE);
+	return true;
+}
+
+#endif /* VMLAND_PLACEMENT_IDLE_BPF_H */

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The policy in user space: how it is asked, and how its decisions are applied.
+ *
+ * Mechanism. A vCPU that has used up its slice is parked, and an event goes to user space. The
+ * policy decides the deadline and the next slice. The decision comes back through the
+ * framework's ring, and moves the vCPU to its queue. A parked vCPU is not withheld: it waits
+ * in PARKED_DSQ, with a deadline that is one slice later. A CPU that finds no earlier
+ * deadline takes it without a decision. So no task stalls and no CPU idles while user space
+ * is slow, stopped or gone.
+ */
+#ifndef VMLAND_POLICY_POLICY_BPF_H
+#define VMLAND_POLICY_POLICY_BPF_H
+
+#include "../framework.bpf.h"
+#include "../context/queues.bpf.h"
+#include "../context/task.bpf.h"
+#include "../counters.bpf.h"
+#include "../intf.h"
+#include "../vtime/vtime.bpf.h"
+
+/* Events without a decision. While there is none, the ring of decisions is not drained. */
+static u64 policy_open;
+
+/*
+ * Sends an event about @p, which has left @cpu. Returns false when the ring is
+ * full. Of the framework's fields, here exec_runtime is that CPU's vtime, start_ts
+ * the length of the last run, stop_ts the slice, and weight the effective one.
+ */
+static bool policy_ask(struct task_struct *p, struct vmland_task_ctx *taskc, s32 cpu,
+		       u64 vtime, u64 enq_flags)
+{
+	struct task_ctx *tctx = try_lookup_task_ctx(p);
+	struct queued_task_ctx *event;
+
+	if (!tctx)
+		return false;
+	event = bpf_ringbuf_reserve(&queued, sizeof(*event), 0);
+	if (!event) {
+		count(VMLAND_POLICY_RING_FULL);
+		sched_congested(p);
+		return false;
+	}
+	get_task_info(event, p, tctx, enq_flags, cpu);
+	event->vtime = taskc->vruntime;
+	event->exec_runtime = vtime;
+	event->start_ts = taskc->ran_ns;
+	event->stop_ts = taskc->slice_ns;
+	event->weight = taskc->weight;
+	/* Before the event is visible, as the decision may come at once. */
+	__sync_fetch_and_add(&policy_open, 1);
+	bpf_ringbuf_submit(event, 0);
+	__sync_fetch_and_add(&nr_queued, 1);
+	count(VMLAND_POLICY_ASKED);
+	return true;
+}
+
+/* Applies a decision: @d->vtime is the deadline, @d->slice_ns the slice. */
+static void policy_place(const struct dispatched_task_ctx *d)
+{
+	struct task_struct *p = bpf_task_from_pid(d->pid);
+	struct vmland_task_ctx *taskc;
+	struct task_ctx *tctx;
+	struct bpf_iter_scx_dsq it;
+	bool placed = false;
+
+	if (!p)
+		return;
+	taskc = taskc_of(p);
+	tctx = try_lookup_task_ctx(p);
+	if (taskc && tctx && tctx->enq_cnt == d->enq_cnt) {
+		if (!bpf_iter_scx_dsq_new(&it, PARKED_DSQ, 0)) {
+			scx_bpf_dsq_move_set_slice(&it, d->slice_ns);
+			scx_bpf_dsq_move_set_vtime(&it, d->vtime);
+			placed = scx_bpf_dsq_move_vtime(&it, p,
+					queue_of(p, scx_bpf_task_cpu(p)), 0);
+		}
+		bpf_iter_scx_dsq_destroy(&it);
+	}
+	if (placed) {
+		taskc->vruntime = d->vtime - ns_to_vtime(d->slice_ns, taskc->weight ?: 1);
+		count(VMLAND_POLICY_PLACED);
+		__sync_fetch_and_add(&nr_user_dispatches, 1);
+	} else {
+		count(VMLAND_POLICY_LATE);
+		__sync_fetch_and_add(&nr_cancel_dispatches, 1);
+	}
+	bpf_task_release(p);
+}
+
+static long policy_next(struct bpf_dynptr *dynptr, void *context)
+{
+	const struct dispatched_task_ctx *d = bpf_dynptr_data(dynptr, 0, sizeof(*d));
+
+	__sync_fetch_and_sub(&policy_open, 1);
+	if (d)
+		policy_place(d);
+	return 0;
+}
+
+/* Applies the decisions that have come. */
+static __always_inline void policy_drain(void)
+{
+	if (policy_open)
+		bpf_user_ringbuf_drain(&dispatched, policy_next, NULL, BPF_RB_NO_WAKEUP);
+}
+
+#endif /* VMLAND_POLICY_POLICY_BPF_H */

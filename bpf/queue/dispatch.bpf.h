@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * ops.dispatch() without a hand-off: a CPU takes the task with the earliest deadline from the
+ * queues, or goes on with its current task if that has an earlier one.
+ */
+#ifndef VMLAND_QUEUE_DISPATCH_BPF_H
+#define VMLAND_QUEUE_DISPATCH_BPF_H
+
+#include "../framework.bpf.h"
+#include "../cgroup/limits.bpf.h"
+#include "../cgroup/throttle.bpf.h"
+#include "../context/cpu.bpf.h"
+#include "../context/queues.bpf.h"
+#include "../context/task.bpf.h"
+#include "../cosched/cosched.bpf.h"
+#include "../cosched/skew.bpf.h"
+#include "../counters.bpf.h"
+#include "../handoff/turn.bpf.h"
+#include "../params/effective.bpf.h"
+#include "../policy/policy.bpf.h"
+#include "../vtime/charge.bpf.h"
+#include "../vtime/vtime.bpf.h"
+#include "queue.bpf.h"
+
+/* Is @prev, which had the CPU, still runnable? */
+static __always_inline bool can_continue(const struct task_struct *prev)
+{
+	return prev && is_queued(prev) && !is_usersched_task(prev);
+}
+
+/*
+ * May @prev keep @cpu, rather than @best take it? If @prev comes from a CPU whose vtime is
+ * behind, its lag is bounded first. Not static, so that the verifier checks it once, and not
+ * at each call.
+ */
+__noinline int keep_prev(struct task_struct *prev __arg_trusted,
+			 const struct queue_head *best __arg_nonnull, s32 cpu)
+{
+	struct vmland_task_ctx *taskc = taskc_of(prev);
+	struct vmland_cpu_ctx *cpuc = cpuc_of(cpu);
+	u64 now = scx_bpf_now(), least, slice;
+
+	if (!taskc || !cpuc)
+		return false;
+	charge(prev, taskc, now);
+	if (throttled_until(prev, taskc, now))
+		return false;
+	if (best->found) {
+		least = best->vruntime - slice_vtime(taskc) -
+			DEBT_SLICES * (best->deadline - best->vruntime);
+		if (time_before(taskc->vruntime, least))
+			taskc->vruntime = least;
+		if (!time_before(deadline(taskc) + deadline_penalty(prev, taskc, cpu),
+				 best->least))
+			return false;
+		vtime_advance(cpuc, time_before(best->vruntime, taskc->vruntime) ?
+			      best->vruntime : taskc->vruntime);
+	} else if (time_after(taskc->vruntime, cpuc->vtime)) {
+		taskc->vruntime = cpuc->vtime;
+	}
+	effective_refresh(prev, taskc);
+	taskc->boosted = taskc->yielded = false;
+	taskc->min_deadline = 0;
+	slice = slice_within_limits(taskc, taskc->slice_ns);
+	scx_bpf_task_set_slice(prev, slice_within_skew(taskc, slice));
+	turn_begin(cpuc, taskc->run_start, slice);
+	count(VMLAND_DISPATCH_KEPT);
+	return true;
+}
+
+/* Chooses the next task of @cpu, which is this CPU; @prev had it. */
+static void serve_queues(struct vmland_cpu_ctx *cpuc, s32 cpu, struct task_struct *prev)
+{
+	struct queue_head best = {};
+
+	if (any_limit) {
+		throttle_heads(SHARED_DSQ, cpu);
+		throttle_heads(cpu, cpu);
+		throttle_heads(PARKED_DSQ, cpu);
+	}
+	/* The common case: tasks wait in the shared queue only, and its head is to be taken. */
+	if (!can_continue(prev) && !policy_open && !any_preferred && !any_cosched &&
+	    (!any_sticky || scx_bpf_dsq_nr_queued(SHARED_DSQ) < 2) &&
+	    !scx_bpf_dsq_nr_queued(cpu)) {
+		queue_take(SHARED_DSQ, cpuc);
+		return;
+	}
+	queue_peek(SHARED_DSQ, cpu, &best);
+	queue_peek(cpu, cpu, &best);
+	queue_peek(PARKED_DSQ, cpu, &best);
+	if (can_continue(prev) && keep_prev(prev, &best, cpu))
+		return;
+	if (!best.found)
+		return;
+	if (best.overtakes ? queue_take_best(&best, cpuc) : queue_take(best.dsq, cpuc)) {
+		if (best.gang) {
+			cosched_siblings(SHARED_DSQ, best.gang, cpu, best.slice_ns);
+			cosched_siblings(PARKED_DSQ, best.gang, cpu, best.slice_ns);
+		}
+		return;
+	}
+	/* Another CPU has taken it meanwhile. */
+	if (!queue_take(SHARED_DSQ, cpuc) && !queue_take(cpu, cpuc))
+		queue_take(PARKED_DSQ, cpuc);
+}
+
+#endif /* VMLAND_QUEUE_DISPATCH_BPF_H */

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Charging: what a task has run for goes to its vruntime, its limits and its VM's accounts. */
+#ifndef VMLAND_VTIME_CHARGE_BPF_H
+#define VMLAND_VTIME_CHARGE_BPF_H
+
+#include <scx/common.bpf.h>
+#include "../cgroup/limits.bpf.h"
+#include "../classify/vm.bpf.h"
+#include "../context/task.bpf.h"
+#include "../handoff/boost.bpf.h"
+#include "../ipi/receivers.bpf.h"
+#include "../params/effective.bpf.h"
+#include "vtime.bpf.h"
+
+/*
+ * The task of @taskc has run on @cpu for @ns. Not static, so that the verifier checks it
+ * once, and not at each call.
+ */
+__noinline int charge_ns(struct vmland_task_ctx *taskc __arg_nonnull, u64 ns, s32 cpu)
+{
+	struct vmland_vm_ctx *vmc;
+	u64 *pauses;
+	u32 key = 0;
+
+	taskc->ran_ns += ns;
+	taskc->vruntime += ns_to_vtime(ns, taskc->weight ?: 1);
+	if (is_limited(taskc))
+		limits_consume(taskc->cgroup_slot, cap_slot(taskc), ns);
+	if (!is_vcpu(taskc))
+		return 0;
+	vmc = vmc_of(taskc->vm_slot);
+	if (!vmc)
+		return 0;
+	__sync_fetch_and_add(&vmc->cpu_ns, ns);
+	boost_account(vmc, taskc, ns);
+	pauses = bpf_map_lookup_percpu_elem(&vmland_pauses, &key, cpu);
+	if (pauses && *pauses) {
+		__sync_fetch_and_add(&vmc->pause_exits, *pauses);
+		*pauses = 0;
+	}
+	return 0;
+}
+
+/* Charges @p, which has run from taskc->run_start to @now. */
+static __always_inline void charge(const struct task_struct *p, struct vmland_task_ctx *taskc,
+				   u64 now)
+{
+	u64 ns = now - taskc->run_start;
+
+	if (taskc->cgroup_slot)
+		effective_refresh(p, taskc);
+	taskc->run_start = now;
+	charge_ns(taskc, ns, scx_bpf_task_cpu(p));
+}
+
+#endif /* VMLAND_VTIME_CHARGE_BPF_H */
