@@ -23,7 +23,8 @@ test: check unit host
 check: setup
 	cargo fmt --all --check
 	cargo clippy --release --locked --workspace --all-targets -- -D warnings
-	shellcheck bpf/clang tests/setup tests/demo tests/host/* tests/in_host/run \
+	tests/deny
+	shellcheck bpf/clang tests/setup tests/demo tests/deny tests/host/* tests/in_host/run \
 		crates/vmland-guests/tests/fixtures/host/qemu .ci/run
 
 # These build the two programs, too.
