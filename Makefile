@@ -3,11 +3,13 @@
 #   make run     start the scheduler here, or, where the kernel has no sched_ext,
 #                show it in an emulated host with two KVM guests
 #   make test    everything
+#   make format  Rust, and what was changed in C
+#   make figures the tables of README.md and docs/, from docs/figures/*.json
 #   make build   the two programs, in target/release
 
 HOST_TEST_KERNELS ?= newest 6.18
 
-.PHONY: run test build setup check unit host clean
+.PHONY: run test build setup format figures check unit host clean
 
 run: build
 	tests/demo
@@ -20,10 +22,22 @@ setup:
 
 test: check unit host
 
+# Of C, the lines that differ from the last commit: clang-format does not know
+# comments that are aligned with tabs, and the others keep theirs.
+format: setup
+	cargo fmt --all
+	git diff -U0 HEAD -- '*.c' '*.h' | clang-format-diff-19 -p1 -i -binary clang-format-19
+
+# docs/figures/measure and tests/sim/figures.rs make the data.
+figures:
+	docs/figures/render
+
 check: setup
 	cargo fmt --all --check
 	cargo clippy --release --locked --workspace --all-targets -- -D warnings
-	shellcheck bpf/clang tests/setup tests/demo tests/host/* tests/in_host/run \
+	tests/deny
+	docs/figures/render --check
+	shellcheck bpf/clang tests/setup tests/demo tests/deny docs/figures/measure tests/host/* tests/in_host/run \
 		crates/vmland-guests/tests/fixtures/host/qemu .ci/run
 
 # These build the two programs, too.

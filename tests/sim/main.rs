@@ -6,8 +6,10 @@
 //! | --- | --- |
 //! | `vmland`, `rustland` | the schedulers: their BPF parts (`*.c`) and their user space |
 //! | `fairness`, `ordering`, `scale` | what is checked |
+//! | `figures` | what docs/ quotes |
 
 mod fairness;
+mod figures;
 mod ordering;
 mod rustland;
 mod scale;

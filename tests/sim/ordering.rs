@@ -10,15 +10,14 @@ use vmland_sim::guest::Load;
 use vmland_sim::machine::{Costs, Machine};
 use vmland_sim::scheduler::Scheduler;
 
+pub const LOCK: Load = Load::Lock {
+    held_ns: 2_000,
+    outside_ns: 2_000,
+};
+
 /// What two guests do, on the host of the rig.
-const LOADS: [(&str, Load); 5] = [
-    (
-        "lock",
-        Load::Lock {
-            held_ns: 2_000,
-            outside_ns: 2_000,
-        },
-    ),
+pub const LOADS: [(&str, Load); 5] = [
+    ("lock", LOCK),
     (
         "tlb",
         Load::Tlb {
@@ -44,7 +43,7 @@ struct Works(Vec<f64>);
 impl Works {
     fn new<S: Scheduler>(load: Load, costs: Costs, seeds: u64, scheduler: impl Fn() -> S) -> Self {
         let mut works: Vec<f64> = (0..seeds)
-            .map(|seed| work_per_s(scheduler(), load, costs, seed))
+            .map(|seed| two_guests(scheduler(), load, costs, seed).work_per_s)
             .collect();
         works.sort_by(f64::total_cmp);
         Self(works)
@@ -66,7 +65,14 @@ impl Display for Works {
     }
 }
 
-fn work_per_s<S: Scheduler>(scheduler: S, load: Load, costs: Costs, seed: u64) -> f64 {
+/// What a run gave.
+pub struct Run {
+    /// Of both guests.
+    pub work_per_s: f64,
+    pub exits_per_work: f64,
+}
+
+pub fn two_guests<S: Scheduler>(scheduler: S, load: Load, costs: Costs, seed: u64) -> Run {
     let mut machine = Machine::new(2, scheduler, costs, seed);
     for _ in 0..2 {
         machine.add_vm(load, 2, 100);
@@ -74,7 +80,10 @@ fn work_per_s<S: Scheduler>(scheduler: S, load: Load, costs: Costs, seed: u64) -
     }
     machine.run_for(WINDOW_NS);
     let work: u64 = machine.vms.iter().map(|vm| vm.work).sum();
-    work as f64 / (WINDOW_NS as f64 / 1e9)
+    Run {
+        work_per_s: work as f64 / (WINDOW_NS as f64 / 1e9),
+        exits_per_work: machine.kvm.pause_exits as f64 / work as f64,
+    }
 }
 
 /// EEVDF's, scx_rustland's and scx_vmland's.
@@ -129,21 +138,4 @@ fn cpu() {
     let [eevdf, rustland, vmland] = of("cpu");
     assert!((0.99..1.01).contains(&(vmland.median() / eevdf.median())));
     assert!((0.98..1.02).contains(&(rustland.median() / eevdf.median())));
-}
-
-/// docs/simulator.md's table:
-/// `cargo test --release --test sim table -- --ignored --nocapture`
-#[test]
-#[ignore = "asserts nothing; half a minute"]
-fn table() {
-    let hosts = [
-        ("emulated", Costs::emulated()),
-        ("server", Costs::default()),
-    ];
-    for (host, costs) in hosts {
-        for (name, load) in LOADS {
-            let [eevdf, rustland, vmland] = all(load, costs, 15);
-            println!("| {host} | {name} | {eevdf} | {rustland} | {vmland} |");
-        }
-    }
 }

@@ -28,6 +28,8 @@ pub struct Settings {
     pub ipi_window_ns: u64,
     pub boost_percent: u32,
     pub skew_ns: u64,
+    /// Mechanisms that are left out, as `--without` does: bits of `vmland_mechanism`.
+    pub without: u32,
     pub round_ns: u64,
     pub event_ns: u64,
 }
@@ -40,6 +42,7 @@ impl Default for Settings {
             ipi_window_ns: 50_000_000,
             boost_percent: 100,
             skew_ns: 0,
+            without: 0,
             round_ns: 5_000,
             event_ns: 500,
         }
@@ -118,6 +121,7 @@ impl UserSpace for Vmland {
         native.set("slice_ns", self.settings.slice_ns);
         native.set("vmland_slice_min_ns", self.settings.slice_min_ns);
         native.set("vmland_ipi_window_ns", self.settings.ipi_window_ns);
+        native.set("vmland_without", self.settings.without);
         self.params = native.array("vmland_vm_params", vmland_limits_VMLAND_MAX_VMS as usize);
         self.counters = native.array("vmland_counters", COUNTERS * self.nr_cpus);
         self.vcpus = native.global::<c_void>("vmland_vcpus");
