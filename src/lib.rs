@@ -7,9 +7,10 @@
 //! | [`config`] | what each VM may have, as the administrator says |
 //! | [`control`] | asking a running scheduler, and changing what is in force |
 //! | [`cpus`] | lists of CPUs |
+//! | [`event`] | what the BPF part tells the policy |
 //! | [`guests`] | Linux guests with a load, to compare schedulers over |
 //! | [`lifetime`] | children that do not outlive us (feature `scheduler`) |
-//! | [`policy`] | which vCPU deserves a CPU next, and for how long |
+//! | [`policy`] | which vCPU gets a CPU next, and for how long |
 //! | [`preflight`] | whether a scheduler can attach here, and what to do if not |
 //! | [`standby`] | how a scheduler is loaded before it is its turn |
 //! | [`vm_identity`] | who the VMs are |
@@ -19,6 +20,7 @@ pub mod ab;
 pub mod config;
 pub mod control;
 pub mod cpus;
+pub mod event;
 pub mod guests;
 #[cfg(feature = "scheduler")]
 pub mod lifetime;
