@@ -23,6 +23,7 @@ test: check unit host
 check: setup
 	cargo fmt --check
 	cargo clippy --release --locked --all-targets -- -D warnings
+	cargo test --release --locked --test bpf_headers
 	shellcheck bpf/clang tests/setup tests/demo tests/host/* tests/in_host/run \
 		tests/fixtures/guests/qemu .ci/run
 
