@@ -35,6 +35,7 @@ figures:
 check: setup
 	cargo fmt --all --check
 	cargo clippy --release --locked --workspace --all-targets -- -D warnings
+	cargo test --release --locked --test bpf_headers
 	tests/deny
 	docs/figures/render --check
 	shellcheck bpf/clang tests/setup tests/demo tests/deny docs/figures/measure tests/host/* tests/in_host/run \

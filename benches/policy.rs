@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! What a decision of the policy costs, by the number of vCPUs that wait for one:
-//! one that has used up its slice is taken into the line, and the most deserving
-//! one is taken out. The goal is 1 µs at 10 000, and a growth no worse than log n.
+//! one that has used up its slice is added, and the one with the earliest deadline is
+//! removed. The goal is 1 µs at 10 000, and a growth no worse than log n.
 //!
 //! `cargo bench --bench policy`
 
@@ -15,7 +15,7 @@ use scx_vmland::policy::Policy;
 
 use arrivals::{SLICE_NS, VCPUS_PER_VM, arrival};
 
-/// `waiting` vCPUs in line, in no order.
+/// `waiting` vCPUs, in no order.
 fn full(waiting: i32, random: &mut fastrand::Rng) -> Policy {
     let mut policy = Policy::new(waiting as usize + 1);
     for pid in 1..=waiting {
@@ -33,7 +33,7 @@ fn decision(c: &mut Criterion) {
         let mut policy = full(waiting, &mut random);
         group.bench_function(BenchmarkId::from_parameter(waiting), |b| {
             b.iter(|| {
-                let first = policy.take().expect("somebody waits");
+                let first = policy.take().expect("a vCPU waits");
                 let ran = SLICE_NS + random.u64(0..SLICE_NS);
                 policy.enqueue(arrival(black_box(first.pid), first.deadline + ran));
             })

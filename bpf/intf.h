@@ -87,14 +87,30 @@ enum vmland_counter {
 	VMLAND_NR_COUNTERS,
 };
 
+enum vmland_event_kind {
+	VMLAND_EVENT_VCPU_SEEN = 1,	/* a thread became a vCPU */
+	VMLAND_EVENT_VCPU_GONE = 2,	/* it ceased to be one */
+	VMLAND_EVENT_SLICE_EXPIRED = 3,	/* a vCPU has used up its slice, and is parked */
+};
+
 /*
- * An entry of the framework's ring of queued tasks may instead tell that a
- * thread became a vCPU or ceased to be one: its flags are then one of these,
- * its vtime the VM's vm_id. No enqueue flag of the kernel's uses these bits.
- * Being in the same ring, it comes before the first decision that needs it.
+ * An event for the policy. Events arrive in the order in which they were sent, so a vCPU is
+ * known before its first slice has expired.
  */
-#define VMLAND_EVENT_VCPU_SEEN 0x2000000000000000ULL
-#define VMLAND_EVENT_VCPU_GONE 0x4000000000000000ULL
+struct vmland_event {
+	unsigned int kind;	/* enum vmland_event_kind */
+	int pid;		/* of the vCPU thread */
+	unsigned int vm_id;
+	unsigned int pad;
+
+	/* Of VMLAND_EVENT_SLICE_EXPIRED; else 0. */
+	unsigned long long generation;	/* a decision with another one is cancelled */
+	unsigned long long vruntime;	/* ns of a task of weight VMLAND_NICE_0 */
+	unsigned long long vtime;	/* of the CPU that it has left, likewise */
+	unsigned long long ran_ns;	/* since it got that CPU */
+	unsigned long long slice_ns;
+	unsigned long long weight;	/* effective; VMLAND_NICE_0: an ordinary task */
+};
 
 /* A vCPU thread, by pid, for listings. */
 struct vmland_vcpu {
@@ -158,13 +174,20 @@ struct vmland_preference {
 
 /* Mechanisms that --without leaves out, to measure their effect: bits of vmland_without. */
 enum vmland_mechanism {
-	VMLAND_YIELD_TO = 1,		/* handoff/yield.bpf.h: directed yields are honoured */
-	VMLAND_RECEIVERS = 2,		/* ipi/pending.bpf.h: receivers of IPIs run first */
-	VMLAND_TURNS = 4,		/* handoff/turn.bpf.h: a hand-off passes on the turn */
-	VMLAND_SECOND_CHANCE = 8,	/* ipi/pending.bpf.h: a target that merely woke is refused */
-	VMLAND_PREEMPTION = 16,		/* placement/preempt.bpf.h: a waking task can preempt */
-	VMLAND_STICKY = 32,		/* handoff/sticky.bpf.h: sender and receiver stay on a CPU */
-	VMLAND_PROLONG = 64,		/* handoff/turn.bpf.h: a turn is prolonged for a receiver */
+	/* Directed yields are honoured (handoff/yield.bpf.h). */
+	VMLAND_YIELD_TO = 1,
+	/* Receivers of IPIs run first (ipi/pending.bpf.h). */
+	VMLAND_RECEIVERS = 2,
+	/* A hand-off passes on the turn (handoff/turn.bpf.h). */
+	VMLAND_TURNS = 4,
+	/* A target that has not run since it woke is refused once (ipi/pending.bpf.h). */
+	VMLAND_SECOND_CHANCE = 8,
+	/* A waking task can preempt (placement/preempt.bpf.h). */
+	VMLAND_PREEMPTION = 16,
+	/* Sender and receiver of IPIs stay on one CPU (handoff/sticky.bpf.h). */
+	VMLAND_STICKY = 32,
+	/* A turn is prolonged for the receiver of an IPI (handoff/turn.bpf.h). */
+	VMLAND_PROLONG = 64,
 };
 
 /* A weight in place of a cgroup's cpu.weight: the argument of vmland_override(). */

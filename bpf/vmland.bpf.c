@@ -100,7 +100,7 @@ void BPF_STRUCT_OPS(vmland_enqueue, struct task_struct *p, u64 enq_flags)
 
 	expired = !wakeup && !yielded && taskc->ran_ns >= taskc->slice_ns;
 	if (expired && is_vcpu(taskc) && !is_pinned(p) &&
-	    policy_ask(p, taskc, cpu, cpuc->vtime, enq_flags)) {
+	    policy_ask(p, taskc, cpuc->vtime)) {
 		scx_bpf_dsq_insert_vtime(p, PARKED_DSQ, taskc->slice_ns,
 					 deadline(taskc) + slice_vtime(taskc), enq_flags);
 		/* An idle CPU that @p may use runs the user scheduler first, and then @p. */

@@ -1,44 +1,46 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Which vCPU deserves a CPU next, and for how long.
+//! Which vCPU gets a CPU next, and for how long.
 //!
-//! Weighted virtual time: a vCPU pays for CPU time with *vruntime*, at a rate of
-//! 1/weight, and is served by *deadline*, the vruntime at which it will have
-//! had one slice more; ties go to whoever came first. A CPU's *clock* is the
-//! vruntime that those who compete for it have come to; a vCPU arrives with that
-//! of the CPU it left. Nobody's lag behind or ahead of it exceeds a bound
-//! ([`lag_bounds`]), so that a debt (of a vCPU that yielded, say) is forgotten once it
-//! is that old, and nobody has more credit than the order of deadlines makes him wait.
+//! Weighted virtual time, as in the BPF part (`bpf/vtime/vtime.bpf.h`). A vCPU is charged
+//! for CPU time with *vruntime*, at a rate of 1/weight. vCPUs are served by *deadline*: the
+//! vruntime that a vCPU will have after one more slice. Equal deadlines are served in the
+//! order of arrival. The *vtime* of a CPU is the vruntime that the tasks which compete for
+//! it have come to. The lag of a vCPU, the distance of its vruntime from the vtime of the CPU
+//! that it left, is bounded on both sides ([`lag_bounds`]). So a debt (of a yielder, for
+//! example) does not outlive its reason, and a credit is no larger than what the order of
+//! deadlines makes a vCPU wait.
 //!
-//! vCPUs are grouped by VM: the policy knows which vCPU is whose, counts what
-//! each VM was given, and forgets a VM with its last vCPU.
+//! vCPUs are grouped by VM. The policy knows the VM of each vCPU, counts the CPU time of
+//! each VM, and forgets a VM with its last vCPU.
 //!
-//! Plain values in, plain values out: times are in nanoseconds, virtual times in
-//! nanoseconds of a task of [`DEFAULT_WEIGHT`]. They wrap around, and are compared as
-//! the kernel compares them, by the sign of the difference. After warm-up
-//! nothing allocates; a decision costs O(log n).
+//! The policy takes plain values and returns plain values. Times are in nanoseconds. Virtual
+//! times are in nanoseconds of a task of [`DEFAULT_WEIGHT`]; they wrap around, and are
+//! compared as in the kernel, by the sign of their difference. After warm-up nothing
+//! allocates. A decision costs O(log n).
 
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, HashMap};
 
-/// Weight of a task at nice 0, which pays vruntime 1:1. `VMLAND_NICE_0` of
-/// `bpf/intf.h`.
+/// Weight of a task at nice 0, for which 1 ns of CPU time is 1 ns of vruntime.
+/// `VMLAND_NICE_0` of `bpf/intf.h`.
 pub const DEFAULT_WEIGHT: u64 = 102_400;
 
-/// Largest credit, in slices of the vCPU. `bpf/vtime.bpf.h` bounds it alike.
+/// Largest credit, in slices of the vCPU. `bpf/vtime/vtime.bpf.h` has the same bounds, and
+/// the reasons.
 pub const CREDIT_SLICES: u64 = 2;
 
 /// Largest debt, likewise.
 pub const DEBT_SLICES: u64 = 3;
 
-/// Most that a vCPU may lag behind and be ahead of the clock, as virtual times:
-/// [`CREDIT_SLICES`] and [`DEBT_SLICES`] slices.
+/// Largest credit and largest debt of a vCPU, as virtual times: [`CREDIT_SLICES`] and
+/// [`DEBT_SLICES`] slices.
 pub fn lag_bounds(slice_ns: u64, weight: u64) -> (u64, u64) {
-    let slice = weighted(slice_ns, weight);
+    let slice = ns_to_vtime(slice_ns, weight);
     (CREDIT_SLICES * slice, DEBT_SLICES * slice)
 }
 
 /// `ns` of CPU time as vruntime of a task of `weight`.
-pub fn weighted(ns: u64, weight: u64) -> u64 {
+pub fn ns_to_vtime(ns: u64, weight: u64) -> u64 {
     ns * DEFAULT_WEIGHT / weight.max(1)
 }
 
@@ -49,36 +51,36 @@ pub type VmId = u32;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Arrival {
     pub pid: i32,
-    /// Its part of its VM's weight, as `bpf/params.bpf.h` finds it;
+    /// Its effective weight, which is a part of its VM's (`bpf/params/effective.bpf.h`);
     /// [`DEFAULT_WEIGHT`] for an ordinary task at nice 0.
     pub weight: u64,
-    /// Time slice, in ns, as its VM's settings have it.
+    /// Its slice, in ns, by the settings of its VM.
     pub slice_ns: u64,
-    /// After it has paid for what it ran.
+    /// Its vruntime, after it was charged for its last run.
     pub vruntime: u64,
-    /// The vruntime that those who compete for its CPU have come to.
-    pub clock: u64,
+    /// The vtime of the CPU that it left.
+    pub vtime: u64,
     /// Length of its last run, in ns.
     pub ran_ns: u64,
-    /// Handed back with the decision, so that a stale one can be told.
+    /// Returned with the decision, by which the BPF part recognises a stale one.
     pub generation: u64,
 }
 
-/// What is to become of a vCPU.
+/// What the policy has decided about a vCPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision {
     pub pid: i32,
-    /// Its place in line.
+    /// By which it is sorted into its queue.
     pub deadline: u64,
     pub slice_ns: u64,
     pub generation: u64,
 }
 
-/// What a VM was given, as far as the policy has seen it.
+/// The CPU time of a VM, as far as the policy knows it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct VmAccount {
     pub vcpus: u32,
-    /// CPU time of its vCPUs' full slices, in ns.
+    /// CPU time of the slices that its vCPUs have used up, in ns.
     pub served_ns: u64,
 }
 
@@ -100,14 +102,14 @@ impl Policy {
         }
     }
 
-    /// Thread `pid` is a vCPU of `vm`.
+    /// Thread `pid` became a vCPU of `vm`.
     pub fn vcpu_seen(&mut self, pid: i32, vm: VmId) {
         self.vcpu_gone(pid);
         self.vm_of.insert(pid, vm);
         self.vms.entry(vm).or_default().vcpus += 1;
     }
 
-    /// Thread `pid` is no vCPU any more. Unknown ones are fine.
+    /// Thread `pid` is no vCPU any more. An unknown one is ignored.
     pub fn vcpu_gone(&mut self, pid: i32) {
         let Some(vm) = self.vm_of.remove(&pid) else {
             return;
@@ -124,7 +126,7 @@ impl Policy {
         self.vms.get(&vm).copied()
     }
 
-    /// Takes a vCPU into the line.
+    /// Adds a vCPU to those that wait for a decision.
     pub fn enqueue(&mut self, arrival: Arrival) {
         if let Some(account) = self
             .vm_of
@@ -139,7 +141,7 @@ impl Policy {
             arrived: self.arrivals,
             decision: Decision {
                 pid: arrival.pid,
-                deadline: vruntime.wrapping_add(weighted(slice_ns, arrival.weight)),
+                deadline: vruntime.wrapping_add(ns_to_vtime(slice_ns, arrival.weight)),
                 slice_ns,
                 generation: arrival.generation,
             },
@@ -147,12 +149,12 @@ impl Policy {
         self.arrivals += 1;
     }
 
-    /// The most deserving vCPU, which leaves the line.
+    /// The decision about the vCPU with the earliest deadline, which is removed.
     pub fn take(&mut self) -> Option<Decision> {
         self.waiting.pop().map(|first| first.decision)
     }
 
-    /// The most deserving vCPU, which stays where it is.
+    /// The same decision, which remains.
     pub fn peek(&self) -> Option<&Decision> {
         self.waiting.peek().map(|first| &first.decision)
     }
@@ -164,8 +166,8 @@ impl Policy {
 
 fn bound_lag(arrival: &Arrival) -> u64 {
     let (credit, debt) = lag_bounds(arrival.slice_ns, arrival.weight);
-    let least = arrival.clock.wrapping_sub(credit);
-    let most = arrival.clock.wrapping_add(debt);
+    let least = arrival.vtime.wrapping_sub(credit);
+    let most = arrival.vtime.wrapping_add(debt);
     if after(least, arrival.vruntime) {
         least
     } else if after(arrival.vruntime, most) {
@@ -175,8 +177,8 @@ fn bound_lag(arrival: &Arrival) -> u64 {
     }
 }
 
-/// Virtual times wrap around: `a` is after `b` if it is less than half the range
-/// ahead.
+/// Virtual times wrap around: `a` is after `b` if it is less than half of the range
+/// larger.
 fn after(a: u64, b: u64) -> bool {
     (a.wrapping_sub(b) as i64) > 0
 }
@@ -187,11 +189,11 @@ struct Waiting {
     decision: Decision,
 }
 
-/// The greatest is served first: earliest deadline, then first come.
+/// The greatest is served first: the earliest deadline, then the earliest arrival.
 impl Ord for Waiting {
     fn cmp(&self, other: &Self) -> Ordering {
-        let ahead = self.decision.deadline.wrapping_sub(other.decision.deadline) as i64;
-        0.cmp(&ahead).then(other.arrived.cmp(&self.arrived))
+        let later = self.decision.deadline.wrapping_sub(other.decision.deadline) as i64;
+        0.cmp(&later).then(other.arrived.cmp(&self.arrived))
     }
 }
 

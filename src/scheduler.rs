@@ -11,14 +11,16 @@ use anyhow::{Context, Result};
 use libbpf_rs::skel::Skel;
 use libbpf_rs::{MapHandle, OpenObject};
 use log::{debug, error, info, warn};
-use scx_vmland::policy::{self, Arrival, Decision, Policy, VmId};
+use scx_vmland::event::{self, Event, Record};
+use scx_vmland::policy::{self, Decision, Policy};
 use scx_vmland::preflight;
 use vmland_base::exit;
 use vmland_settings::InForce;
 
 use crate::bpf::{BpfScheduler, DispatchedTask, QueuedTask, RL_CPU_ANY};
 use crate::bpf_intf::{
-    VMLAND_EVENT_VCPU_GONE, VMLAND_EVENT_VCPU_SEEN, VMLAND_NICE_0,
+    VMLAND_NICE_0, vmland_event_kind_VMLAND_EVENT_SLICE_EXPIRED,
+    vmland_event_kind_VMLAND_EVENT_VCPU_GONE, vmland_event_kind_VMLAND_EVENT_VCPU_SEEN,
     vmland_mechanism_VMLAND_PREEMPTION, vmland_mechanism_VMLAND_PROLONG,
     vmland_mechanism_VMLAND_RECEIVERS, vmland_mechanism_VMLAND_SECOND_CHANCE,
     vmland_mechanism_VMLAND_STICKY, vmland_mechanism_VMLAND_TURNS,
@@ -36,6 +38,9 @@ const CAPACITY: usize = 16_384;
 const HANDOVER: Duration = Duration::from_secs(5);
 
 const _: () = assert!(policy::DEFAULT_WEIGHT == VMLAND_NICE_0 as u64);
+const _: () = assert!(event::VCPU_SEEN == vmland_event_kind_VMLAND_EVENT_VCPU_SEEN as u64);
+const _: () = assert!(event::VCPU_GONE == vmland_event_kind_VMLAND_EVENT_VCPU_GONE as u64);
+const _: () = assert!(event::SLICE_EXPIRED == vmland_event_kind_VMLAND_EVENT_SLICE_EXPIRED as u64);
 
 /// How a run came to its end.
 pub enum Ended {
@@ -199,10 +204,9 @@ impl<'a> Scheduler<'a> {
     fn drain_queued(&mut self) {
         loop {
             match self.bpf.dequeue_task() {
-                Ok(Some(task)) => match task.flags {
-                    VMLAND_EVENT_VCPU_SEEN => self.policy.vcpu_seen(task.pid, task.vtime as VmId),
-                    VMLAND_EVENT_VCPU_GONE => self.policy.vcpu_gone(task.pid),
-                    _ => self.policy.enqueue(arrival(&task)),
+                Ok(Some(task)) => match Event::decode(&record(&task)) {
+                    Some(event) => event.apply(&mut self.policy),
+                    None => warn!("no event of ours in the ring: {task:?}"),
                 },
                 Ok(None) => return,
                 Err(e) => {
@@ -237,15 +241,17 @@ fn bit(mechanism: Mechanism) -> u32 {
     }
 }
 
-fn arrival(task: &QueuedTask) -> Arrival {
-    Arrival {
+fn record(task: &QueuedTask) -> Record {
+    Record {
         pid: task.pid,
+        nr_cpus_allowed: task.nr_cpus_allowed,
+        flags: task.flags,
+        start_ts: task.start_ts,
+        stop_ts: task.stop_ts,
+        exec_runtime: task.exec_runtime,
         weight: task.weight,
-        slice_ns: task.stop_ts,
-        vruntime: task.vtime,
-        clock: task.exec_runtime,
-        ran_ns: task.start_ts,
-        generation: task.enq_cnt,
+        vtime: task.vtime,
+        enq_cnt: task.enq_cnt,
     }
 }
 

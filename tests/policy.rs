@@ -3,7 +3,7 @@
 //! with several CPUs, and checks what the policy promises.
 
 use proptest::prelude::*;
-use scx_vmland::policy::{Arrival, DEFAULT_WEIGHT, Policy, lag_bounds, weighted};
+use scx_vmland::policy::{Arrival, DEFAULT_WEIGHT, Policy, lag_bounds, ns_to_vtime};
 
 const SLICE_NS: u64 = 5_000_000;
 
@@ -13,7 +13,7 @@ struct Task {
     vruntime: u64,
     runs: u64,
     cpu_ns: u64,
-    /// Decisions since it came into the line.
+    /// Decisions since it was enqueued.
     passed_over: usize,
     waiting: bool,
 }
@@ -34,7 +34,7 @@ struct Host {
     policy: Policy,
     tasks: Vec<Task>,
     /// The vruntime that the tasks have come to.
-    clock: u64,
+    vtime: u64,
 }
 
 impl Host {
@@ -46,7 +46,7 @@ impl Host {
         let mut host = Self {
             policy: Policy::new(weights.len()),
             tasks: weights.iter().map(task).collect(),
-            clock: 0,
+            vtime: 0,
         };
         for pid in 0..weights.len() {
             host.policy.vcpu_seen(pid as i32, pid as u32 / 2);
@@ -57,7 +57,7 @@ impl Host {
 
     fn enqueue(&mut self, pid: usize, ran_ns: u64) {
         let task = &mut self.tasks[pid];
-        assert!(!task.waiting, "{pid} is in line twice");
+        assert!(!task.waiting, "{pid} is enqueued twice");
         task.waiting = true;
         task.passed_over = 0;
         self.policy.enqueue(Arrival {
@@ -65,7 +65,7 @@ impl Host {
             weight: task.weight,
             slice_ns: SLICE_NS,
             vruntime: task.vruntime,
-            clock: self.clock,
+            vtime: self.vtime,
             ran_ns,
             generation: task.runs,
         });
@@ -84,8 +84,8 @@ impl Host {
             assert_eq!(decision.generation, task.runs);
             task.waiting = false;
             // The policy's word on its vruntime, which it may have bounded.
-            task.vruntime = decision.deadline - weighted(decision.slice_ns, task.weight);
-            self.clock = self.clock.max(task.vruntime);
+            task.vruntime = decision.deadline - ns_to_vtime(decision.slice_ns, task.weight);
+            self.vtime = self.vtime.max(task.vruntime);
             for other in self.tasks.iter_mut().filter(|t| t.waiting) {
                 other.passed_over += 1;
             }
@@ -102,7 +102,7 @@ impl Host {
             let task = &mut self.tasks[pid];
             task.runs += 1;
             task.cpu_ns += ran_ns;
-            task.vruntime += weighted(ran_ns, task.weight);
+            task.vruntime += ns_to_vtime(ran_ns, task.weight);
             if let Some(target) = target {
                 task.vruntime = task.vruntime.max(target + 1);
             }
@@ -154,15 +154,15 @@ proptest! {
     fn lag_is_bounded(
         weights in prop::collection::vec(weight(), 2..20),
         vruntimes in prop::collection::vec(any::<u64>(), 2..20),
-        clock in 0u64..u64::MAX / 4,
+        vtime in 0u64..u64::MAX / 4,
     ) {
         for (pid, (&weight, &vruntime)) in weights.iter().zip(&vruntimes).enumerate() {
             let (credit, debt) = lag_bounds(SLICE_NS, weight);
             let mut one = Policy::new(1);
-            one.enqueue(Arrival { pid: pid as i32, weight, slice_ns: SLICE_NS, vruntime, clock, ran_ns: 0, generation: 0 });
+            one.enqueue(Arrival { pid: pid as i32, weight, slice_ns: SLICE_NS, vruntime, vtime, ran_ns: 0, generation: 0 });
             let decision = one.take().expect("it went in");
-            let bounded = decision.deadline.wrapping_sub(weighted(SLICE_NS, weight));
-            let lag = bounded.wrapping_sub(clock) as i64;
+            let bounded = decision.deadline.wrapping_sub(ns_to_vtime(SLICE_NS, weight));
+            let lag = bounded.wrapping_sub(vtime) as i64;
             prop_assert!(lag >= -(credit as i64) && lag <= debt as i64, "{}", lag);
         }
     }
@@ -205,7 +205,7 @@ proptest! {
 }
 
 #[test]
-fn ties_go_to_whoever_came_first() {
+fn ties_are_served_in_order_of_arrival() {
     let mut host = Host::new(&[100; 5]);
     let order: Vec<i32> = (0..5)
         .map(|_| host.policy.take().expect("five").pid)
@@ -221,7 +221,7 @@ fn virtual_time_wraps_around() {
         weight: 100,
         slice_ns: SLICE_NS,
         vruntime,
-        clock: u64::MAX - 10,
+        vtime: u64::MAX - 10,
         ran_ns: 0,
         generation: 0,
     };
@@ -242,7 +242,7 @@ fn a_vm_is_forgotten_with_its_last_vcpu() {
         weight: 100,
         slice_ns: SLICE_NS,
         vruntime: 0,
-        clock: 0,
+        vtime: 0,
         ran_ns: 42,
         generation: 0,
     });

@@ -22,6 +22,7 @@
 #include "../counters.bpf.h"
 #include "../intf.h"
 #include "../ipi/receivers.bpf.h"
+#include "../policy/event.bpf.h"
 #include "vm.bpf.h"
 
 /* pid -> vCPU, for listings in user space. */
@@ -104,20 +105,14 @@ static __always_inline void vcpu_quiescent(struct vmland_task_ctx *taskc)
 		vm_recount(vmc, was_in - 1);
 }
 
-static void send_vcpu_event(u64 what, const struct task_struct *p,
+static void send_vcpu_event(u32 kind, const struct task_struct *p,
 			    const struct vmland_task_ctx *taskc)
 {
-	struct queued_task_ctx *event = bpf_ringbuf_reserve(&queued, sizeof(*event), 0);
+	struct vmland_event event = { .kind = kind, .pid = p->pid, .vm_id = taskc->vm_id };
+	struct queued_task_ctx *record = event_reserve();
 
-	if (!event) {
-		count(VMLAND_POLICY_RING_FULL);
-		return;
-	}
-	__builtin_memset(event, 0, sizeof(*event));
-	event->pid = p->pid;
-	event->flags = what;
-	event->vtime = taskc->vm_id;
-	bpf_ringbuf_submit(event, 0);
+	if (record)
+		event_submit(record, &event);
 }
 
 /* Takes a free slot for @kvm; VMLAND_NO_VM if there is none. */

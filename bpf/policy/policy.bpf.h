@@ -18,38 +18,41 @@
 #include "../counters.bpf.h"
 #include "../intf.h"
 #include "../vtime/vtime.bpf.h"
+#include "event.bpf.h"
 
 /* Events without a decision. While there is none, the ring of decisions is not drained. */
 static u64 policy_open;
 
 /*
- * Sends an event about @p, which has left @cpu. Returns false when the ring is
- * full. Of the framework's fields, here exec_runtime is that CPU's vtime, start_ts
- * the length of the last run, stop_ts the slice, and weight the effective one.
+ * Asks the policy about @p, which has used up its slice on a CPU of vtime @vtime. Returns
+ * whether the event could be sent.
  */
-static bool policy_ask(struct task_struct *p, struct vmland_task_ctx *taskc, s32 cpu,
-		       u64 vtime, u64 enq_flags)
+static bool policy_ask(struct task_struct *p, const struct vmland_task_ctx *taskc, u64 vtime)
 {
 	struct task_ctx *tctx = try_lookup_task_ctx(p);
-	struct queued_task_ctx *event;
+	struct queued_task_ctx *record;
+	struct vmland_event event = {
+		.kind = VMLAND_EVENT_SLICE_EXPIRED,
+		.pid = p->pid,
+		.vm_id = taskc->vm_id,
+		.vruntime = taskc->vruntime,
+		.vtime = vtime,
+		.ran_ns = taskc->ran_ns,
+		.slice_ns = taskc->slice_ns,
+		.weight = taskc->weight,
+	};
 
 	if (!tctx)
 		return false;
-	event = bpf_ringbuf_reserve(&queued, sizeof(*event), 0);
-	if (!event) {
-		count(VMLAND_POLICY_RING_FULL);
+	record = event_reserve();
+	if (!record) {
 		sched_congested(p);
 		return false;
 	}
-	get_task_info(event, p, tctx, enq_flags, cpu);
-	event->vtime = taskc->vruntime;
-	event->exec_runtime = vtime;
-	event->start_ts = taskc->ran_ns;
-	event->stop_ts = taskc->slice_ns;
-	event->weight = taskc->weight;
+	event.generation = ++tctx->enq_cnt;
 	/* Before the event is visible, as the decision may come at once. */
 	__sync_fetch_and_add(&policy_open, 1);
-	bpf_ringbuf_submit(event, 0);
+	event_submit(record, &event);
 	__sync_fetch_and_add(&nr_queued, 1);
 	count(VMLAND_POLICY_ASKED);
 	return true;

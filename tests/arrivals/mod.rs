@@ -13,7 +13,7 @@ pub fn arrival(pid: i32, vruntime: u64) -> Arrival {
         weight: 100,
         slice_ns: SLICE_NS,
         vruntime,
-        clock: vruntime,
+        vtime: vruntime,
         ran_ns: SLICE_NS,
         generation: 0,
     }

@@ -5,7 +5,7 @@ use crate::bpf_intf::{
     vmland_counter_VMLAND_YIELD_ASKED, vmland_counter_VMLAND_YIELD_HONOURED,
     vmland_counter_VMLAND_YIELD_IN_TURN, vmland_counter_VMLAND_YIELD_RECEIVER,
 };
-use crate::vmland::{Settings, Vmland, lead_percent, vmland};
+use crate::vmland::{Settings, Vmland, debt_percent, vmland};
 use vmland_sim::ext::Ext;
 use vmland_sim::guest::Load;
 use vmland_sim::machine::{Costs, Machine};
@@ -87,7 +87,7 @@ fn shares_are_by_weight() {
 
 /// VMs that do nothing but ask for yields, and VMs that do nothing but send IPIs, get
 /// no more than those that compute; nor do those that wait for each other. All of them
-/// always want to run. That is so whatever hand-offs are allowed out of turn.
+/// are always runnable. That is so whatever hand-offs are allowed out of turn.
 #[test]
 fn hostile_vms_gain_nothing() {
     let usual = Settings::default();
@@ -148,9 +148,9 @@ fn no_cpu_time_is_lost() {
     assert!((0.999..=1.000_001).contains(&used), "{used}");
 }
 
-/// Nobody waits longer than a bound: DEBT_SLICES of debt, a slice of its own, a slice
-/// of grace for the policy and a slice of others' credit later it is first in line, and
-/// in a slice's virtual time all others run once, each to the tick after its slice.
+/// No task waits longer than a bound: DEBT_SLICES of debt, a slice of its own, a slice of
+/// grace for the policy and a slice of others' credit later its deadline is the earliest,
+/// and in a slice's virtual time all others run once, each to the tick after its slice.
 #[test]
 fn nobody_starves() {
     let (nr_cpus, vms, vcpus) = (4, 5, 4);
@@ -181,7 +181,8 @@ fn nobody_starves() {
     }
 }
 
-/// Nobody who waits is more than DEBT_SLICES ahead of its CPU's clock.
+/// No waiting task has a debt of more than DEBT_SLICES: its vruntime is no further beyond
+/// its CPU's vtime.
 #[test]
 fn debts_are_bounded() {
     let mut host = host(4, 5);
@@ -196,7 +197,7 @@ fn debts_are_bounded() {
             if host.tasks[task].joins.vcpu.is_some()
                 && host.tasks[task].state == vmland_sim::machine::State::Ready
             {
-                largest = largest.max(lead_percent(&mut host.scheduler, task));
+                largest = largest.max(debt_percent(&mut host.scheduler, task));
             }
         }
     }

@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use crate::bpf_intf::{
     vmland_mechanism_VMLAND_PREEMPTION, vmland_mechanism_VMLAND_PROLONG,
     vmland_mechanism_VMLAND_RECEIVERS, vmland_mechanism_VMLAND_SECOND_CHANCE,
-    vmland_mechanism_VMLAND_STICKY, vmland_mechanism_VMLAND_TURNS, vmland_mechanism_VMLAND_YIELD_TO,
+    vmland_mechanism_VMLAND_STICKY, vmland_mechanism_VMLAND_TURNS,
+    vmland_mechanism_VMLAND_YIELD_TO,
 };
 use crate::ordering::{LOADS, LOCK, Run, two_guests};
 use crate::rustland::rustland;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! scx_rustland, a published scheduler without an `ops.yield`: the framework's own
-//! BPF part, and a model of its user space, which sees every task that wants to run.
+//! BPF part, and a model of its user space, which sees every runnable task.
 //!
 //! A task pays by weight and is served by the vruntime that it will have come to when
 //! it has run once more for as long as it did since it last slept, so that those that
@@ -23,7 +23,7 @@ const RL_CPU_ANY: i32 = 1 << 20;
 
 #[derive(Default)]
 pub struct Rustland {
-    line: BTreeMap<(u64, u64), queued_task_ctx>,
+    queue: BTreeMap<(u64, u64), queued_task_ctx>,
     arrivals: u64,
     vruntime: u64,
     decided: bool,
@@ -53,7 +53,7 @@ impl UserSpace for Rustland {
         let mut event = *event;
         event.vtime = vruntime;
         self.arrivals += 1;
-        self.line.insert((deadline, self.arrivals), event);
+        self.queue.insert((deadline, self.arrivals), event);
         EVENT_NS
     }
 
@@ -62,7 +62,7 @@ impl UserSpace for Rustland {
         if !self.decided {
             return None;
         }
-        let Some(((deadline, _), task)) = self.line.pop_first() else {
+        let Some(((deadline, _), task)) = self.queue.pop_first() else {
             self.decided = false;
             return None;
         };
@@ -70,14 +70,14 @@ impl UserSpace for Rustland {
             pid: task.pid,
             cpu: RL_CPU_ANY,
             flags: task.flags,
-            slice_ns: (SLICE_NS / (self.line.len() as u64 + 1)).max(SLICE_MIN_NS),
+            slice_ns: (SLICE_NS / (self.queue.len() as u64 + 1)).max(SLICE_MIN_NS),
             vtime: deadline,
             enq_cnt: task.enq_cnt,
         })
     }
 
     fn waiting(&self) -> u64 {
-        self.line.len() as u64
+        self.queue.len() as u64
     }
 
     fn round_ns(&self) -> u64 {

@@ -13,8 +13,9 @@
 
 #include "check.h"
 
-/* For the simulator's checks: how far @p is ahead of its CPU's clock, in % of its slice. */
-s64 sim_lead(struct task_struct *p)
+/* For the simulator's checks: how far the vruntime of @p is beyond its CPU's vtime, in % of
+   its slice. */
+s64 sim_debt(struct task_struct *p)
 {
 	struct vmland_task_ctx *taskc = taskc_of(p);
 

@@ -6,12 +6,12 @@ use std::collections::HashMap;
 use std::ffi::c_void;
 use std::mem::{offset_of, zeroed};
 
-use scx_vmland::policy::{Arrival, Decision, Policy, VmId};
+use scx_vmland::event::{Event, Record};
+use scx_vmland::policy::{Decision, Policy};
 
 use crate::bpf_intf::{
-    VMLAND_EVENT_VCPU_GONE, VMLAND_EVENT_VCPU_SEEN, dispatched_task_ctx, queued_task_ctx,
-    vmland_counter, vmland_counter_VMLAND_NR_COUNTERS, vmland_kvm_layout,
-    vmland_limits_VMLAND_MAX_VMS, vmland_vcpu, vmland_vm_params,
+    dispatched_task_ctx, queued_task_ctx, vmland_counter, vmland_counter_VMLAND_NR_COUNTERS,
+    vmland_kvm_layout, vmland_limits_VMLAND_MAX_VMS, vmland_vcpu, vmland_vm_params,
 };
 use crate::source;
 use vmland_sim::abi::{KvmVcpu, Task};
@@ -56,7 +56,7 @@ pub struct Vmland {
     params: *mut vmland_vm_params,
     vcpus: *const c_void,
     counters: *const u64,
-    lead: Option<extern "C" fn(*mut Task) -> i64>,
+    debt: Option<extern "C" fn(*mut Task) -> i64>,
     nr_cpus: usize,
 }
 
@@ -68,7 +68,7 @@ pub fn vmland(nr_cpus: usize, settings: Settings) -> Ext<Vmland> {
         params: std::ptr::null_mut(),
         vcpus: std::ptr::null(),
         counters: std::ptr::null(),
-        lead: None,
+        debt: None,
         nr_cpus,
     };
     Ext::new(&source("vmland.c"), nr_cpus, user)
@@ -104,10 +104,24 @@ impl Vmland {
     }
 }
 
-/// How far `task` is ahead of its CPU's clock, in % of its slice.
-pub fn lead_percent(scheduler: &mut Ext<Vmland>, task: TaskId) -> i64 {
-    let lead = scheduler.user().lead.expect("it has been loaded");
-    lead(scheduler.task(task))
+/// How far the vruntime of `task` is beyond its CPU's vtime, in % of its slice.
+pub fn debt_percent(scheduler: &mut Ext<Vmland>, task: TaskId) -> i64 {
+    let debt = scheduler.user().debt.expect("it has been loaded");
+    debt(scheduler.task(task))
+}
+
+fn record(queued: &queued_task_ctx) -> Record {
+    Record {
+        pid: queued.pid,
+        nr_cpus_allowed: queued.nr_cpus_allowed,
+        flags: queued.flags,
+        start_ts: queued.start_ts,
+        stop_ts: queued.stop_ts,
+        exec_runtime: queued.exec_runtime,
+        weight: queued.weight,
+        vtime: queued.vtime,
+        enq_cnt: queued.enq_cnt,
+    }
 }
 
 impl UserSpace for Vmland {
@@ -115,7 +129,7 @@ impl UserSpace for Vmland {
     type Decision = dispatched_task_ctx;
 
     fn load(&mut self, native: &Native, pid: i32) {
-        self.lead = Some(native.function("sim_lead"));
+        self.debt = Some(native.function("sim_debt"));
         native.set("usersched_pid", pid);
         native.set("builtin_idle", true);
         native.set("slice_ns", self.settings.slice_ns);
@@ -143,23 +157,12 @@ impl UserSpace for Vmland {
         }
     }
 
-    fn event(&mut self, kernel: &Kernel, event: &queued_task_ctx) -> u64 {
-        match event.flags {
-            VMLAND_EVENT_VCPU_SEEN => {
-                self.vm_seen(kernel, event.pid);
-                self.policy.vcpu_seen(event.pid, event.vtime as VmId);
-            }
-            VMLAND_EVENT_VCPU_GONE => self.policy.vcpu_gone(event.pid),
-            _ => self.policy.enqueue(Arrival {
-                pid: event.pid,
-                weight: event.weight,
-                slice_ns: event.stop_ts,
-                vruntime: event.vtime,
-                clock: event.exec_runtime,
-                ran_ns: event.start_ts,
-                generation: event.enq_cnt,
-            }),
+    fn event(&mut self, kernel: &Kernel, queued: &queued_task_ctx) -> u64 {
+        let event = Event::decode(&record(queued)).expect("an event of bpf/intf.h");
+        if let Event::VcpuSeen { pid, .. } = event {
+            self.vm_seen(kernel, pid);
         }
+        event.apply(&mut self.policy);
         self.settings.event_ns
     }
 

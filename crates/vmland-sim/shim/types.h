@@ -83,7 +83,7 @@ struct sim_kvm_vcpu {
 	s32 vcpu_id;
 };
 
-/* There is one cgroup, the root, and nobody tells of others. */
+/* There is one cgroup, the root. */
 struct kernfs_node {
 	u64 id;
 };

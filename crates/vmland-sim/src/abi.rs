@@ -131,7 +131,7 @@ pub struct Host {
     pub now_ns: u64,
     pub cpu: i32,
     pub nr_cpus: i32,
-    /// Who runs on `cpu`; null: nobody.
+    /// The task that runs on `cpu`; null: none.
     pub current: *mut Task,
     pub online: *const CpuMask,
     pub idle: *const CpuMask,

@@ -5,8 +5,8 @@
 //! Each CPU has a queue and an average virtual time V. Of those that are not ahead of
 //! V the one with the earliest deadline runs, and is left alone for a slice. Who sleeps
 //! takes its lag along. A directed yield makes its target the next of the target's own
-//! queue, if it is not ahead of V, and costs the yielder the rest of its slice; from
-//! one queue to another it moves nobody. An idle CPU takes a task from the longest
+//! queue, if it is not ahead of V, and costs the yielder the rest of its slice. It moves
+//! no task from one queue to another. An idle CPU takes a task from the longest
 //! queue, and a busy one half of what another has more, now and then.
 //!
 //! No groups, no caches, no nice levels beyond weight, and O(n) in a queue.

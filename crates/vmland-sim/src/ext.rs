@@ -2,7 +2,7 @@
 //! The kernel's sched_ext class (kernel/sched/ext.c), driving a native scheduler.
 //!
 //! What it does on a wake-up, in schedule() and on a yield is what the kernel does
-//! there, in that order: which op is called when, who goes on with what is left of a
+//! there, in that order: which op is called when, which task goes on with the rest of its
 //! slice, and when an insertion takes place.
 
 use std::ffi::c_void;
@@ -12,7 +12,7 @@ use crate::kernel::{self, Kernel, Record};
 use crate::native::{Native, Source};
 use crate::scheduler::{At, Joins, Round, Scheduler, TaskId};
 
-/// The slice of a task that nobody gave one (SCX_SLICE_DFL), in ns.
+/// The slice of a task that was given none (SCX_SLICE_DFL), in ns.
 const SLICE_DFL_NS: u64 = 20_000_000;
 
 /// The scheduler's part in user space.
@@ -151,8 +151,8 @@ impl<U: UserSpace> Ext<U> {
         self.insert_as_asked(task);
     }
 
-    /// balance_one() and pick_task_scx(): who is next on `at.cpu`. The framework sets
-    /// SCX_OPS_ENQ_LAST, so that nobody goes on without a slice.
+    /// balance_one() and pick_task_scx(): the next task of `at.cpu`. The framework sets
+    /// SCX_OPS_ENQ_LAST, so no task goes on without a slice.
     fn pick(&mut self, at: At, prev: Option<TaskId>) -> Option<TaskId> {
         let goes_on = |kernel: &mut Kernel| {
             prev.filter(|&prev| {
@@ -178,7 +178,7 @@ impl<U: UserSpace> Ext<U> {
 
 impl<U> Drop for Ext<U> {
     fn drop(&mut self) {
-        // SAFETY: made by new(), and nobody calls the native code any more.
+        // SAFETY: made by new(), and the native code is not called any more.
         unsafe {
             drop(Box::from_raw(self.kernel));
             drop(Box::from_raw(self.host));
@@ -319,15 +319,15 @@ impl<U: UserSpace> Scheduler for Ext<U> {
         current.is_some_and(|task| kernel.task(task).scx.slice_ns == 0)
     }
 
-    fn yields(&mut self, at: At, from: TaskId, to: Option<TaskId>) -> bool {
+    fn yields(&mut self, at: At, yielder: TaskId, target: Option<TaskId>) -> bool {
         self.enter(at);
         self.kernel().use_slice(at.cpu);
-        let f = self.kernel().pointer(Some(from));
-        let t = self.kernel().pointer(to);
+        let p = self.kernel().pointer(Some(yielder));
+        let to = self.kernel().pointer(target);
         match self.ops.yields {
-            Some(yields) => yields(abi::NO_CONTEXT, f, t),
-            None if to.is_none() => {
-                self.kernel().task(from).scx.slice_ns = 0;
+            Some(yields) => yields(abi::NO_CONTEXT, p, to),
+            None if target.is_none() => {
+                self.kernel().task(yielder).scx.slice_ns = 0;
                 true
             }
             None => false,

@@ -376,7 +376,7 @@ impl<S: Scheduler> Machine<S> {
 
     /// Who runs on `cpu` goes on.
     pub fn begin_step(&mut self, cpu: usize) {
-        let task = self.cpus[cpu].current.expect("somebody runs");
+        let task = self.cpus[cpu].current.expect("a task runs");
         loop {
             let this = &mut self.tasks[task];
             if !this.guest.irqs.is_empty() {
@@ -415,9 +415,9 @@ impl<S: Scheduler> Machine<S> {
         }
     }
 
-    /// The step of who runs on `cpu` is done.
+    /// The task that runs on `cpu` has done its step.
     pub fn step_ends(&mut self, cpu: usize) {
-        let task = self.cpus[cpu].current.expect("somebody runs");
+        let task = self.cpus[cpu].current.expect("a task runs");
         match self.tasks[task].step {
             Step::Overhead => {
                 self.tasks[task].overhead_ns = 0;
@@ -448,7 +448,7 @@ impl<S: Scheduler> Machine<S> {
 
     /// Who runs on `cpu` has nothing to do, unless something has come meanwhile.
     pub fn block(&mut self, cpu: usize) {
-        let task = self.cpus[cpu].current.expect("somebody runs");
+        let task = self.cpus[cpu].current.expect("a task runs");
         let guest = &self.tasks[task].guest;
         if guest.messages > 0 || !guest.irqs.is_empty() {
             return self.begin_step(cpu);

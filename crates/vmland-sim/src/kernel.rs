@@ -84,9 +84,9 @@ pub struct Kernel {
     /// Each CPU's local DSQ.
     locals: Vec<Queue>,
     pub current: Vec<Option<usize>>,
-    /// Up to when the slice of who runs there has been used up, in ns.
+    /// Up to when the slice of the task that runs there has been charged, in ns.
     slice_used_ns: Vec<u64>,
-    /// Tasks that want to run, by the CPU that they belong to.
+    /// Runnable tasks, by the CPU that they belong to.
     pub nr_running: Vec<u32>,
     pub idle: Box<CpuMask>,
     pub insertion: Option<Insertion>,
@@ -209,7 +209,7 @@ impl Kernel {
         task.map_or(null_mut(), |task| &mut *self.known[task].task)
     }
 
-    /// Does it want to run, and is neither in a DSQ nor on a CPU?
+    /// Is it runnable, and neither in a DSQ nor on a CPU?
     fn held(&self, task: usize) -> bool {
         let known = &self.known[task];
         known.task.scx.flags & abi::TASK_QUEUED != 0
@@ -314,7 +314,7 @@ impl Kernel {
         unsafe { &*self.known[task].task.cpus }.has(cpu)
     }
 
-    /// Charges the slice of who runs on `cpu`.
+    /// Charges the slice of the task that runs on `cpu`.
     pub fn use_slice(&mut self, cpu: usize) {
         let used = self.now_ns - self.slice_used_ns[cpu];
         self.slice_used_ns[cpu] = self.now_ns;
@@ -324,7 +324,7 @@ impl Kernel {
         }
     }
 
-    /// When the slice of who runs on `cpu` will be over.
+    /// When the slice of the task that runs on `cpu` will be over.
     pub fn slice_end_ns(&self, cpu: usize) -> Option<u64> {
         let task = self.current[cpu]?;
         Some(self.slice_used_ns[cpu] + self.known[task].task.scx.slice_ns)

@@ -76,7 +76,7 @@ pub enum Event {
     Ipi { to: u32, from: u32, answer: bool },
     /// A guest's timer.
     Timer { task: u32 },
-    /// A task wants to run.
+    /// A task becomes runnable.
     Wake { task: u32 },
 }
 
@@ -179,7 +179,7 @@ impl<S: Scheduler> Machine<S> {
         machine
     }
 
-    /// A task that wants to run from `start_ns` on.
+    /// A task that is runnable from `start_ns` on.
     pub fn add_task(&mut self, joins: Joins, doing: Doing, start_ns: u64) -> TaskId {
         let task = self.tasks.len();
         let at = At {
@@ -315,7 +315,7 @@ impl<S: Scheduler> Machine<S> {
         self.after_ns(at_ns - self.now_ns, Event::Tick { cpu, turn });
     }
 
-    /// schedule() on `cpu`; who runs there goes to sleep if `sleeps`.
+    /// schedule() on `cpu`; the task that runs there goes to sleep if `sleeps`.
     pub fn schedule(&mut self, cpu: usize, sleeps: bool) {
         self.schedules += 1;
         let prev = self.cpus[cpu].current;
@@ -370,7 +370,7 @@ impl<S: Scheduler> Machine<S> {
 
     /// `step` takes `ns` from now on.
     pub fn set_step(&mut self, cpu: usize, step: Step, ns: u64) {
-        let current = self.cpus[cpu].current.expect("somebody runs");
+        let current = self.cpus[cpu].current.expect("a task runs");
         let task = &mut self.tasks[current];
         task.step = step;
         task.step_start_ns = self.now_ns;

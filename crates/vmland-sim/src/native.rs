@@ -63,7 +63,7 @@ impl Native {
 
     /// A function, as `T`.
     pub fn function<T: Copy>(&self, name: &str) -> T {
-        // SAFETY: as `global()`; whoever calls it vouches for `T`.
+        // SAFETY: as `global()`; the caller vouches for `T`.
         *unsafe { self.library.get::<T>(name.as_bytes()) }.unwrap_or_else(|e| panic!("{name}: {e}"))
     }
 

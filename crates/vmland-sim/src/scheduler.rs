@@ -33,14 +33,14 @@ pub trait Scheduler {
     /// Tasks join in the order of their numbers, from 0.
     fn join(&mut self, at: At, task: TaskId, who: &Joins);
 
-    /// `task` wants to run; `at.cpu` is where it was woken from.
+    /// `task` becomes runnable; `at.cpu` is where it was woken from.
     fn wake(&mut self, at: At, task: TaskId);
 
     /// Who is to run on `at.cpu`, which calls schedule(). Who runs there goes to sleep
     /// if `sleeps`.
     fn switch(&mut self, at: At, sleeps: bool) -> Option<TaskId>;
 
-    /// When a tick will find that who runs on `cpu` has had its time.
+    /// When a tick will find that the task that runs on `cpu` has used up its slice.
     fn slice_end_ns(&self, cpu: usize) -> Option<u64>;
 
     /// Whether a tick that finds that is to make the CPU schedule.
@@ -50,7 +50,7 @@ pub trait Scheduler {
     /// so that `from` is to call schedule().
     fn yields(&mut self, at: At, from: TaskId, to: Option<TaskId>) -> bool;
 
-    /// Tasks that want to run and belong to `cpu`.
+    /// Runnable tasks that belong to `cpu`.
     fn nr_running(&self, cpu: usize) -> u32;
 
     /// The CPU that `task` belongs to.
