@@ -35,13 +35,12 @@ fn names() -> BTreeSet<String> {
 #[test]
 #[ignore = "needs a sched_ext host with KVM"]
 fn guests_that_come_pause_and_go() {
-    Guest::end_parked();
+    Guest::end_stock();
     // One is there before the scheduler, two come after it.
-    let a = Guest::start("a", "lock", 2);
+    let [a] = Guest::boot([("a", "lock", 2)]);
     let _scheduler = Scheduler::start_beside(&[]);
     assert_exact(&[&a]);
-    let b = Guest::start("b", "idle", 1);
-    let c = Guest::start("c", "cpu", 3);
+    let [b, c] = Guest::boot([("b", "idle", 1), ("c", "cpu", 3)]);
     assert_exact(&[&a, &b, &c]);
     assert_eq!(names(), ["a", "b", "c"].map(String::from).into());
 
@@ -68,13 +67,13 @@ fn kvm_that_is_loaded_after_the_scheduler_and_unloaded() {
         let done = Command::new("kvm-modules").arg(what).status();
         assert!(done.is_ok_and(|s| s.success()), "kvm-modules {what}");
     };
-    Guest::end_parked();
+    Guest::end_stock();
     kvm("unload");
     let mut scheduler = Scheduler::start(&[]);
     assert!(vmland_vms().is_empty());
     for _ in 0..2 {
         kvm("load");
-        let guest = Guest::start("late", "lock", 2);
+        let [guest] = Guest::boot([("late", "lock", 2)]);
         assert_exact(&[&guest]);
         guest.end();
         assert_exact(&[]);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Weights and quotas of cgroups, and caps of VMs. About 60 s with the guests' start.
+//! Weights and quotas of cgroups, and caps of VMs.
 
 use std::fs;
 use std::thread::sleep;
@@ -100,7 +100,7 @@ fn time_until(hog: &Hog, part: f64) -> Duration {
 fn cgroups_part_the_host() {
     fs::write(CONFIG, "").expect("/tmp is writable");
     let mut scheduler = Scheduler::start(&["--config", CONFIG]);
-    let guests = Guest::start_all(["c", "d", "e"].map(|name| (name, "cpu", 2)));
+    let guests = Guest::take_all(["cpu1", "cpu2", "cpu3"]);
     let [p, t] = ["p", "t"].map(|name| Cgroup::new("", name));
     let groups = [("", "a"), (&*p.0, "b"), (&*p.0, "c")].map(|(p, name)| Cgroup::new(p, name));
     for (group, guest) in groups.iter().zip(&guests) {
@@ -166,7 +166,8 @@ fn quotas(
 ) {
     third.pause();
     a.set("cpu.max", "50000 100000");
-    fs::write(CONFIG, "[[vm]]\nmatch = { name = \"d\" }\ncap = 0.5\n").expect("/tmp is writable");
+    fs::write(CONFIG, "[[vm]]\nmatch = { name = \"cpu2\" }\ncap = 0.5\n")
+        .expect("/tmp is writable");
     scheduler.signal("HUP");
     // Five share a quota that lets each run every 20 s.
     let hogs = [(); 5].map(|()| Hog::start(BOTH, 0));

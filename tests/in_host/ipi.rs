@@ -115,7 +115,7 @@ fn record_under(args: &[&str]) -> Vec<Moment> {
 #[test]
 #[ignore = "needs a sched_ext host with KVM"]
 fn receivers_come_first() {
-    let guests = Guest::start_agnostic([("t", "tlb", 2), ("u", "tlb", 2)]);
+    let guests = Guest::take_all(["tlb1", "tlb2"]);
     let vms = guests.each_ref().map(Guest::vcpu_threads);
     let under = |args: &[&str]| {
         let seen = Receivers::of(&record_under(args), &vms);
@@ -184,7 +184,7 @@ fn left_to_receiver(moments: &[Moment], vms: &[Vec<i32>]) -> f64 {
 #[test]
 #[ignore = "needs a sched_ext host with KVM"]
 fn who_sleeps_leaves_its_cpu_to_the_receiver() {
-    let guests = Guest::start_all([("p", "msg", 2), ("q", "msg", 2)]);
+    let guests = Guest::take_all(["msg1", "msg2"]);
     let vms = guests.each_ref().map(Guest::vcpu_threads);
     let under = |args: &[&str]| {
         let part = left_to_receiver(&record_under(args), &vms);
@@ -258,7 +258,7 @@ impl Woken {
 #[test]
 #[ignore = "needs a sched_ext host with KVM"]
 fn who_merely_woke_is_passed_over_once() {
-    let guest = Guest::start("m", "msg", 4);
+    let guest = Guest::take("msg-4vcpus");
     let _scheduler = start(&[]);
     let woken = Woken::of(&record(ms(6_000)), &[guest.vcpu_threads()]);
     println!("{woken:?}");

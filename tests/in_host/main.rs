@@ -7,13 +7,13 @@
 //! Everything is asserted from the kernel's own tracepoints, /proc and QEMU's
 //! answers, never from the scheduler's counters alone.
 
-mod ahead;
 mod classify;
 mod compare;
 mod control;
 mod fairness;
 mod groups;
 mod ipi;
+mod regression;
 mod rig;
 mod settings;
 mod siblings;

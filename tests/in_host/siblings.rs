@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Whether a VM's vCPUs run together, how far they get apart, and what they have out of
-//! turn, as it is set. About 70 s with the guests' start.
+//! turn, as it is set.
 
 use std::collections::HashMap;
 use std::thread::sleep;
@@ -172,13 +172,8 @@ fn out_of_turn(vm: &str) -> f64 {
 #[ignore = "needs a sched_ext host with KVM"]
 fn siblings_run_as_it_is_set() {
     let _scheduler = Scheduler::start(&[]);
-    let [tlb, other_tlb] = Guest::start_agnostic([("t", "tlb", 2), ("u", "tlb", 2)]);
-    let [lock, other_lock, cpu, other_cpu] = Guest::start_all([
-        ("a", "lock", 2),
-        ("b", "lock", 2),
-        ("c", "cpu", 2),
-        ("d", "cpu", 2),
-    ]);
+    let [tlb, other_tlb] = Guest::take_all(["tlb1", "tlb2"]);
+    let [lock, other_lock, cpu, other_cpu] = Guest::take_all(["lock1", "lock2", "cpu1", "cpu2"]);
     for not_yet in [&lock, &other_lock, &cpu, &other_cpu] {
         not_yet.pause();
     }
@@ -192,7 +187,7 @@ fn siblings_run_as_it_is_set() {
 
     // Those that collide when they run together do so where it is said.
     let auto = mean(together, [&tlb, &other_tlb], span);
-    set(&["t", "u"], "cosched=strict");
+    set(&["tlb1", "tlb2"], "cosched=strict");
     let strict = mean(together, [&tlb, &other_tlb], span);
     println!("munmap, together: auto {auto:.2}, strict {strict:.2}");
     assert!(strict > 1.4 * auto);
@@ -204,20 +199,20 @@ fn siblings_run_as_it_is_set() {
 
     // A hand-off passes on what is left of the turn, or else gives one of its own.
     let auto = mean(stay_ms, [&lock, &other_lock], span);
-    set(&["a", "b"], "cosched=off");
+    set(&["lock1", "lock2"], "cosched=off");
     let off = mean(stay_ms, [&lock, &other_lock], span);
     println!("lock, a CPU stays: auto {auto:.1} ms, off {off:.1} ms");
     assert!(off > 1.4 * auto);
-    set(&["a", "b"], "cosched=auto");
+    set(&["lock1", "lock2"], "cosched=auto");
 
-    let all = out_of_turn("a");
-    set(&["a", "b"], "boost_budget=2%");
-    let little = out_of_turn("a");
-    set(&["a"], "boost_budget=0%");
-    let none = out_of_turn("a");
+    let all = out_of_turn("lock1");
+    set(&["lock1", "lock2"], "boost_budget=2%");
+    let little = out_of_turn("lock1");
+    set(&["lock1"], "boost_budget=0%");
+    let none = out_of_turn("lock1");
     println!("out of turn: {all:.3}, at 2 % {little:.3}, at 0 % {none:.3}");
     assert!(all > 0.02 && little < 0.03 && none == 0.0);
-    set(&["a", "b"], "boost_budget=100%");
+    set(&["lock1", "lock2"], "boost_budget=100%");
     lock.assert_progress();
     other_lock.assert_progress();
     lock.pause();
@@ -228,7 +223,7 @@ fn siblings_run_as_it_is_set() {
 
     // Siblings that wait take turns within their VM's turn.
     let free = apart_ms([&cpu, &other_cpu], 10);
-    set(&["c", "d"], "skew=1ms");
+    set(&["cpu1", "cpu2"], "skew=1ms");
     let level = apart_ms([&cpu, &other_cpu], 10);
     println!("apart: {free:.1} ms, {level:.1} ms with a skew of 1 ms");
     assert!(level < 0.85 * free);

@@ -12,8 +12,7 @@ use crate::rig::{Guest, Scheduler, kill, ms, read, sched_ext_state, stat_field, 
 #[test]
 #[ignore = "needs a sched_ext host with KVM"]
 fn attach_and_detach_again_and_again() {
-    let a = Guest::start("a", "lock", 2);
-    let [t] = Guest::start_agnostic([("t", "tlb", 2)]);
+    let [lock, tlb] = Guest::take_all(["lock1", "tlb1"]);
     for i in 0..8 {
         let scheduler = if i < 6 {
             Scheduler::start(&[])
@@ -23,15 +22,14 @@ fn attach_and_detach_again_and_again() {
         sleep(ms(200));
         assert!(scheduler.stop().success());
     }
-    a.assert_progress();
-    t.assert_progress();
+    lock.assert_progress();
+    tlb.assert_progress();
 }
 
 #[test]
 #[ignore = "needs a sched_ext host with KVM"]
 fn killed_with_guests_running() {
-    let a = Guest::start("a", "lock", 2);
-    let [t] = Guest::start_agnostic([("t", "tlb", 2)]);
+    let [lock, tlb] = Guest::take_all(["lock1", "tlb1"]);
     let scheduler = Scheduler::start_beside(&[]);
     sleep(ms(1_000));
     scheduler.signal("KILL");
@@ -39,14 +37,14 @@ fn killed_with_guests_running() {
         sched_ext_state() == "disabled"
     });
     println!("disabled after {took:?}");
-    a.assert_progress();
-    t.assert_progress();
+    lock.assert_progress();
+    tlb.assert_progress();
 }
 
 #[test]
 #[ignore = "needs a sched_ext host with KVM"]
 fn fork_and_affinity_churn() {
-    let guest = Guest::start("a", "lock", 2);
+    let guest = Guest::take("lock1");
     let mut scheduler = Scheduler::start(&[]);
     let stress = Command::new("stress-ng")
         .args(["--fork", "2", "--affinity", "2", "--timeout", "10"])

@@ -7,6 +7,8 @@ use std::fs;
 use std::thread::sleep;
 use std::time::Duration;
 
+use crate::rig::while_paused;
+
 const ROOT: &str = "/sys/kernel/tracing";
 const INSTANCE: &str = "/sys/kernel/tracing/instances/vmland-test";
 
@@ -74,10 +76,14 @@ pub fn record(span: Duration) -> Vec<Moment> {
     put("tracing_on", "1");
     sleep(span);
     put("tracing_on", "0");
-    let text = fs::read(format!("{INSTANCE}/trace")).expect("a trace");
-    put("events/enable", "0");
-    fs::remove_dir(INSTANCE).expect("the instance goes");
-    fs::write(format!("{ROOT}/kprobe_events"), "").expect("the probes go");
+    // Beside guests that work it takes several times as long.
+    let text = while_paused(|| {
+        let text = fs::read(format!("{INSTANCE}/trace")).expect("a trace");
+        put("events/enable", "0");
+        fs::remove_dir(INSTANCE).expect("the instance goes");
+        fs::write(format!("{ROOT}/kprobe_events"), "").expect("the probes go");
+        text
+    });
 
     let text = String::from_utf8_lossy(&text);
     assert!(!text.contains("LOST"), "the trace has gaps");

@@ -100,13 +100,13 @@ fn check(_guests: [Guest; 2]) {
 #[test]
 #[ignore = "needs a sched_ext host with KVM"]
 fn the_hint_is_taken_under_lock_load() {
-    check(Guest::start_all([("a", "lock", 2), ("b", "lock", 2)]));
+    check(Guest::take_all(["lock1", "lock2"]));
 }
 
 #[test]
 #[ignore = "needs a sched_ext host with KVM"]
 fn the_hint_is_taken_under_shootdown_load() {
-    check(Guest::start_agnostic([("t", "tlb", 2), ("u", "tlb", 2)]));
+    check(Guest::take_all(["tlb1", "tlb2"]));
 }
 
 #[test]

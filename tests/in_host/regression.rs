@@ -11,8 +11,9 @@ const PAUSE_EXITS_AT_MOST: f64 = 0.5;
 #[test]
 #[ignore = "needs a sched_ext host with KVM"]
 fn fewer_pause_exits_than_under_the_stock_scheduler() {
-    let (output, record) =
-        run("bench --guests tlb,tlb --pv off --window 2s --rounds 3 --schedulers eevdf,scx_vmland");
+    let (output, record) = run(
+        "bench --guests tlb,tlb --pv off --settle 500ms --window 2s --rounds 3 --schedulers eevdf,scx_vmland",
+    );
     assert!(output.status.success(), "{}", text(&output));
     let comparisons = record["comparisons"].as_array().expect("comparisons");
     let pauses = comparisons
