@@ -23,8 +23,9 @@ test: check unit host
 check: setup
 	cargo fmt --check
 	cargo clippy --release --locked --all-targets -- -D warnings
-	shellcheck bpf/clang tests/setup tests/demo tests/host/* tests/in_host/run \
+	shellcheck bpf/clang tests/setup tests/demo tests/host/* tests/in_host/run tests/in_host/run_test \
 		tests/fixtures/guests/qemu .ci/run
+	tests/in_host/run_test
 
 # These build the two programs, too.
 unit: setup
