@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The set of vCPU threads is exactly QEMU's.
+//! The scheduler knows exactly the vCPU threads that QEMU reports.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -36,7 +36,7 @@ fn names() -> BTreeSet<String> {
 #[ignore = "needs a sched_ext host with KVM"]
 fn guests_that_come_pause_and_go() {
     Guest::end_stock();
-    // One is there before the scheduler, two come after it.
+    // One boots before the scheduler attaches, two after it.
     let [a] = Guest::boot([("a", "lock", 2)]);
     let _scheduler = Scheduler::start_beside(&[]);
     assert_exact(&[&a]);
@@ -77,7 +77,7 @@ fn kvm_that_is_loaded_after_the_scheduler_and_unloaded() {
         assert_exact(&[&guest]);
         guest.end();
         assert_exact(&[]);
-        // Nothing of ours holds the module once its last VM is gone.
+        // The scheduler does not hold the module when the last VM has ended.
         wait_for(
             "KVM to be held by its vendor's module alone",
             ms(2_000),

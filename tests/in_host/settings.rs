@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! What is set for a VM takes effect, and can be changed while it runs.
+//! The settings of a VM take effect, also while it runs.
 
 use std::fs;
 use std::thread::sleep;
@@ -15,7 +15,7 @@ fn start_with(config: &str) -> Scheduler {
     Scheduler::start(&["--config", CONFIG])
 }
 
-/// Has the scheduler read `config`, which is in force when this returns.
+/// Has the scheduler read `config`, which is effective when this returns.
 fn reload(scheduler: &Scheduler, config: &str, says: &str) {
     let before = scheduler.log().matches(says).count();
     fs::write(CONFIG, config).expect("/tmp is writable");
@@ -26,7 +26,7 @@ fn reload(scheduler: &Scheduler, config: &str, says: &str) {
     sleep(ms(500));
 }
 
-/// Of the CPU time that all guests got in `span`, the part of each.
+/// The share of each guest in the CPU time that all of them got in `span`.
 pub fn shares<const N: usize>(guests: &[&Guest; N], span: Duration) -> [f64; N] {
     let read = || guests.map(Guest::cpu_ns);
     let before = read();
@@ -59,7 +59,7 @@ fn weights_are_kept_and_change_while_vms_run() {
     let ideal = [1.0 / 7.0, 2.0 / 7.0, 4.0 / 7.0];
     assert_near(shares(&guests.each_ref(), ms(6_000)), ideal, 0.03);
 
-    // A broken file leaves what is in force, and says where it is broken.
+    // A broken file changes nothing, and the message says where it is broken.
     let broken = "[[vm]]\nmatch = { name = \"cpu2\" }\nwieght = 1\n";
     reload(&scheduler, broken, "stays as it was");
     let log = scheduler.log();
@@ -89,7 +89,7 @@ fn a_vm_can_be_made_to_ignore_yield_to() {
     let accepted = guests.each_ref().map(|guest| {
         let vcpus = guest.vcpu_threads();
         let took = |moment: &&Moment| {
-            matches!(moment.event, Event::Ask { from, answer: Some(1), .. } if vcpus.contains(&from))
+            matches!(moment.event, Event::Yield { yielder, result: Some(1), .. } if vcpus.contains(&yielder))
         };
         moments.iter().filter(took).count()
     });
@@ -104,7 +104,7 @@ fn a_vm_can_be_made_to_ignore_yield_to() {
     assert!(asked("lock1") > 50);
 }
 
-/// How long a vCPU of `guest` waited for its CPU, in ms, on average over `span`.
+/// The mean time that a vCPU of `guest` waited for a CPU in `span`, in ms.
 fn mean_wait_ms(guest: &Guest, span: Duration) -> f64 {
     let read = || {
         guest.vcpu_threads().iter().fold((0, 0), |sum, tid| {
