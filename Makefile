@@ -38,8 +38,9 @@ check: setup
 	cargo test --release --locked --test bpf_headers
 	tests/deny
 	docs/figures/render --check
-	shellcheck bpf/clang tests/setup tests/demo tests/deny docs/figures/measure tests/host/* tests/in_host/run \
+	shellcheck bpf/clang tests/setup tests/demo tests/deny docs/figures/measure tests/host/* tests/in_host/run tests/in_host/run_test \
 		crates/vmland-guests/tests/fixtures/host/qemu .ci/run
+	tests/in_host/run_test
 
 # These build the two programs, too.
 unit: setup

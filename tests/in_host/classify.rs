@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The set of vCPU threads is exactly QEMU's.
+//! The scheduler knows exactly the vCPU threads that QEMU reports.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -35,13 +35,15 @@ fn names() -> BTreeSet<String> {
 #[test]
 #[ignore = "needs a sched_ext host with KVM"]
 fn guests_that_come_pause_and_go() {
-    Guest::end_parked();
-    // One is there before the scheduler, two come after it.
-    let a = Guest::start("a", "lock", 2);
+    Guest::end_stock();
+    // One boots before the scheduler attaches, two after it.
+    let [a] = Guest::boot([("a", "lock", 2)]);
     let _scheduler = Scheduler::start_beside(&[]);
     assert_exact(&[&a]);
-    let b = Guest::start("b", "idle", 1);
-    let c = Guest::start("c", "cpu", 3);
+    // Beside it they take three times as long to boot.
+    a.pause();
+    let [b, c] = Guest::boot([("b", "idle", 1), ("c", "cpu", 3)]);
+    a.resume();
     assert_exact(&[&a, &b, &c]);
     assert_eq!(names(), ["a", "b", "c"].map(String::from).into());
 
@@ -68,17 +70,17 @@ fn kvm_that_is_loaded_after_the_scheduler_and_unloaded() {
         let done = Command::new("kvm-modules").arg(what).status();
         assert!(done.is_ok_and(|s| s.success()), "kvm-modules {what}");
     };
-    Guest::end_parked();
+    Guest::end_stock();
     kvm("unload");
     let mut scheduler = Scheduler::start(&[]);
     assert!(vmland_vms().is_empty());
     for _ in 0..2 {
         kvm("load");
-        let guest = Guest::start("late", "lock", 2);
+        let [guest] = Guest::boot([("late", "lock", 2)]);
         assert_exact(&[&guest]);
         guest.end();
         assert_exact(&[]);
-        // Nothing of ours holds the module once its last VM is gone.
+        // The scheduler does not hold the module when the last VM has ended.
         wait_for(
             "KVM to be held by its vendor's module alone",
             ms(2_000),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! CPU time follows weight, whatever the guests do.
+//! CPU time is proportional to weight, whatever the guests do.
 
 use std::thread::sleep;
 
@@ -14,7 +14,7 @@ const SECOND: &str = "4";
 #[ignore = "needs a sched_ext host with KVM"]
 fn equal_guests_get_equal_time() {
     let _scheduler = Scheduler::start(&[]);
-    let [a, b] = Guest::start_all([("a", "lock", 2), ("b", "lock", 2)]);
+    let [a, b] = Guest::take_all(["lock1", "lock2"]);
     let [used_a, used_b] = cpus_used(|| [a.cpu_ns(), b.cpu_ns()], ms(12_000));
     let ratio = used_a / used_b;
     assert!(
@@ -24,12 +24,12 @@ fn equal_guests_get_equal_time() {
     assert!(used_a + used_b > 0.9 * GUEST_CPUS as f64, "CPUs stood idle");
 }
 
-/// A guest that sends IPIs, spins and yields for no reason gets no more than one that computes, nor less.
+/// A guest that only sends IPIs, spins and yields gets as much as one that computes.
 #[test]
 #[ignore = "needs a sched_ext host with KVM"]
 fn a_hostile_guest_gains_nothing() {
     let _scheduler = Scheduler::start(&[]);
-    let [storm, calm] = Guest::start_all([("s", "storm", 2), ("c", "cpu", 2)]);
+    let [storm, calm] = Guest::take_all(["storm", "cpu1"]);
     let [used_storm, used_calm] = cpus_used(|| [storm.cpu_ns(), calm.cpu_ns()], ms(10_000));
     let share = used_storm / (used_storm + used_calm);
     println!("CPUs used: hostile {used_storm:.3}, calm {used_calm:.3}; share {share:.4}");
@@ -40,7 +40,7 @@ fn a_hostile_guest_gains_nothing() {
 #[ignore = "needs a sched_ext host with KVM"]
 fn a_host_task_gets_its_share_beside_four_vcpus() {
     let _scheduler = Scheduler::start(&[]);
-    let _guests = Guest::start_all([("c", "cpu", 2), ("d", "cpu", 2)]);
+    let _guests = Guest::take_all(["cpu1", "cpu2"]);
     let (plain, nice) = (Hog::start(BOTH, 0), Hog::start(BOTH, 10));
     sleep(ms(2_000));
     let [plain, nice] = cpus_used(|| [plain.cpu_ns(), nice.cpu_ns()], ms(10_000));
@@ -61,7 +61,7 @@ fn a_host_task_gets_its_share_beside_four_vcpus() {
     );
 }
 
-/// Who wakes onto an idle CPU after a long sleep owes as little as any other sleeper.
+/// A task that wakes on an idle CPU after a long sleep has no more lag than any other sleeper.
 #[test]
 #[ignore = "needs a sched_ext host with KVM"]
 fn a_long_sleeper_starves_nobody() {
@@ -69,7 +69,7 @@ fn a_long_sleeper_starves_nobody() {
     let sleeper = Hog::start(BOTH, 0);
     sleep(ms(200));
     sleeper.signal(libc::SIGSTOP);
-    // Meanwhile those who compete for the CPUs come to 4 s of virtual time.
+    // Four rivals on two CPUs: each gets 4 s of virtual time.
     let rivals = [BOTH; 4].map(|mask| Hog::start(mask, 0));
     sleep(ms(8_000));
     drop(rivals);
@@ -82,10 +82,11 @@ fn a_long_sleeper_starves_nobody() {
     assert!(used.iter().all(|&cpus| cpus >= 0.45), "{used:.3?} of 0.667");
 }
 
-/// Two parts of a host that share no task have virtual times of different pace; weights hold in each.
+/// Where affinity splits the host, virtual time advances at a different rate in each part; weights
+/// hold in each.
 #[test]
 #[ignore = "needs a sched_ext host with KVM"]
-fn weights_hold_where_affinity_parts_the_host() {
+fn weights_hold_where_affinity_splits_the_host() {
     let _scheduler = Scheduler::start(&[]);
     let (plain, nice) = (Hog::start(FIRST, 0), Hog::start(FIRST, 5));
     let _elsewhere = [Hog::start(SECOND, 10), Hog::start(SECOND, 10)];
@@ -99,12 +100,12 @@ fn weights_hold_where_affinity_parts_the_host() {
     );
 }
 
-/// The user scheduler is stopped: BPF goes on, and fairly.
+/// While the process in user space is stopped, BPF schedules alone, and fairly.
 #[test]
 #[ignore = "needs a sched_ext host with KVM"]
 fn a_stopped_policy_stalls_nobody() {
     let mut scheduler = Scheduler::start(&[]);
-    let [a, b] = Guest::start_all([("a", "lock", 2), ("b", "lock", 2)]);
+    let [a, b] = Guest::take_all(["lock1", "lock2"]);
     let (work_a, work_b) = (a.count(), b.count());
     scheduler.signal("STOP");
     let [used_a, used_b] = cpus_used(|| [a.cpu_ns(), b.cpu_ns()], ms(3_000));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Weights and quotas of cgroups, and caps of VMs. About 60 s with the guests' start.
+//! Weights and quotas of cgroups, and caps of VMs.
 
 use std::fs;
 use std::thread::sleep;
@@ -14,7 +14,7 @@ const CONFIG: &str = "/tmp/cgroup.toml";
 /// The guests' CPUs, as taskset has them.
 const BOTH: &str = "6";
 
-/// A cgroup; its tasks go to the root, and it goes, when it is dropped.
+/// A cgroup; dropped, it is removed and its tasks move to the root.
 struct Cgroup(String);
 
 impl Cgroup {
@@ -30,8 +30,8 @@ impl Cgroup {
         write(&format!("{}/{file}", self.0), &value.to_string());
     }
 
-    /// Whether it gets only what others leave. Where the kernel does not tell of cpu.idle, by
-    /// the smallest weight.
+    /// Whether it gets only CPU time that no other cgroup wants. Where the kernel does not pass
+    /// cpu.idle on to a scheduler, this sets the smallest weight.
     fn set_idle(&self, on: bool) {
         if kernel() >= (6, 19) {
             self.set("cpu.idle", u8::from(on));
@@ -44,7 +44,7 @@ impl Cgroup {
         self.set("cgroup.procs", pid);
     }
 
-    /// CPU time of its tasks, in ns; QEMU's own threads are among them.
+    /// CPU time of its tasks, those of QEMU included.
     fn cpu_ns(&self) -> u64 {
         let stat = read(&format!("{ROOT}{}/cpu.stat", self.0));
         let usage = |line: &str| line.strip_prefix("usage_usec ")?.parse::<u64>().ok();
@@ -62,7 +62,7 @@ impl Drop for Cgroup {
     }
 }
 
-/// Its version, major and minor.
+/// Major and minor version of the kernel.
 fn kernel() -> (u32, u32) {
     let release = read("/proc/sys/kernel/osrelease");
     let mut numbers = release.split('.').map_while(|number| number.parse().ok());
@@ -74,13 +74,13 @@ fn write(path: &str, value: &str) {
     fs::write(&path, value).unwrap_or_else(|e| panic!("{value} to {path}: {e}"));
 }
 
-/// CPUs by weight.
+/// The guests' CPUs, split by weight.
 fn parts<const N: usize>(weights: [f64; N]) -> [f64; N] {
     let total: f64 = weights.iter().sum();
     weights.map(|weight| GUEST_CPUS as f64 * weight / total)
 }
 
-/// How long it takes until `hog` gets at least `part` of a CPU, over 20 ms.
+/// The time until `hog` gets at least `part` of a CPU in 20 ms.
 fn time_until(hog: &Hog, part: f64) -> Duration {
     let start = Instant::now();
     loop {
@@ -97,10 +97,10 @@ fn time_until(hog: &Hog, part: f64) -> Duration {
 /// The first guest of three in `/a`, the others in `/p/b` and `/p/c`, and a task in `/t`.
 #[test]
 #[ignore = "needs a sched_ext host with KVM"]
-fn cgroups_part_the_host() {
+fn cgroups_split_the_host() {
     fs::write(CONFIG, "").expect("/tmp is writable");
     let mut scheduler = Scheduler::start(&["--config", CONFIG]);
-    let guests = Guest::start_all(["c", "d", "e"].map(|name| (name, "cpu", 2)));
+    let guests = Guest::take_all(["cpu1", "cpu2", "cpu3"]);
     let [p, t] = ["p", "t"].map(|name| Cgroup::new("", name));
     let groups = [("", "a"), (&*p.0, "b"), (&*p.0, "c")].map(|(p, name)| Cgroup::new(p, name));
     for (group, guest) in groups.iter().zip(&guests) {
@@ -114,16 +114,16 @@ fn cgroups_part_the_host() {
     drop(hog);
     quotas(&mut scheduler, &guests, [&a, &b, &c], &t);
 
-    // Detached while some are held back.
+    // Detached while some are throttled.
     let before = a.cpu_ns();
     assert!(scheduler.stop().success());
-    wait_for("whoever was held back", ms(2_000), || {
+    wait_for("the throttled cgroup", ms(2_000), || {
         a.cpu_ns() > before + 100_000_000
     });
 }
 
 fn weights([a, b, c]: [&Cgroup; 3], p: &Cgroup, t: &Cgroup, hog: &Hog) {
-    // All of one level: b and c have their parent's weight, which is that of both.
+    // As on one level: the weight of /p is the sum of its children's.
     a.set("cpu.weight", 100);
     p.set("cpu.weight", 600);
     b.set("cpu.weight", 200);
@@ -142,7 +142,7 @@ fn weights([a, b, c]: [&Cgroup; 3], p: &Cgroup, t: &Cgroup, hog: &Hog) {
     let ideal = parts([4.0, 1.0, 3.0, 4.0]);
     assert_near(cpus_used(used, ms(5_000)), ideal, 0.03);
 
-    // Hardly anything, and then nearly a CPU, at once.
+    // From nearly nothing to nearly a CPU, at once.
     t.set("cpu.weight", 1);
     sleep(ms(500));
     let [.., little] = cpus_used(used, ms(1_000));
@@ -166,9 +166,11 @@ fn quotas(
 ) {
     third.pause();
     a.set("cpu.max", "50000 100000");
-    fs::write(CONFIG, "[[vm]]\nmatch = { name = \"d\" }\ncap = 0.5\n").expect("/tmp is writable");
+    fs::write(CONFIG, "[[vm]]\nmatch = { name = \"cpu2\" }\ncap = 0.5\n")
+        .expect("/tmp is writable");
     scheduler.signal("HUP");
-    // Five share a quota that lets each run every 20 s.
+    // Five tasks share 1 ms a second, and none runs for less than a tick of 4 ms: each runs every
+    // 20 s.
     let hogs = [(); 5].map(|()| Hog::start(BOTH, 0));
     for hog in &hogs {
         tiny.take(hog.pid());
@@ -188,7 +190,7 @@ fn quotas(
     drop(hogs);
     scheduler.assert_alive();
 
-    // Lifted at once, and another one takes its place.
+    // The quota is lifted, and then set to another value.
     a.set("cpu.max", "max");
     sleep(ms(100));
     let [more, _] = cpus_used(used, ms(2_000));

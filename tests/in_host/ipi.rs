@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Who has been sent an IPI comes first; who merely woke does not.
+//! The receiver of an IPI runs first. A vCPU that only woke does not.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,24 +8,25 @@ use serde_json::Value;
 use crate::rig::{Guest, Scheduler, ms, vmland_vms, wait_for};
 use crate::trace::{Event, Moment, record};
 
-/// The vCPU `to` of the VM that the vCPU `from` is of. `vms` are the tids of each VM's
-/// vCPUs, by vCPU id.
-fn receiver(vms: &[Vec<i32>], from: i32, to: usize) -> Option<i32> {
-    let vm = vms.iter().find(|vm| vm.contains(&from))?;
-    vm.get(to).copied()
+/// The thread of the vCPU `id` in the VM of `sender`. `vms` are the threads of each VM's vCPUs,
+/// by vCPU id.
+fn receiver(vms: &[Vec<i32>], sender: i32, id: usize) -> Option<i32> {
+    let vm = vms.iter().find(|vm| vm.contains(&sender))?;
+    vm.get(id).copied()
 }
 
-/// Of IPIs to vCPUs that wanted to run but were off their CPU.
+/// About IPIs to vCPUs that were runnable but not running.
 #[derive(Debug, Default)]
 struct Receivers {
-    /// From the IPI until the receiver ran, in µs, ascending.
+    /// From the IPI until the receiver ran, ascending.
     waits_us: Vec<u64>,
     /// Pause exits of the senders meanwhile.
     spins: usize,
-    /// How often a sender left its CPU to somebody else meanwhile.
+    /// How often a sender left its CPU meanwhile, and another task than the receiver got it.
     passed_over: usize,
-    /// How often a vCPU began to run, and of these on another CPU than before.
+    /// How often a vCPU was switched in.
     runs: usize,
+    /// Of these runs: on another CPU than the run before.
     moves: usize,
 }
 
@@ -33,7 +34,7 @@ impl Receivers {
     fn of(moments: &[Moment], vms: &[Vec<i32>]) -> Self {
         let mut this = Self::default();
         let mut waiting: HashSet<i32> = HashSet::new();
-        // (sender, receiver) -> when, and how often the sender has spun since
+        // (sender, receiver) -> time of the IPI, the sender's pause exits since
         let mut open: HashMap<(i32, i32), (u64, usize)> = HashMap::new();
         let mut ran_on: HashMap<i32, u32> = HashMap::new();
         for moment in moments {
@@ -57,10 +58,13 @@ impl Receivers {
                         this.moves += usize::from(last.is_some_and(|cpu| cpu != moment.cpu));
                     }
                 }
-                Event::Ipi { from, to } => {
-                    let receiver = receiver(vms, from, to);
+                Event::Ipi {
+                    sender,
+                    receiver_id,
+                } => {
+                    let receiver = receiver(vms, sender, receiver_id);
                     if let Some(receiver) = receiver.filter(|tid| waiting.contains(tid)) {
-                        open.entry((from, receiver)).or_insert((moment.at_us, 0));
+                        open.entry((sender, receiver)).or_insert((moment.at_us, 0));
                     }
                 }
                 Event::Spin { pid } => {
@@ -68,7 +72,7 @@ impl Receivers {
                         *spins += usize::from(*sender == pid);
                     }
                 }
-                Event::Wake { .. } | Event::Ask { .. } => {}
+                Event::Wake { .. } | Event::Yield { .. } => {}
             }
         }
         this.waits_us.sort_unstable();
@@ -83,18 +87,18 @@ impl Receivers {
         self.spins as f64 / self.waits_us.len() as f64
     }
 
-    /// The part of them that their senders left their CPUs without running.
+    /// How often an IPI was passed over, on average.
     fn passed_over(&self) -> f64 {
         self.passed_over as f64 / self.waits_us.len() as f64
     }
 
-    /// The part of runs that began on another CPU than the one before.
+    /// The part of runs on another CPU than the run before.
     fn moves(&self) -> f64 {
         self.moves as f64 / self.runs as f64
     }
 }
 
-/// A scheduler that has seen pause exits, so that its probes on KVM are in force.
+/// A scheduler that has counted pause exits: its programs in KVM are attached.
 fn start(args: &[&str]) -> Scheduler {
     let scheduler = Scheduler::start(args);
     wait_for("pause exits", ms(15_000), || {
@@ -104,7 +108,7 @@ fn start(args: &[&str]) -> Scheduler {
     scheduler
 }
 
-/// What happens in 3 s under a scheduler with `args`.
+/// The events of 3 s under a scheduler with `args`.
 fn record_under(args: &[&str]) -> Vec<Moment> {
     let scheduler = start(args);
     let moments = record(ms(3_000));
@@ -114,15 +118,15 @@ fn record_under(args: &[&str]) -> Vec<Moment> {
 
 #[test]
 #[ignore = "needs a sched_ext host with KVM"]
-fn receivers_come_first() {
-    let guests = Guest::start_agnostic([("t", "tlb", 2), ("u", "tlb", 2)]);
+fn receivers_run_first() {
+    let guests = Guest::take_all(["tlb1", "tlb2"]);
     let vms = guests.each_ref().map(Guest::vcpu_threads);
     let under = |args: &[&str]| {
         let seen = Receivers::of(&record_under(args), &vms);
         assert!(seen.waits_us.len() > 100, "{args:?}: too few IPIs to judge");
         println!(
-            "{args:?}: {} IPIs to vCPUs off their CPU, waited p50 {} us, p95 {} us, p99 {} us; \
-             {:.2} pause exits each; CPU left to others {:.3}; {:.2} of {} runs on another CPU",
+            "{args:?}: {} IPIs to waiting vCPUs, which ran after p50 {} us, p95 {} us, p99 {} us; \
+             {:.2} pause exits each; passed over {:.3}; {:.2} of {} runs on another CPU",
             seen.waits_us.len(),
             seen.quantile_us(0.5),
             seen.quantile_us(0.95),
@@ -135,38 +139,42 @@ fn receivers_come_first() {
         seen
     };
     let without = under(&["--without", "receivers"]);
-    let free = under(&["--without", "sticky"]);
+    let not_sticky = under(&["--without", "sticky"]);
     let not_prolonged = under(&["--without", "prolong"]);
     let all = under(&[]);
     assert!(all.spins_each() < 0.8 * without.spins_each());
     assert!(all.passed_over() < 0.6 * without.passed_over());
-    // Sender and receiver stay on one CPU.
-    assert!(all.moves() < 0.4 * free.moves());
-    // Where the sender's turn ends, the receiver still has its chance.
+    // The affinity hint keeps sender and receiver on one CPU.
+    assert!(all.moves() < 0.4 * not_sticky.moves());
+    // Where the sender's turn would end, the receiver still gets the CPU.
     assert!(all.passed_over() < 0.5 * not_prolonged.passed_over());
 }
 
-/// Of vCPUs that went to sleep while the receiver of their last IPI waited for a CPU, the
-/// part whose CPU that one got.
-fn left_to_receiver(moments: &[Moment], vms: &[Vec<i32>]) -> f64 {
+/// Of vCPUs that went to sleep while the receiver of their last IPI waited for a CPU, the part
+/// that handed their CPU off to it.
+fn handed_to_receiver(moments: &[Moment], vms: &[Vec<i32>]) -> f64 {
     let mut waiting = HashSet::new();
     let mut receivers = HashMap::new();
-    let (mut slept, mut left_to_it) = (0, 0);
+    let (mut slept, mut handed_off) = (0, 0);
     for moment in moments {
         match moment.event {
             Event::Wake { pid } => {
                 waiting.insert(pid);
             }
-            Event::Ipi { from, to } => {
-                if let Some(to) = receiver(vms, from, to).filter(|to| *to != from) {
-                    receivers.insert(from, to);
+            Event::Ipi {
+                sender,
+                receiver_id,
+            } => {
+                let receiver = receiver(vms, sender, receiver_id);
+                if let Some(receiver) = receiver.filter(|tid| *tid != sender) {
+                    receivers.insert(sender, receiver);
                 }
             }
             Event::Switch { prev, waits, next } => {
                 let receiver = receivers.get(&prev).filter(|it| waiting.contains(*it));
                 if let Some(receiver) = receiver.filter(|_| !waits) {
                     slept += 1;
-                    left_to_it += usize::from(*receiver == next);
+                    handed_off += usize::from(*receiver == next);
                 }
                 if waits {
                     waiting.insert(prev);
@@ -174,21 +182,23 @@ fn left_to_receiver(moments: &[Moment], vms: &[Vec<i32>]) -> f64 {
                 waiting.remove(&next);
                 receivers.retain(|_, receiver| *receiver != next);
             }
-            Event::Ask { .. } | Event::Spin { .. } => {}
+            Event::Yield { .. } | Event::Spin { .. } => {}
         }
     }
     assert!(slept > 100, "too few to judge: {slept}");
-    left_to_it as f64 / slept as f64
+    handed_off as f64 / slept as f64
 }
 
 #[test]
 #[ignore = "needs a sched_ext host with KVM"]
-fn who_sleeps_leaves_its_cpu_to_the_receiver() {
-    let guests = Guest::start_all([("p", "msg", 2), ("q", "msg", 2)]);
+fn a_sleeping_sender_hands_its_cpu_to_the_receiver() {
+    let guests = Guest::take_all(["msg1", "msg2"]);
     let vms = guests.each_ref().map(Guest::vcpu_threads);
     let under = |args: &[&str]| {
-        let part = left_to_receiver(&record_under(args), &vms);
-        println!("{args:?}: {part:.2} of sleepers leave their CPU to a receiver that waits");
+        let part = handed_to_receiver(&record_under(args), &vms);
+        println!(
+            "{args:?}: {part:.2} of vCPUs that sleep hand their CPU off to a waiting receiver"
+        );
         part
     };
     let without = under(&["--without", "receivers"]);
@@ -196,8 +206,8 @@ fn who_sleeps_leaves_its_cpu_to_the_receiver() {
     assert!(with > 0.8 && without < 0.8 * with);
 }
 
-/// Hints for siblings that woke and have not run since, nor were sent anything by
-/// the spinner: how the first of each was answered, and the further ones.
+/// Results of yield_to() for targets that woke and have not run since, from yielders that have
+/// sent them no IPI: of the first call for each, and of the further ones.
 #[derive(Debug, Default)]
 struct Woken {
     first_taken: usize,
@@ -209,9 +219,9 @@ struct Woken {
 impl Woken {
     fn of(moments: &[Moment], vms: &[Vec<i32>]) -> Self {
         let mut this = Self::default();
-        // Woke and has not run since -> has it been refused?
+        // Woke and has not run since -> whether yield_to() was refused for it.
         let mut woken: HashMap<i32, bool> = HashMap::new();
-        // Senders of IPIs that may not have been answered.
+        // Senders -> receivers that have not run since.
         let mut senders: HashMap<i32, HashSet<i32>> = HashMap::new();
         for moment in moments {
             match moment.event {
@@ -226,29 +236,32 @@ impl Woken {
                         !receivers.is_empty()
                     });
                 }
-                Event::Ipi { from, to } => {
-                    if let Some(receiver) = receiver(vms, from, to) {
-                        senders.entry(from).or_default().insert(receiver);
+                Event::Ipi {
+                    sender,
+                    receiver_id,
+                } => {
+                    if let Some(receiver) = receiver(vms, sender, receiver_id) {
+                        senders.entry(sender).or_default().insert(receiver);
                     }
                 }
-                Event::Ask {
-                    from,
-                    to,
+                Event::Yield {
+                    yielder,
+                    target,
                     waiting: true,
-                    answer: Some(answer),
-                } if !senders.contains_key(&from) => {
-                    let Some(refused) = woken.get_mut(&to) else {
+                    result: Some(result),
+                } if !senders.contains_key(&yielder) => {
+                    let Some(refused) = woken.get_mut(&target) else {
                         continue;
                     };
-                    match (*refused, answer) {
+                    match (*refused, result) {
                         (false, 0) => this.first_refused += 1,
                         (false, _) => this.first_taken += 1,
                         (true, 0) => this.further_refused += 1,
                         (true, _) => this.further_taken += 1,
                     }
-                    *refused |= answer == 0;
+                    *refused |= result == 0;
                 }
-                Event::Ask { .. } | Event::Spin { .. } => {}
+                Event::Yield { .. } | Event::Spin { .. } => {}
             }
         }
         this
@@ -257,16 +270,16 @@ impl Woken {
 
 #[test]
 #[ignore = "needs a sched_ext host with KVM"]
-fn who_merely_woke_is_passed_over_once() {
-    let guest = Guest::start("m", "msg", 4);
+fn a_vcpu_that_only_woke_is_refused_once() {
+    let guest = Guest::take("msg-4vcpus");
     let _scheduler = start(&[]);
     let woken = Woken::of(&record(ms(6_000)), &[guest.vcpu_threads()]);
     println!("{woken:?}");
     let first = woken.first_refused + woken.first_taken;
-    assert!(first > 20, "too few hints to judge: {woken:?}");
-    // The scheduler has the better view of which receivers still wait.
+    assert!(first > 20, "too few calls to judge: {woken:?}");
+    // The scheduler knows better which receivers still wait.
     assert!(woken.first_refused * 4 >= first * 3, "{woken:?}");
-    // Some of those refused had got a CPU by the time that KVM had the locks.
+    // Some of those refused got a CPU before KVM had the locks.
     let further = woken.further_taken + woken.further_refused;
     assert!(
         woken.further_taken * first > 2 * woken.first_taken * further,

@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! What only a kernel with sched_ext and real KVM guests can show. `make test`
-//! runs this inside the emulated host:
+//! Tests that need a kernel with sched_ext and real KVM guests. `tests/in_host/run` runs them in
+//! the emulated host; one of them runs so:
 //!
-//!     tests/host/run --add target/…/in_host-HASH:/bin/in_host -- in_host --ignored --test-threads=1
+//!     tests/host/run --add target/…/in_host-HASH:/bin/in_host -- \
+//!         in_host --ignored --test-threads=1 --nocapture --exact ipi::receivers_run_first
 //!
-//! Everything is asserted from the kernel's own tracepoints, /proc and QEMU's
-//! answers, never from the scheduler's counters alone.
+//! Assertions rest on the kernel's tracepoints, on /proc and on what QEMU and the guests report,
+//! never on the scheduler's counters alone.
 
-mod ahead;
 mod classify;
 mod compare;
 mod control;
 mod fairness;
 mod groups;
 mod ipi;
+mod regression;
 mod rig;
 mod settings;
 mod siblings;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The host survives us: coming, going, being killed, and churn.
+//! The host goes on when the scheduler attaches, detaches or is killed, and under churn.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
@@ -12,8 +12,7 @@ use crate::rig::{Guest, Scheduler, kill, ms, read, sched_ext_state, stat_field, 
 #[test]
 #[ignore = "needs a sched_ext host with KVM"]
 fn attach_and_detach_again_and_again() {
-    let a = Guest::start("a", "lock", 2);
-    let [t] = Guest::start_agnostic([("t", "tlb", 2)]);
+    let [lock, tlb] = Guest::take_all(["lock1", "tlb1"]);
     for i in 0..8 {
         let scheduler = if i < 6 {
             Scheduler::start(&[])
@@ -23,15 +22,14 @@ fn attach_and_detach_again_and_again() {
         sleep(ms(200));
         assert!(scheduler.stop().success());
     }
-    a.assert_progress();
-    t.assert_progress();
+    lock.assert_progress();
+    tlb.assert_progress();
 }
 
 #[test]
 #[ignore = "needs a sched_ext host with KVM"]
 fn killed_with_guests_running() {
-    let a = Guest::start("a", "lock", 2);
-    let [t] = Guest::start_agnostic([("t", "tlb", 2)]);
+    let [lock, tlb] = Guest::take_all(["lock1", "tlb1"]);
     let scheduler = Scheduler::start_beside(&[]);
     sleep(ms(1_000));
     scheduler.signal("KILL");
@@ -39,14 +37,14 @@ fn killed_with_guests_running() {
         sched_ext_state() == "disabled"
     });
     println!("disabled after {took:?}");
-    a.assert_progress();
-    t.assert_progress();
+    lock.assert_progress();
+    tlb.assert_progress();
 }
 
 #[test]
 #[ignore = "needs a sched_ext host with KVM"]
 fn fork_and_affinity_churn() {
-    let guest = Guest::start("a", "lock", 2);
+    let guest = Guest::take("lock1");
     let mut scheduler = Scheduler::start(&[]);
     let stress = Command::new("stress-ng")
         .args(["--fork", "2", "--affinity", "2", "--timeout", "10"])
@@ -60,7 +58,7 @@ fn fork_and_affinity_churn() {
     assert!(scheduler.stop().success());
 }
 
-/// What the scheduler itself costs a host that has nothing to do.
+/// CPU time and memory of the scheduler on an idle host.
 #[test]
 #[ignore = "needs a sched_ext host with KVM"]
 fn an_idle_host_pays_little() {
@@ -86,7 +84,7 @@ fn an_idle_host_pays_little() {
     assert!(percent <= 1.0, "{percent:.1} %");
     assert!(kib <= 100 << 10, "{kib} KiB");
 
-    // And it need not wait for anything to happen there to see that it is to end.
+    // It ends at once although the host is idle: it does not wait for an event.
     scheduler.signal("INT");
     let took = wait_for("the kernel's own scheduler", ms(900), || {
         sched_ext_state() == "disabled"
@@ -106,7 +104,7 @@ fn a_second_scheduler_is_refused_by_name() {
     assert!(message.contains("vmland_"), "{message}");
 }
 
-/// A scheduler that is loaded, and waits for a line.
+/// A scheduler that is loaded and waits for a line on stdin before it attaches.
 fn stand_by() -> Child {
     let mut child = Command::new("scx_vmland")
         .arg(FLAG)
@@ -127,7 +125,7 @@ fn tell(child: &mut Child) {
 
 #[test]
 #[ignore = "needs a sched_ext host with KVM"]
-fn who_stands_by_takes_over_at_once() {
+fn a_standby_attaches_at_once() {
     let mut first = Scheduler::start(&[]);
     let code = |mut child: Child| child.wait().expect("our child").code();
     let mut early = stand_by();

@@ -1,45 +1,45 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! tracefs: who ran and who waited, who spun, who sent IPIs and yielded to whom, and
-//! what came of it.
+//! tracefs: context switches, wake-ups, and of vCPUs: pause exits, IPIs and directed yields.
 
 use std::collections::HashMap;
 use std::fs;
 use std::thread::sleep;
 use std::time::Duration;
 
+use crate::rig::while_paused;
+
 const ROOT: &str = "/sys/kernel/tracing";
 const INSTANCE: &str = "/sys/kernel/tracing/instances/vmland-test";
 
 #[derive(Clone, Copy, Debug)]
 pub enum Event {
-    /// `prev` left its CPU to `next`; it still wants to run if `waits`.
+    /// The CPU switched from `prev`, which stays runnable if `waits`, to `next`.
     Switch { prev: i32, waits: bool, next: i32 },
     /// `pid` was woken.
     Wake { pid: i32 },
-    /// `from` asks yield_to() for a hand-off to `to`, which was ready to run but not
-    /// running if `waiting`; the answer is 1 if the hint was taken.
-    Ask {
-        from: i32,
-        to: i32,
+    /// `yielder` called yield_to(). `waiting`: `target` was runnable and not running.
+    /// `result`: what yield_to() returned, 1 if the hint was taken.
+    Yield {
+        yielder: i32,
+        target: i32,
         waiting: bool,
-        answer: Option<i64>,
+        result: Option<i64>,
     },
-    /// An IPI of `from`, a vCPU, has reached the vCPU `to` of its VM.
-    Ipi { from: i32, to: usize },
-    /// `pid`, a vCPU, spins: it has left its guest for a PAUSE.
+    /// An IPI of the vCPU thread `sender` was delivered to the vCPU of this id, of its VM.
+    Ipi { sender: i32, receiver_id: usize },
+    /// A pause exit of the vCPU thread `pid`.
     Spin { pid: i32 },
 }
 
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
-    /// Of the host's clock, in µs.
+    /// CLOCK_MONOTONIC.
     pub at_us: u64,
-    /// Where it happened.
     pub cpu: u32,
     pub event: Event,
 }
 
-/// Everything that happened in `span`, in order.
+/// The events of `span`, in order.
 pub fn record(span: Duration) -> Vec<Moment> {
     let _ = fs::create_dir(INSTANCE);
     let put = |file: &str, text: &str| {
@@ -47,8 +47,8 @@ pub fn record(span: Duration) -> Vec<Moment> {
     };
     fs::write(
         format!("{ROOT}/kprobe_events"),
-        "p:vmland/ask yield_to to=p->pid:s32 state=p->__state:u32 on_cpu=p->on_cpu:u8\n\
-         r:vmland/answer yield_to value=$retval:s64\n",
+        "p:vmland/yield yield_to target=p->pid:s32 state=p->__state:u32 on_cpu=p->on_cpu:u8\n\
+         r:vmland/result yield_to value=$retval:s64\n",
     )
     .expect("kprobe events with BTF arguments");
     put("tracing_on", "0");
@@ -74,10 +74,14 @@ pub fn record(span: Duration) -> Vec<Moment> {
     put("tracing_on", "1");
     sleep(span);
     put("tracing_on", "0");
-    let text = fs::read(format!("{INSTANCE}/trace")).expect("a trace");
-    put("events/enable", "0");
-    fs::remove_dir(INSTANCE).expect("the instance goes");
-    fs::write(format!("{ROOT}/kprobe_events"), "").expect("the probes go");
+    // Beside guests that work it takes several times as long.
+    let text = while_paused(|| {
+        let text = fs::read(format!("{INSTANCE}/trace")).expect("a trace");
+        put("events/enable", "0");
+        fs::remove_dir(INSTANCE).expect("the instance goes");
+        fs::write(format!("{ROOT}/kprobe_events"), "").expect("the probes go");
+        text
+    });
 
     let text = String::from_utf8_lossy(&text);
     assert!(!text.contains("LOST"), "the trace has gaps");
@@ -87,31 +91,31 @@ pub fn record(span: Duration) -> Vec<Moment> {
 /// A line of the trace.
 enum Line {
     Moment(Moment),
-    /// What yield_to() told `from`.
-    Answer {
-        from: i32,
+    /// What yield_to() returned to `yielder`.
+    Result {
+        yielder: i32,
         value: i64,
     },
 }
 
-/// yield_to() answers only after it has called schedule(), when the answer is long
-/// in force: put it where it was asked for.
+/// yield_to() returns after it has called schedule(), when its result has taken effect already.
+/// So the result goes to the event of the call.
 fn in_order(lines: impl Iterator<Item = Line>) -> Vec<Moment> {
     let mut moments: Vec<Moment> = vec![];
-    let mut asking: HashMap<i32, usize> = HashMap::new();
+    let mut calls: HashMap<i32, usize> = HashMap::new();
     for line in lines {
         match line {
             Line::Moment(moment) => {
-                if let Event::Ask { from, .. } = moment.event {
-                    asking.insert(from, moments.len());
+                if let Event::Yield { yielder, .. } = moment.event {
+                    calls.insert(yielder, moments.len());
                 }
                 moments.push(moment);
             }
-            Line::Answer { from, value } => {
-                if let Some(at) = asking.remove(&from)
-                    && let Event::Ask { answer, .. } = &mut moments[at].event
+            Line::Result { yielder, value } => {
+                if let Some(at) = calls.remove(&yielder)
+                    && let Event::Yield { result, .. } = &mut moments[at].event
                 {
-                    *answer = Some(value);
+                    *result = Some(value);
                 }
             }
         }
@@ -131,7 +135,7 @@ fn parse(line: &str) -> Option<Line> {
     let (seconds, us) = before.rsplit_once(' ')?.1.split_once('.')?;
     let at_us = seconds.parse::<u64>().ok()? * 1_000_000 + us.parse::<u64>().ok()?;
     let pid = || task.trim_end().rsplit_once('-')?.1.parse().ok();
-    // The last of its name, for a task's name may hold anything.
+    // The last of this name: a task's name may hold the same text.
     let field = |name: &str| {
         let (_, value) = rest.rsplit_once(name)?;
         value.split([' ', ')']).next()
@@ -146,21 +150,25 @@ fn parse(line: &str) -> Option<Line> {
         "sched_wakeup" => Event::Wake {
             pid: number(" pid=")? as i32,
         },
-        "ask" => Event::Ask {
-            from: pid()?,
-            to: number(" to=")? as i32,
+        "yield" => Event::Yield {
+            yielder: pid()?,
+            target: number(" target=")? as i32,
             waiting: number(" state=")? == 0 && number(" on_cpu=")? & 1 == 0,
-            answer: None,
+            result: None,
         },
-        "answer" => {
-            return Some(Line::Answer {
-                from: pid()?,
+        "result" => {
+            return Some(Line::Result {
+                yielder: pid()?,
                 value: number(" value=")?,
             });
         }
         "kvm_apic_accept_irq" => Event::Ipi {
-            from: pid()?,
-            to: usize::from_str_radix(rest.strip_prefix("apicid ")?.split(' ').next()?, 16).ok()?,
+            sender: pid()?,
+            receiver_id: usize::from_str_radix(
+                rest.strip_prefix("apicid ")?.split(' ').next()?,
+                16,
+            )
+            .ok()?,
         },
         "kvm_exit" => Event::Spin { pid: pid()? },
         _ => return None,
@@ -173,24 +181,24 @@ fn parse(line: &str) -> Option<Line> {
 }
 
 #[test]
-fn an_answer_belongs_to_its_question() {
+fn a_result_belongs_to_its_call() {
     let trace = "\
         # tracer: nop\n\
-        \x20      CPU 0/KVM-21      [001] d..2.    12.000007: ask: (yield_to+0x0/0x1) to=22 state=0 on_cpu=0\n\
+        \x20      CPU 0/KVM-21      [001] d..2.    12.000007: yield: (yield_to+0x0/0x1) target=22 state=0 on_cpu=0\n\
         \x20      CPU 0/KVM-21      [001] d..2.    12.000010: sched_switch: prev_comm=CPU 0/KVM prev_pid=21 \
          prev_prio=120 prev_state=R+ ==> next_comm=CPU 1/KVM next_pid=22 next_prio=120\n\
         \x20      CPU 1/KVM-22      [001] d..2.    12.000020: kvm_apic_accept_irq: apicid a vec 253 (Fixed|edge)\n\
-        \x20      CPU 0/KVM-21      [001] d..2.    13.000000: answer: (kvm_vcpu_yield_to+0x1 <- yield_to) value=1\n";
+        \x20      CPU 0/KVM-21      [001] d..2.    13.000000: result: (kvm_vcpu_yield_to+0x1 <- yield_to) value=1\n";
     let moments = in_order(trace.lines().filter_map(parse));
     assert_eq!(moments.len(), 3);
     assert_eq!((moments[0].at_us, moments[0].cpu), (12_000_007, 1));
     assert!(matches!(
         moments[0].event,
-        Event::Ask {
-            from: 21,
-            to: 22,
+        Event::Yield {
+            yielder: 21,
+            target: 22,
             waiting: true,
-            answer: Some(1)
+            result: Some(1)
         }
     ));
     assert!(matches!(
@@ -201,5 +209,11 @@ fn an_answer_belongs_to_its_question() {
             next: 22
         }
     ));
-    assert!(matches!(moments[2].event, Event::Ipi { from: 22, to: 10 }));
+    assert!(matches!(
+        moments[2].event,
+        Event::Ipi {
+            sender: 22,
+            receiver_id: 10
+        }
+    ));
 }
