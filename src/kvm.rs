@@ -27,7 +27,7 @@ use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 use libbpf_rs::{MapCore, MapFlags, MapHandle, ProgramInput};
 use log::{debug, warn};
 
-use crate::scheduler::set_nice;
+use crate::nice;
 
 const POLL: Duration = Duration::from_millis(500);
 
@@ -55,7 +55,7 @@ pub fn follow(nice: i32) -> Sender<Maps> {
 fn watch(maps: Receiver<Maps>, nice: i32) {
     // While the scheduler loads, so that it knows its vCPUs from the first moment on.
     let mut layout = present().then(read_layout);
-    set_nice(nice);
+    nice::set(nice);
     let Ok(maps) = maps.recv() else { return };
     loop {
         if present()

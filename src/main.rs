@@ -7,6 +7,7 @@ mod clients;
 mod group_weight;
 mod kvm;
 mod metrics;
+mod nice;
 mod opts;
 mod prefer;
 mod refusal;

@@ -16,8 +16,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::geteuid;
 
-use super::answer::{Answered, ErrorKind, Refused};
-use super::{LINE_MAX, told};
+use super::answer::Answered;
+use super::line::{LINE_MAX, told};
+use super::refused::{ErrorKind, Refused};
 
 /// Most clients at a time.
 pub const CLIENTS_MAX: usize = 8;

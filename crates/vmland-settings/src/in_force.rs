@@ -6,12 +6,13 @@
 //! back. It is for a name or a UUID, so that it also holds for a VM that is started
 //! again. Whatever is changed is checked whole first.
 
+use super::config::Config;
 use super::finding::{Diagnostics, Source, Warning};
+use super::load::Sources;
 use super::matching::{Field, Match, VmFacts};
 use super::parse::known_key;
 use super::rule::Rule;
 use super::settings::{Key, Settings};
-use super::{Config, Sources};
 
 /// Most VMs for which something is set at a time.
 const LIVE_MAX: usize = 1000;
