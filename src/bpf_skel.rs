@@ -14,7 +14,7 @@ use log::warn;
 use scx_utils::compat::struct_has_field;
 
 mod generated {
-    #![allow(clippy::all)]
+    #![allow(warnings)]
     include!(concat!(env!("OUT_DIR"), "/bpf_skel.rs"));
 }
 pub use generated::*;

@@ -6,11 +6,11 @@
 //! started before the framework forbids mmap to the scheduler's, looks for both
 //! twice a second, which is all it costs.
 
-#[allow(clippy::all)]
+#[allow(warnings)]
 mod skel {
     include!(concat!(env!("OUT_DIR"), "/kvm_skel.rs"));
 }
-#[allow(clippy::all)]
+#[allow(warnings)]
 mod ipi_skel {
     include!(concat!(env!("OUT_DIR"), "/ipi_skel.rs"));
 }

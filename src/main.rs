@@ -18,8 +18,7 @@ mod vms;
 
 // The framework's connector looks for this and bpf_skel at the crate's root.
 mod bpf_intf {
-    #![allow(dead_code, non_camel_case_types, non_snake_case)]
-    #![allow(non_upper_case_globals, clippy::all)]
+    #![allow(warnings)]
     include!(concat!(env!("OUT_DIR"), "/bpf_intf.rs"));
 }
 

@@ -194,6 +194,7 @@ fn write(maps: &Maps, preferences: &Preferences, vm: &Known, settings: &Settings
     {
         terms.flags |= VMLAND_TERMS_PREFERS_CPUS;
     }
+    // SAFETY: numbers, without padding between them.
     let bytes = unsafe { plain::as_bytes(&terms) };
     Ok(maps.terms.update(&vm.slot, bytes, MapFlags::ANY)?)
 }

@@ -65,9 +65,8 @@ impl Server {
 
     /// Takes in a client that has connected, if it may ask.
     pub fn admit(&mut self, stream: UnixStream) {
-        let mut client = match Client::new(stream) {
-            Ok(client) => client,
-            Err(_) => return,
+        let Ok(mut client) = Client::new(stream) else {
+            return;
         };
         if !client.may_ask() {
             let text = "only root may ask";

@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     fn told_by(args: &[&str]) -> Told {
-        let args: Vec<String> = args.iter().map(|arg| arg.to_string()).collect();
+        let args: Vec<String> = args.iter().map(std::string::ToString::to_string).collect();
         told(&args)
     }
 

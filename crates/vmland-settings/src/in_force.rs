@@ -279,7 +279,7 @@ mod tests {
         let sources = Sources {
             file: "/nowhere/config.toml".into(),
             host_cpus: Some(8),
-            flags: flags.iter().map(|flag| flag.to_string()).collect(),
+            flags: flags.iter().map(std::string::ToString::to_string).collect(),
             ..Sources::default()
         };
         let (config, _) = Config::load(&sources).expect("right");

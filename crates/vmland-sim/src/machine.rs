@@ -361,7 +361,7 @@ impl<S: Scheduler> Machine<S> {
         match (task.step, &mut task.doing) {
             (Step::Overhead, _) => task.overhead_ns = task.overhead_ns.saturating_sub(ran_ns),
             (Step::Compute, Doing::Compute(left_ns) | Doing::Round(left_ns)) => {
-                *left_ns = left_ns.saturating_sub(ran_ns).max(1)
+                *left_ns = left_ns.saturating_sub(ran_ns).max(1);
             }
             _ => {}
         }
