@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The control socket: asking a running scheduler, and changing what is in force.
+//! How other programs talk to a running scheduler: the control socket, by which settings are
+//! shown and changed; the statistics; and the flag that keeps a scheduler in standby.
 //!
 //! One JSON object a line, in and out; docs/control.md has the protocol. What a request
 //! does is pure ([`answer()`]): it takes a line, what is in force and the VMs that there
@@ -15,6 +16,8 @@
 //! | `server` | clients, however they behave |
 //! | `socket` | where the socket is, and who may connect |
 //! | `client` | the other end |
+//! | [`stats`] | the statistics, over the socket of scx_stats |
+//! | [`standby`] | how a scheduler is loaded before it attaches |
 
 mod answer;
 pub mod client;

@@ -26,7 +26,8 @@
 //! | `load`, `explain` | from files and flags to a [`Config`], and from that to settings |
 //! | `in_force` | a configuration, and what was set since on top of it |
 //! | `edit`, `save` | what was set, written into a file |
-//! | `finding`, `suggest` | errors and warnings: where, what, and what was meant |
+//! | `config` | the rules, in their order |
+//! | `finding` | errors and warnings: where, and what |
 //! | `schema` | the same for editors |
 
 mod config;
