@@ -15,11 +15,11 @@ use vmland_settings::{DEFAULT_FILE, Sources, host_cpus};
 /// SIGTERM; the kernel goes back to its own scheduler at once, as it does by
 /// itself should scx_vmland ever crash or hang.
 ///
-/// Every task pays for CPU time by its weight, and whoever is owed most runs
-/// next. vCPUs that have used up their slice are ordered by the policy in user
-/// space; all else is decided in BPF by the same rule. A vCPU that yields pays
-/// until it stands behind its target, and the target is given what it pays, so
-/// that spinning neither earns nor costs a VM CPU time.
+/// Every task is charged for CPU time by its weight, and the task with the
+/// earliest deadline runs next. The policy in user space decides the deadlines of
+/// vCPUs that have used up their slice; BPF decides all others by the same rule.
+/// What a yielder is charged for its place, its target is credited with, so that
+/// spinning neither earns nor costs a VM CPU time.
 ///
 /// VMs compete with each other by weight, however many vCPUs they have. Weights,
 /// slices and more can be set for each by name, in a file or with --vm; SIGHUP
@@ -37,15 +37,16 @@ pub struct Opts {
           value_parser = clap::value_parser!(u64).range(100..=100_000))]
     pub slice_us: u64,
 
-    /// Least lead, in microseconds of CPU time, with which a waking task
-    /// preempts a running one, and least time that this one has run by then.
+    /// Least difference of virtual time, in microseconds, by which a waking task
+    /// preempts a running one, and least time that the turn of this one has lasted
+    /// by then.
     #[arg(short = 'S', long, value_name = "USEC", default_value_t = 2_000,
           value_parser = clap::value_parser!(u64).range(0..=100_000))]
     pub slice_us_min: u64,
 
-    /// How long, in microseconds, a vCPU that a sibling has sent an IPI, and that is
-    /// off its CPU, stays the first to whom that sibling leaves its own when it spins,
-    /// sleeps or has had its turn. 0: off. Each VM may have another (ipi_window).
+    /// How long after an IPI, in microseconds, a receiver that waits for a CPU gets that
+    /// of the sender when the sender spins, sleeps or has used up its slice. 0: never.
+    /// A VM may have another value (ipi_window).
     #[arg(long, value_name = "USEC", default_value_t = 50_000,
           value_parser = clap::value_parser!(u64).range(0..=100_000))]
     pub ipi_window_us: u64,

@@ -2,8 +2,9 @@
 /*
  * Turns: how long a CPU is passed on by hand-offs.
  *
- * Definition. A turn of a CPU begins when it takes a task from a queue, and ends when the
- * slice of that task would have ended, whatever number of hand-offs there are in between.
+ * Definition. A turn of a CPU begins when the CPU takes a task without a hand-off, or keeps
+ * its task for another slice. It ends when the slice of that task would have ended, whatever
+ * number of hand-offs there are in between.
  *
  * Problem. With a new slice for each hand-off, siblings that waited for each other kept one
  * CPU among them as long as they spun, and did not run at the same time as their siblings

@@ -16,15 +16,15 @@
  * has a vtime of its own.
  *
  * Lag. A task that starts to wait for a CPU, or to run on it, gets a vruntime near that
- * CPU's vtime:
+ * CPU's vtime. It is
  *
- *   bound          tasks               why
- *   CREDIT_SLICES  tasks that waited   With deadlines, a light task gets behind by nearly
- *   slices behind                      a slice before it is served, and by more where
- *                                      slices end late. It keeps what it is owed.
- *   1 slice behind tasks that slept    A sleeper is owed nothing.
- *   DEBT_SLICES    all tasks           No debt outlives its reason.
- *   slices ahead
+ *   at most CREDIT_SLICES behind, if it has waited: With deadlines, a light task gets behind
+ *   by nearly a slice before it is served, and by more where slices end late. It keeps
+ *   what it is owed.
+ *
+ *   at most one slice behind, if it has slept: It is owed nothing.
+ *
+ *   at most DEBT_SLICES ahead: No debt outlives its reason.
  */
 #ifndef VMLAND_VTIME_VTIME_BPF_H
 #define VMLAND_VTIME_VTIME_BPF_H
