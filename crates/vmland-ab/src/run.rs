@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Carries a plan out: schedulers in turn, a reading at both ends of each window.
 
-use super::measure::{self, Measure, Sample, Values};
-use super::plan::plan;
-use super::record::{About, Arm, Note, Record, Settings, Switch, Window};
-use super::statistics;
+use crate::measure::{self, Measure, Sample, Values};
+use crate::plan::plan;
+use crate::record::{About, Arm, Note, Record, Settings, Switch, Window};
+use crate::statistics;
 
 /// An arm that failed this often in a row is left out from then on.
 pub const FAILURES: usize = 2;
@@ -17,11 +17,11 @@ pub trait Host {
     /// Seconds since the comparison began.
     fn now_s(&self) -> f64;
 
-    /// Somebody wants it to end: the runner stops at once.
+    /// Somebody asked it to end: the runner stops at once.
     fn stopped(&self) -> bool;
 
-    /// Does what can be done for `arm` before its turn, while another is in force, lest the switch takes longer.
-    /// Whether that fails shows when it is its turn.
+    /// Does what can be done for `arm` before its turn, while another arm is in force, so that the switch is
+    /// short. A failure shows when its turn comes.
     fn prepare(&mut self, arm: &Arm);
 
     /// Puts a scheduler in force and waits until the kernel says so; else why not, in the kernel's words if it has any.
@@ -38,7 +38,7 @@ pub trait Host {
 
     fn sample(&mut self) -> Sample;
 
-    /// What has been noticed since the last call and a reader should know.
+    /// What happened since the last call and a reader should know.
     fn notes(&mut self) -> Vec<String>;
 
     /// The scheduler of before.
@@ -54,29 +54,32 @@ pub struct Progress<'a> {
     pub arm: &'a str,
 }
 
-/// Runs the whole comparison and says what it tells. The values of `details` are kept with each window, but neither
-/// shown nor compared.
-pub fn run(
-    host: &mut dyn Host,
-    about: About,
-    settings: Settings,
-    arms: Vec<Arm>,
-    measures: &[Measure],
-    details: &[Measure],
-    tell: &mut dyn FnMut(Progress),
-) -> Record {
+/// What is compared, and how.
+pub struct Setup {
+    pub about: About,
+    pub settings: Settings,
+    /// The first is the reference.
+    pub arms: Vec<Arm>,
+    /// In the order in which they are shown.
+    pub measures: Vec<Measure>,
+    /// Their values are kept with each window, but neither shown nor compared.
+    pub details: Vec<Measure>,
+}
+
+/// Runs the whole comparison; `tell` hears of each window before it begins.
+pub fn run(host: &mut dyn Host, setup: Setup, tell: &mut dyn FnMut(Progress)) -> Record {
     let mut runner = Runner {
         host,
-        measures: [measures, details].concat(),
         in_force: None,
-        failures: vec![0; arms.len()],
+        failures: vec![0; setup.arms.len()],
         record: Record {
-            about,
-            settings,
-            arms,
-            metrics: measures.iter().map(|m| m.metric.clone()).collect(),
+            about: setup.about,
+            settings: setup.settings,
+            arms: setup.arms,
+            metrics: setup.measures.iter().map(|m| m.metric.clone()).collect(),
             ..Record::default()
         },
+        measures: [setup.measures, setup.details].concat(),
     };
     runner.record.interrupted = runner.all_rounds(tell).is_err();
     if let Err(why) = runner.host.restore() {

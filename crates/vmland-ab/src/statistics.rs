@@ -30,7 +30,7 @@ pub fn compare(record: &Record) -> Vec<Comparison> {
         .compared()
         .map(|metric| {
             let mut sample = |arm| {
-                let mut values = record.values(arm, &metric.name);
+                let mut values = record.values(arm, &metric.id);
                 values.retain(|value| value.is_finite());
                 values
             };
@@ -76,7 +76,7 @@ pub fn compare(record: &Record) -> Vec<Comparison> {
             }),
         });
         comparisons.push(Comparison {
-            metric: metric.name.clone(),
+            metric: metric.id.clone(),
             arms: arms.collect(),
         });
     }

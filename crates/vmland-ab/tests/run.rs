@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use fastrand::Rng;
 use proptest::prelude::*;
 use vmland_ab::comparison::Verdict;
-use vmland_ab::measure::{Measure, Sample, Source, Values};
+use vmland_ab::measure::{Definition, Measure, Sample, Source, Values};
 use vmland_ab::plan::plan;
-use vmland_ab::record::{About, Arm, Better, Metric, Record, Settings, Window};
+use vmland_ab::record::{About, Arm, Better, Record, Settings, Window};
 use vmland_ab::run::{self, FAILURES, Host};
 
 const WINDOW_S: f64 = 10.0;
@@ -129,18 +129,17 @@ impl Mock {
             seed,
         };
         let told = Cell::new(0);
-        let record = run::run(
-            self,
-            About::default(),
+        let setup = run::Setup {
+            about: About::default(),
             settings,
-            arms.collect(),
-            &measures(),
-            &[measure("halts", Source::Rate("work".into(), 0.1))],
-            &mut |progress| {
-                assert!(progress.done < progress.windows);
-                told.set(told.get() + 1);
-            },
-        );
+            arms: arms.collect(),
+            measures: measures(),
+            details: vec![measure("halts", Source::Rate("work".into(), 0.1))],
+        };
+        let record = run::run(self, setup, &mut |progress| {
+            assert!(progress.done < progress.windows);
+            told.set(told.get() + 1);
+        });
         self.told = told;
         record
     }
@@ -261,17 +260,15 @@ fn index(arm: &Arm) -> usize {
     index.and_then(|i| i.parse().ok()).expect("one of ours")
 }
 
-fn measure(name: &str, source: Source) -> Measure {
-    Measure {
-        metric: Metric {
-            name: name.into(),
-            unit: String::new(),
-            better: Better::Higher,
-            about: String::new(),
-            of_vms_only: matches!(source, Source::Share(_)),
-        },
+fn measure(id: &str, source: Source) -> Measure {
+    Measure::from(Definition {
+        id,
+        title: "",
+        unit: "",
+        better: Better::Higher,
+        about: "",
         source,
-    }
+    })
 }
 
 fn measures() -> Vec<Measure> {
@@ -380,7 +377,7 @@ fn details_are_kept_but_neither_shown_nor_compared() {
         assert!(close(window.vms["one"]["halts"], 5.0));
         assert!(close(window.vms["two"]["share"], 50.0));
     }
-    let metrics: Vec<_> = record.metrics.iter().map(|m| m.name.as_str()).collect();
+    let metrics: Vec<_> = record.metrics.iter().map(|m| m.id.as_str()).collect();
     assert_eq!(metrics, ["speed", "share", "level"]);
     let compared: Vec<_> = record.comparisons.iter().map(|c| &c.metric).collect();
     assert_eq!(compared, ["speed", "level"]);

@@ -27,7 +27,7 @@ const HEADER: [&str; 11] = [
 /// | `arm` | name of the scheduler |
 /// | `start_s`, `end_s` | seconds since the comparison began |
 /// | `scope`, `vm` | `host` and nothing, or `vm` and its name |
-/// | `metric`, `value`, `unit` | `unit` is empty where the metric is a VM's only |
+/// | `metric`, `value`, `unit` | `metric` is the id; `unit` is empty where the metric is a VM's only |
 /// | `discarded` | why the window does not count, or nothing |
 ///
 /// A value that could not be read has no row. Quoting is that of RFC 4180.
@@ -46,11 +46,7 @@ pub fn csv(record: &Record, out: impl Write) -> Result<(), ::csv::Error> {
             .iter()
             .flat_map(|(vm, values)| values.iter().map(move |value| ("vm", vm.as_str(), value)));
         for (scope, vm, (metric, value)) in host.chain(vms) {
-            let unit = record
-                .metrics
-                .iter()
-                .find(|m| m.name == *metric)
-                .map_or("", |m| &m.unit);
+            let unit = record.metric(metric).map_or("", |m| &m.unit);
             out.write_record([
                 &i.to_string(),
                 &window.round.to_string(),

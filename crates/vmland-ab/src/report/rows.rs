@@ -28,7 +28,7 @@ pub struct ResultRow<'a> {
 
 /// A line for each arm.
 pub fn results<'a>(record: &'a Record, metric: &Metric) -> Vec<ResultRow<'a>> {
-    let comparison = record.comparisons.iter().find(|c| c.metric == metric.name);
+    let comparison = record.comparisons.iter().find(|c| c.metric == metric.id);
     record
         .arms
         .iter()
@@ -44,7 +44,7 @@ pub fn results<'a>(record: &'a Record, metric: &Metric) -> Vec<ResultRow<'a>> {
                 summary,
                 median: or_none(summary.map(|s| words::number(s.median))),
                 quartiles: or_none(summary.map(|s| words::range(s.q1, s.q3))),
-                values: finite(record.values(i, &metric.name)),
+                values: finite(record.values(i, &metric.id)),
                 ratio: or_none(ratio.map(|r| words::number(r.estimate))),
                 interval: or_none(ratio.map(|r| format!("[{}]", words::range(r.low, r.high)))),
                 p: or_none(versus.map(|v| words::probability(v.p_corrected))),
@@ -115,8 +115,8 @@ pub fn vms(record: &Record) -> Option<VmTable<'_>> {
     let columns: Vec<(&str, String)> = record
         .metrics
         .iter()
-        .filter(|metric| measured.contains(metric.name.as_str()))
-        .map(|metric| (metric.name.as_str(), words::with_unit(metric)))
+        .filter(|metric| measured.contains(metric.id.as_str()))
+        .map(|metric| (metric.id.as_str(), words::with_unit(metric)))
         .collect();
 
     let rows = values
@@ -126,7 +126,7 @@ pub fn vms(record: &Record) -> Option<VmTable<'_>> {
             arm: &record.arms[arm].name,
             medians: columns
                 .iter()
-                .map(|(name, _)| match of_vm.remove(name) {
+                .map(|(id, _)| match of_vm.remove(id) {
                     Some(values) => words::number(median(values)),
                     None => NONE.into(),
                 })

@@ -28,7 +28,8 @@ pub fn safe(record: &Record) -> Record {
         arm.command.iter_mut().for_each(clean);
     }
     for metric in &mut record.metrics {
-        clean(&mut metric.name);
+        clean(&mut metric.id);
+        clean(&mut metric.title);
         clean(&mut metric.unit);
         clean(&mut metric.about);
     }

@@ -83,7 +83,7 @@ fn outcome(record: &Record, arm: usize) -> String {
                     .and_then(|result| result.versus)
                     .is_some_and(|versus| versus.verdict == wanted)
             })
-            .map(|c| c.metric.as_str())
+            .filter_map(|c| Some(record.metric(&c.metric)?.title.as_str()))
             .collect()
     };
     let mut found: Vec<String> = [

@@ -133,12 +133,12 @@ pub fn list(items: &[&str]) -> String {
     }
 }
 
-/// A metric's name with its unit.
+/// A metric's title with its unit.
 pub fn with_unit(metric: &Metric) -> String {
     if metric.unit.is_empty() {
-        metric.name.clone()
+        metric.title.clone()
     } else {
-        format!("{}, {}", metric.name, metric.unit)
+        format!("{}, {}", metric.title, metric.unit)
     }
 }
 

@@ -146,7 +146,8 @@ fn a_metric_without_values_leaves_the_others_aligned() {
     let mut record = sample::large();
     let before = report::table(&record, None);
     record.metrics.push(Metric {
-        name: "unknown".into(),
+        id: "unknown".into(),
+        title: "unknown".into(),
         ..record.metrics[0].clone()
     });
     let after = report::table(&record, None);
@@ -193,7 +194,7 @@ fn the_csv_has_every_value_with_all_its_digits() {
             _ => &window.vms[&row["vm"]],
         };
         assert_eq!(row["value"].parse(), Ok(values[&row["metric"]]));
-        let metric = record.metrics.iter().find(|m| m.name == row["metric"]);
+        let metric = record.metrics.iter().find(|m| m.id == row["metric"]);
         assert_eq!(row["unit"], metric.unwrap().unit);
     }
 }
@@ -207,7 +208,7 @@ fn the_csv_quotes_what_needs_it() {
         text.lines().take(3).collect::<Vec<_>>(),
         [
             "window,round,arm,start_s,end_s,scope,vm,metric,value,unit,discarded",
-            "0,0,EEVDF,2,10,host,,guests' work,12038,1/s,",
+            "0,0,EEVDF,2,10,host,,work,12038,1/s,",
             "0,0,EEVDF,2,10,vm,\"web, \"\"1\"\"\",balloon,0.25,,",
         ]
     );

@@ -12,9 +12,10 @@ use vmland_ab::run::Host;
 
 use super::arm::{Leaving, Running, Spec, Standby};
 use super::command;
+use super::kernel;
+use super::metrics::WORKLOAD_TIME;
 use super::previous::Previous;
 use super::sampler::Sampler;
-use super::{WORKLOAD, kernel};
 
 /// A workload that takes so many windows will not end.
 const WORKLOAD_LIMIT: u32 = 10;
@@ -225,7 +226,7 @@ impl Host for Live<'_> {
         if self.workload.is_empty() {
             self.wait(seconds);
         } else if let Some(time) = self.run_workload(seconds) {
-            given.insert(WORKLOAD.into(), time);
+            given.insert(WORKLOAD_TIME.into(), time);
         }
         if let Some(company) = &mut self.company {
             given.extend(company.window_ends());

@@ -6,7 +6,7 @@ mod command;
 mod exits;
 mod kernel;
 mod live;
-mod metrics;
+pub mod metrics;
 mod output;
 mod previous;
 mod sampler;
@@ -21,7 +21,7 @@ use nix::fcntl::{Flock, FlockArg};
 use procfs::{CpuInfo, Current, Meminfo};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use vmland_ab::measure::{Measure, Source};
+use vmland_ab::measure::Measure;
 use vmland_ab::record::{About, Better, Record, Settings};
 use vmland_ab::run;
 use vmland_ab::statistics::fewest_windows;
@@ -30,11 +30,7 @@ use command::MetricCommand;
 pub use exits::PAUSE;
 pub use live::Company;
 use live::Live;
-pub use metrics::measure;
 use sampler::Sampler;
-
-/// The metric of a workload.
-const WORKLOAD: &str = "workload's wall time";
 
 /// One comparison at a time: two would switch each other's schedulers.
 const LOCK: &str = "/run/vmland-ab.lock";
@@ -130,8 +126,7 @@ pub fn run(opts: &Opts) -> Result<()> {
     }
     let mut measures = Vec::new();
     if !opts.workload.is_empty() {
-        let about = "Mean time that a run of the workload took in a window.";
-        measures.push(measure(WORKLOAD, "s", Better::Lower, Source::Given, about));
+        measures.push(metrics::of_workload());
     }
     let comparison = Comparison {
         plan: &opts.plan,
@@ -192,15 +187,14 @@ impl Comparison<'_> {
         }
 
         let meter = output::Meter::new(self.plan.window + self.plan.settle);
-        let record = run::run(
-            &mut live,
-            about()?,
-            self.settings(),
-            specs.iter().map(arm::Spec::arm).collect(),
-            &measures,
-            &details,
-            &mut |progress| meter.tell(progress),
-        );
+        let setup = run::Setup {
+            about: about()?,
+            settings: self.settings(),
+            arms: specs.iter().map(arm::Spec::arm).collect(),
+            measures,
+            details,
+        };
+        let record = run::run(&mut live, setup, &mut |progress| meter.tell(progress));
         meter.end();
         // Files first: whoever reads the tables may have seen enough of them.
         self.plan.output.write(&record)?;

@@ -53,7 +53,7 @@ pub fn spread(record: &Record, metric: &Metric, rows: &[ResultRow]) -> Option<Pl
                 chart.draw_series([Rectangle::new(corners, colour.mix(0.18).filled())])?;
             }
             for (i, window) in record.windows.iter().filter(|w| w.arm == arm).enumerate() {
-                let Some(&value) = window.values.get(&metric.name) else {
+                let Some(&value) = window.values.get(&metric.id) else {
                     continue;
                 };
                 // What does not count does not stretch the axis either.
