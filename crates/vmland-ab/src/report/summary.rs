@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! A comparison in a few sentences.
 
-use super::words::{count, list, span};
+use super::format::{count, list, span};
 use crate::comparison::Verdict;
 use crate::record::Record;
 
-/// How the figures are to be read, for who does not know the words.
+/// How to read the figures.
 pub const HOW_TO_READ: &str = "\
 Every scheduler had many short windows of time, in turn, and each window gives one value of each \
 metric. The ratio tells what a scheduler multiplies the reference by: every window of the one is \
@@ -69,6 +69,24 @@ fn setting(record: &Record) -> String {
         window = span(settings.window_s),
         counted = count(counted, "window"),
     )
+}
+
+/// The windows that count, the discarded ones, and the switches.
+pub fn time_line(record: &Record) -> String {
+    let discarded = record.windows.iter().filter(|w| w.discarded.is_some());
+    let discarded = discarded.count();
+    let (failed, worked): (Vec<_>, Vec<_>) =
+        record.switches.iter().partition(|s| s.failed.is_some());
+    let mut sentence = format!(
+        "{} that count, {discarded} discarded; {} that failed, {} that worked",
+        count(record.windows.len() - discarded, "window"),
+        count(failed.len(), "switch"),
+        worked.len(),
+    );
+    if let Some(slowest_s) = worked.iter().map(|s| s.took_s).reduce(f64::max) {
+        sentence += &format!(", the slowest in {}", span(slowest_s));
+    }
+    sentence + "."
 }
 
 /// Which metrics went which way.

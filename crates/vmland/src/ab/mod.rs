@@ -23,6 +23,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use vmland_ab::measure::Measure;
 use vmland_ab::record::{About, Better, Record, Settings};
+use vmland_ab::report::Model;
 use vmland_ab::run;
 use vmland_ab::statistics::fewest_windows;
 
@@ -196,9 +197,10 @@ impl Comparison<'_> {
         };
         let record = run::run(&mut live, setup, &mut |progress| meter.tell(progress));
         meter.end();
-        // Files first: whoever reads the tables may have seen enough of them.
-        self.plan.output.write(&record)?;
-        output::print(&record)?;
+        let model = Model::new(&record);
+        // Files first: printing fails when the reader of a pipe is gone.
+        self.plan.output.write(&model)?;
+        output::print(&model)?;
         if let Some(why) = live.broken() {
             bail!("{why}");
         }

@@ -6,7 +6,8 @@ use plotters::style::text_anchor::HPos;
 
 use super::{Area, Drawn, FAILURE, GRID, INK, MUTED, Plot, colour, draw, short, text};
 use crate::record::{Record, Switch};
-use crate::report::words;
+use crate::report::Model;
+use crate::report::format;
 
 const WIDTH: u32 = 900;
 /// Of the arms' names.
@@ -35,7 +36,8 @@ const TICKS: f64 = 9.0;
 /// A lane for each arm: a box for each window, hollow if it was discarded; a
 /// thin line where the arm was in force and not measured; a block for the time
 /// that a switch took, and a cross where one failed.
-pub fn time_line(record: &Record) -> Plot {
+pub fn time_line(model: &Model) -> Plot {
+    let record = model.record;
     let end_s = end_s(record);
     let lanes = record.arms.len() as i32;
     let height = TOP + lanes * LANE + BOTTOM;
@@ -50,7 +52,7 @@ pub fn time_line(record: &Record) -> Plot {
     };
     draw(WIDTH, height as u32, |area| {
         axis(area, end_s, height - BOTTOM, x)?;
-        for (arm, named) in record.arms.iter().enumerate() {
+        for (arm, named) in model.arms.iter().enumerate() {
             line(area, [(LEFT, y(arm)), (WIDTH as i32 - RIGHT, y(arm))], GRID)?;
             let name = short(&named.name, LEFT as usize / 8);
             let at = (LEFT - 12, y(arm));
@@ -97,7 +99,7 @@ fn axis(area: &Area, end_s: f64, bottom: i32, x: impl Fn(f64) -> i32) -> Drawn {
         line(area, [(x(at_s), TOP), (x(at_s), bottom)], GRID)?;
         let style = text(13.0, MUTED, HPos::Center);
         area.draw(&Text::new(
-            words::clock(at_s),
+            format::clock(at_s),
             (x(at_s), bottom + 16),
             style,
         ))?;

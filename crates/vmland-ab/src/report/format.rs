@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Numbers, times and verdicts as people write them.
+//! Formats numbers, times and verdicts for people.
 //!
 //! Parts of one number are joined by no-break spaces, so that no table or
 //! browser breaks a line inside it.
