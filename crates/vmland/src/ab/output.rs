@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::{Arg, ArgMatches, Command, value_parser};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use vmland_ab::report::export::{FORMATS, Format, Target};
+use vmland_ab::report::export::{FORMATS, FileFormat, Target};
 use vmland_ab::report::{self, Model};
 use vmland_ab::run::Progress;
 
@@ -17,7 +17,7 @@ use vmland_ab::run::Progress;
 pub struct Opts(Vec<Export>);
 
 struct Export {
-    format: &'static Format,
+    format: &'static FileFormat,
     file: PathBuf,
     /// To be made.
     directory: Option<PathBuf>,
@@ -47,7 +47,7 @@ impl clap::Args for Opts {
 
 impl clap::FromArgMatches for Opts {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let export = |&format: &&'static Format| {
+        let export = |&format: &&'static FileFormat| {
             let path: PathBuf = matches.get_one(format.option).cloned()?;
             let (file, directory) = match format.target {
                 Target::File => (path, None),

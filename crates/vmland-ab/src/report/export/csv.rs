@@ -3,9 +3,10 @@
 
 use ::csv::Writer;
 
-use super::{Format, Model, Target};
+use super::file_format::{FileFormat, Target};
+use crate::report::model::Model;
 
-pub const CSV: Format = Format {
+pub const CSV: FileFormat = FileFormat {
     option: "export-csv",
     help: "Write the windows' values as CSV, one value a row",
     target: Target::File,

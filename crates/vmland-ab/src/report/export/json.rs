@@ -3,10 +3,11 @@
 
 use serde::Serialize;
 
-use super::{Format, Model, Target};
+use super::file_format::{FileFormat, Target};
 use crate::record::Record;
+use crate::report::model::Model;
 
-pub const JSON: Format = Format {
+pub const JSON: FileFormat = FileFormat {
     option: "export-json",
     help: "Write the windows, their values and the comparisons as JSON",
     target: Target::File,

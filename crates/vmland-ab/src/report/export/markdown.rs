@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! A comparison as GitHub's Markdown.
 
-use super::{Format, Model, Target};
+use super::file_format::{FileFormat, Target};
+use crate::report::model::Model;
 use crate::report::sparkline::sparkline;
 
-pub const MARKDOWN: Format = Format {
+pub const MARKDOWN: FileFormat = FileFormat {
     option: "export-markdown",
     help: "Write the tables as Markdown",
     target: Target::File,

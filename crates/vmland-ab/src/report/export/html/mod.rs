@@ -2,20 +2,20 @@
 //! A comparison as one page that loads nothing.
 //!
 //! The markup is well-formed XML too, so that a strict parser can check it. The
-//! page forbids itself scripts and requests, whatever a record may say.
+//! page forbids itself scripts and requests.
 
 mod plot;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html as markup};
 
 use self::plot::Plot;
-use super::{Format, Model, Target};
+use super::file_format::{FileFormat, Target};
 use crate::comparison::Verdict;
 use crate::report::format::{count, number};
-use crate::report::model::{ArmRow, MetricTable};
+use crate::report::model::{ArmRow, MetricTable, Model};
 use crate::report::summary;
 
-pub const HTML: Format = Format {
+pub const HTML: FileFormat = FileFormat {
     option: "report",
     help: "Write a page with plots, DIR/index.html, which loads no other file",
     target: Target::Directory("index.html"),
@@ -217,13 +217,13 @@ fn time_line(model: &Model) -> Markup {
     let plot = plot::time_line(model);
     let drawing = svg(
         "time",
-        "Which scheduler was in force when",
+        "Which scheduler was active when",
         &model.time_line,
         &plot,
     );
     let content = markup! {
         p.legend {
-            "Boxes are windows, hollow if discarded. A thin line is a scheduler in force while it settles, "
+            "Boxes are windows, hollow if discarded. A thin line is a scheduler while it settles, "
             "a short block the time that a switch took, a cross a switch that failed. Times are minutes and "
             "seconds since the start."
         }

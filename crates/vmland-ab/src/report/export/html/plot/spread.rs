@@ -4,7 +4,7 @@
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 
-use super::{Drawn, GRID, INK, MUTED, Plot, colour, draw, short, text};
+use super::canvas::{Area, Drawn, GRID, INK, MUTED, Plot, colour, draw, short, text};
 use crate::report::format;
 use crate::report::model::{Dot, MetricTable};
 
@@ -76,7 +76,7 @@ pub fn spread(metric: &MetricTable) -> Option<Plot> {
     Some(plot)
 }
 
-fn label(area: &super::Area, what: String, at: (i32, i32), colour: RGBColor) -> Drawn {
+fn label(area: &Area, what: String, at: (i32, i32), colour: RGBColor) -> Drawn {
     area.draw(&Text::new(what, at, text(13.0, colour, HPos::Center)))
 }
 
