@@ -83,8 +83,8 @@ pub struct Worth {
     pub left_out: Vec<String>,
 }
 
-/// What the counters of a window's two ends tell. What the host does not count itself is what
-/// its VMs did together, of those that were there at both ends.
+/// The values of the window between two samples. Where the host has no counter of its own, its
+/// value is the sum of the VMs that were there at both ends.
 pub fn worth(measures: &[Measure], before: &Sample, after: &Sample) -> Worth {
     let seconds = after.at_s - before.at_s;
     let vms: BTreeMap<&String, Growth> = after

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! A whole comparison as data: what was run, what was measured, what it tells.
+//! A whole comparison as data: what was run, what was measured, what was found.
 //!
 //! This is what `--export-json` writes, and what every other report is made of.
 //! Times are in seconds since the comparison began unless a name says otherwise.
@@ -108,7 +108,7 @@ pub struct Window {
     pub discarded: Option<String>,
 }
 
-/// An attempt to put an arm in force.
+/// An attempt to make an arm active.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Switch {
     pub at_s: f64,

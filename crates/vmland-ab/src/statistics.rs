@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! What the windows of a comparison tell, and what they cannot.
+//! What the windows of a comparison show, and what they cannot show.
 //!
 //! Each arm is held against the reference, metric by metric:
 //!

@@ -20,13 +20,13 @@ const BOOT_LIMIT: Duration = Duration::from_secs(120);
 /// The arm that leaves the first guest alone on the host.
 const SOLO: &str = "solo";
 
-/// Compare schedulers over Linux guests that it starts
+/// Compare schedulers with Linux guests that it starts
 ///
-/// Starts one guest under QEMU and KVM for each word of --guests, and compares
-/// schedulers over them as "vmland ab" does. The guests' user space is built in;
-/// their kernel is the host's own image. They end with vmland.
+/// Starts one guest under QEMU and KVM for each load in --guests, and compares
+/// schedulers as "vmland ab" does. The guests' user space is built in; their kernel is
+/// the host's own image. They end with vmland.
 ///
-/// Loads, and what is counted:
+/// Loads, and what each counts:
 ///   lock     a ticket lock that waits with PAUSE        acquisitions
 ///   tlb      munmap, that is TLB shootdowns             munmaps
 ///   msg      ping-pong over pipes between two CPUs      round trips
@@ -35,16 +35,16 @@ const SOLO: &str = "solo";
 ///   storm    hostile: IPIs, pause exits and yields      membarriers
 ///   lat      a timer of 2 ms                            lateness of wake-ups
 ///   io       answers short requests from the host       time to the answer
-///   run      --workload, again and again                runs
+///   run      --workload, repeatedly                     runs
 ///   idle     nothing
 ///
-/// Beside schedulers, "solo" is an arm: the kernel's own scheduler with all guests
-/// but the first stopped, the limit that the others may come near.
+/// "solo" in --schedulers is the kernel's own scheduler with only the first guest
+/// running: an upper limit for that guest.
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Opts {
-    /// The guests: loads, each with settings if need be (tlb:vcpus=4,name=web). weight=N is
-    /// that of a cgroup of its own; as soon as one has any, the others have 100.
+    /// The guests: loads, each with optional settings (tlb:vcpus=4,name=web). weight=N puts
+    /// the guest into a cgroup of its own; if one guest has a weight, the default is 100.
     #[arg(
         long,
         value_name = "LOAD,…",
@@ -57,7 +57,7 @@ pub struct Opts {
     #[arg(long)]
     preset: Option<Preset>,
 
-    /// vCPUs of each guest that does not say otherwise.
+    /// vCPUs of a guest without vcpus=N.
     #[arg(long, value_name = "N", default_value = "2", value_parser = spec::vcpus)]
     vcpus: u32,
 
@@ -77,8 +77,8 @@ pub struct Opts {
     #[arg(long, value_name = "FILE", default_value = "qemu-system-x86_64")]
     qemu: PathBuf,
 
-    /// What the load run runs: a program of this host with its arguments, such as
-    /// "hackbench -g 1 -l 50". A run should be short beside the window.
+    /// The command of the load run: a program of this host with its arguments, such as
+    /// "hackbench -g 1 -l 50". A run should be much shorter than the window.
     #[arg(long, value_name = "COMMAND")]
     workload: Option<String>,
 

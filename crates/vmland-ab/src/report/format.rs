@@ -151,7 +151,7 @@ pub fn better(better: Better) -> &'static str {
     }
 }
 
-/// What a test has told.
+/// The outcome of a test.
 pub fn verdict(versus: &Versus) -> String {
     match (versus.verdict, versus.detectable) {
         (Verdict::Better, _) => "better".into(),

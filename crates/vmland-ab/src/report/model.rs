@@ -9,8 +9,8 @@ use crate::comparison::{ArmResult, Summary, Verdict, Versus};
 use crate::record::{Arm, Metric, Record};
 use crate::statistics;
 
-/// A comparison as it is shown. Its texts are ready to be shown, except for what is special
-/// to one format; see [`escape`].
+/// A comparison as it is shown. Its texts are escaped, except for characters that are special
+/// to one format.
 pub struct Model<'a> {
     /// The data, with its texts as they are: for formats that programs read.
     pub record: &'a Record,

@@ -8,7 +8,7 @@ use crate::record::Record;
 /// How to read the figures.
 pub const HOW_TO_READ: &str = "\
 Every scheduler had many short windows of time, in turn, and each window gives one value of each \
-metric. The ratio tells what a scheduler multiplies the reference by: every window of the one is \
+metric. The ratio is what a scheduler multiplies the reference by: every window of the one is \
 divided by every window of the other, and the ratio is the median of these quotients (Hodges and \
 Lehmann’s estimate), which is seldom exactly the quotient of the two medians. Of a hundred \
 comparisons like this one, about 95 have the true ratio within their 95 % interval. The p-value says how often \

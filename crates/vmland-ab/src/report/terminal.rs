@@ -28,7 +28,7 @@ const VERDICT_WIDTH: usize = 20;
 /// Widest name of a scheduler, in columns.
 const NAME_WIDTH: usize = 24;
 
-/// The report as lines of at most `width` columns, where words allow; 100 if none.
+/// The report as lines of at most `width` columns, as far as long words allow; 100 if none.
 ///
 /// Each metric has a line an arm: median, quartiles, the spread of the windows
 /// (see the axis in the metric's heading), [`Ratio`](crate::comparison::Ratio)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! VM exits and directed yields by thread, counted by the kernel.
 //!
-//! Histogram triggers in a tracing instance of our own: nothing is recorded,
-//! nobody else's tracing is touched, and with the instance all of it is gone.
+//! Histogram triggers in a tracing instance of our own: nothing is recorded, other tracing is
+//! not touched, and removing the instance removes all of it.
 
 use std::collections::HashMap;
 use std::fs;
@@ -165,7 +165,7 @@ impl Drop for Exits {
     }
 }
 
-/// What one of us that was killed has left.
+/// Removes what a killed vmland left.
 fn remove_stale(tracefs: &Path) {
     let Ok(instances) = fs::read_dir(tracefs.join("instances")) else {
         return;

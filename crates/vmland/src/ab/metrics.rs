@@ -10,8 +10,8 @@ use vmland_ab::measure::{Definition, Measure, Source};
 use vmland_ab::record::Better;
 use vmland_guests::spec::Load;
 
-use super::WrongUsage;
 use super::command::MetricCommand;
+use super::errors::WrongUsage;
 use super::exits::{PAUSE, REASONS};
 
 /// Names of counters, each with its unit where it has one.
@@ -365,7 +365,7 @@ mod tests {
     #[test]
     fn a_metric_with_a_name_of_its_own() {
         assert_eq!(check(&["requests=x", "errors-=y"]), Ok(()));
-        // The names of counters are nobody's business.
+        // Names of counters are not taken.
         assert_eq!(check(&["pause=x", "ctxt=x", "cpu_ns@=x"]), Ok(()));
     }
 

@@ -77,7 +77,7 @@ impl Sampler {
         })
     }
 
-    /// Everything now; `scheduler` is the pid of the scheduler in force, if it has one.
+    /// Everything now; `scheduler` is the pid of the active scheduler, if it has one.
     pub fn read(&mut self, scheduler: Option<u32>) -> Sample {
         // The counters of the kernel first: they take microseconds, commands may take longer.
         let at_s = self.began.elapsed().as_secs_f64();
