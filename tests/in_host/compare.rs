@@ -97,7 +97,7 @@ fn guests_of_its_own_under_three_schedulers() {
     let record = record();
     assert!(output.status.success(), "{}", text(&output));
     for arm in 0..4 {
-        for metric in ["acquisitions", "pause exits", "vCPU time"] {
+        for metric in ["work_lock", "pause_exits", "vcpu_time"] {
             let values = values(&record, arm, metric);
             assert_eq!(values.len(), 2, "{metric} of {arm}: {}", text(&output));
             assert!(values.iter().all(|&v| v > 0.0), "{metric}: {values:?}");
@@ -109,9 +109,9 @@ fn guests_of_its_own_under_three_schedulers() {
     // A switch does not include loading, which takes longer.
     assert!(took.iter().all(|s| s.is_some_and(|s| s < 2.0)), "{took:?}");
     // lock1 alone has both CPUs, and lat1 sleeps in no window of solo.
-    assert!(values(&record, 3, "lat: wake-up p99").is_empty());
-    assert_eq!(values(&record, 1, "lat: wake-up p99").len(), 2);
-    let accepted = values(&record, 1, "yields accepted");
+    assert!(values(&record, 3, "wakeup_p99").is_empty());
+    assert_eq!(values(&record, 1, "wakeup_p99").len(), 2);
+    let accepted = values(&record, 1, "yields_accepted");
     assert!(
         accepted.iter().all(|&percent| percent > 90.0),
         "{accepted:?}"
@@ -152,7 +152,7 @@ fn a_against_a() {
         let (output, record) = run("bench --guests cpu,cpu --rounds 6 --schedulers eevdf,stock=");
         assert!(output.status.success(), "{}", text(&output));
         let versus = &record["comparisons"][0]["arms"][1]["versus"];
-        assert_eq!(record["comparisons"][0]["metric"], "chunks");
+        assert_eq!(record["comparisons"][0]["metric"], "work_cpu");
         println!("{versus}");
         let ratio = versus["ratio"]["estimate"].as_f64().expect("a ratio");
         versus["verdict"] == "no-difference-shown" && (0.85..=1.18).contains(&ratio)
@@ -201,7 +201,7 @@ fn guests_have_weights() {
     let (output, record) = run("bench --preset fair --window 2s --rounds 2 --schedulers \
                                 eevdf,scx_vmland");
     assert!(output.status.success(), "{}", text(&output));
-    let off = [0, 1].map(|arm| values(&record, arm, "CPU time off weight"));
+    let off = [0, 1].map(|arm| values(&record, arm, "cpu_off_weight"));
     println!("off by at most, in %: {off:.1?}");
     assert_eq!(off[0].len(), 2);
     assert!(off[1].iter().all(|percent| *percent < 10.0));
@@ -254,7 +254,7 @@ fn the_previous_scheduler_is_attached_again() {
     let ops = read("/sys/kernel/sched_ext/root/ops");
     let (output, record) = run("ab --rounds 2");
     assert!(output.status.success(), "{}", text(&output));
-    assert_eq!(values(&record, 1, "vCPU time").len(), 2);
+    assert_eq!(values(&record, 1, "vcpu_time").len(), 2);
     assert_eq!(sched_ext_state(), "enabled");
     assert_eq!(read("/sys/kernel/sched_ext/root/ops"), ops);
     drop(scheduler);

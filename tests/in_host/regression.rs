@@ -18,7 +18,7 @@ fn fewer_pause_exits_than_under_the_stock_scheduler() {
     let comparisons = record["comparisons"].as_array().expect("comparisons");
     let pauses = comparisons
         .iter()
-        .find(|it| it["metric"] == "pause exits per 1000 munmaps")
+        .find(|it| it["metric"] == "pause_exits_per_1000_units_tlb")
         .expect("pause exits");
     let [stock, ours] = [0, 1].map(|arm| {
         let summary = &pauses["arms"][arm]["summary"];

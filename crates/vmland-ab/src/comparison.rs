@@ -10,6 +10,7 @@ pub const ALPHA: f64 = 0.05;
 /// One metric, all arms.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
+    /// [`Metric::id`](crate::record::Metric::id).
     pub metric: String,
     /// In the order of the record's arms.
     pub arms: Vec<ArmResult>,

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Comparing schedulers on one host, in turn and again and again.
+//! Compares schedulers on one host: many short windows each, in turn.
 //!
-//! [`plan`] says which scheduler has which window, [`run`] carries that out on a
-//! [`run::Host`], [`statistics`] says what the windows tell, and [`record`] is
-//! all of that as data, from which every [`report`] is made. Nothing in here touches
-//! a kernel: the host is a trait, and a test can play it.
+//! [`plan`] orders the windows, [`run`] carries the plan out on a [`run::Host`],
+//! [`measure`] makes values of counters, [`statistics`] makes [`comparison`]s of the
+//! values. All of that is data, a [`record`], from which every [`report`] is made. The
+//! crate touches no kernel: the host is a trait, which a test implements too.
 
 pub mod comparison;
 pub mod measure;

@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use super::record::Metric;
+use crate::record::{Better, Metric};
 
 /// Totals by name. They only grow; one that cannot be read is missing.
 pub type Counters = BTreeMap<String, f64>;
 
-/// A metric's values.
+/// Values by [`Metric::id`].
 pub type Values = BTreeMap<String, f64>;
 
 /// Everything as it was at one moment.
@@ -45,6 +45,33 @@ pub struct Measure {
     pub source: Source,
 }
 
+/// A [`Measure`] as a program defines it, each text by its name.
+pub struct Definition<'a> {
+    pub id: &'a str,
+    pub title: &'a str,
+    pub unit: &'a str,
+    pub better: Better,
+    /// One sentence: what it is and where it comes from.
+    pub about: &'a str,
+    pub source: Source,
+}
+
+impl From<Definition<'_>> for Measure {
+    fn from(definition: Definition) -> Self {
+        Self {
+            metric: Metric {
+                id: definition.id.into(),
+                title: definition.title.into(),
+                unit: definition.unit.into(),
+                better: definition.better,
+                about: definition.about.into(),
+                of_vms_only: matches!(definition.source, Source::Share(_)),
+            },
+            source: definition.source,
+        }
+    }
+}
+
 /// What a window between two samples was worth.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Worth {
@@ -56,8 +83,8 @@ pub struct Worth {
     pub left_out: Vec<String>,
 }
 
-/// What the counters of a window's two ends tell. What the host does not count itself is what
-/// its VMs did together, of those that were there at both ends.
+/// The values of the window between two samples. Where the host has no counter of its own, its
+/// value is the sum of the VMs that were there at both ends.
 pub fn worth(measures: &[Measure], before: &Sample, after: &Sample) -> Worth {
     let seconds = after.at_s - before.at_s;
     let vms: BTreeMap<&String, Growth> = after
@@ -90,7 +117,7 @@ pub fn worth(measures: &[Measure], before: &Sample, after: &Sample) -> Worth {
     let all = |value: &dyn Fn(&Source) -> Option<f64>| -> Values {
         measures
             .iter()
-            .filter_map(|m| Some((m.metric.name.clone(), value(&m.source)?)))
+            .filter_map(|m| Some((m.metric.id.clone(), value(&m.source)?)))
             .filter(|(_, value)| value.is_finite())
             .collect()
     };
@@ -138,8 +165,8 @@ impl Growth {
     }
 }
 
-/// The sum over those that have something, which is known if each of its parts is; none if
-/// nobody has it.
+/// The sum over the VMs that have a part. It is known if each part is known; none if no VM
+/// has one.
 fn together<'a>(
     vms: impl Iterator<Item = &'a Growth>,
     part: impl Fn(&Growth) -> Option<Option<f64>>,
@@ -155,7 +182,7 @@ fn one(source: &Source, seconds: f64, grown: &dyn Fn(&str) -> Option<f64>) -> Op
         Source::Rate(counter, factor) => Some(grown(counter)? / seconds * factor),
         Source::Quotient(counter, by, factor) => Some(grown(counter)? / grown(by)? * factor),
         Source::Clocked(counter, clock) => match (grown(counter)?, grown(clock)?) {
-            // Whoever did not get to say how late it is did nothing all the same.
+            // A VM without a new reading of its clock did no work either.
             (0.0, _) => Some(0.0),
             (work, clock_s) => Some(work / clock_s),
         },
@@ -166,19 +193,16 @@ fn one(source: &Source, seconds: f64, grown: &dyn Fn(&str) -> Option<f64>) -> Op
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::Better;
 
-    fn measure(name: &str, source: Source) -> Measure {
-        Measure {
-            metric: Metric {
-                name: name.into(),
-                unit: String::new(),
-                better: Better::Neither,
-                about: String::new(),
-                of_vms_only: false,
-            },
+    fn measure(id: &str, source: Source) -> Measure {
+        Measure::from(Definition {
+            id,
+            title: "",
+            unit: "",
+            better: Better::Neither,
+            about: "",
             source,
-        }
+        })
     }
 
     fn counters(pairs: &[(&str, f64)]) -> Counters {
@@ -189,7 +213,7 @@ mod tests {
         vec![
             measure("work", Source::Rate("work".into(), 1.0)),
             measure(
-                "exits per work",
+                "exits_per_work",
                 Source::Quotient("exits".into(), "work".into(), 1.0),
             ),
             measure("share", Source::Share("cpu".into())),
@@ -225,7 +249,7 @@ mod tests {
             ],
         );
         let worth = worth(&measures(), &before, &after);
-        let host = counters(&[("work", 50.0), ("exits per work", 0.25)]);
+        let host = counters(&[("work", 50.0), ("exits_per_work", 0.25)]);
         assert_eq!(worth.host, host);
         assert_eq!(worth.vms.len(), 2);
         assert_eq!(worth.vms["a"], counters(&[("share", 75.0), ("work", 2.0)]));
@@ -249,7 +273,7 @@ mod tests {
         let clocked = measure("clocked", Source::Clocked("work".into(), "clock".into()));
         let worth = worth(&[measures(), vec![clocked]].concat(), &before, &after);
         // Clocks do not add up: each VM's work goes by its own.
-        let host = [("work", 5.0), ("exits per work", 0.25), ("clocked", 8.0)];
+        let host = [("work", 5.0), ("exits_per_work", 0.25), ("clocked", 8.0)];
         assert_eq!(worth.host, counters(&host));
         assert_eq!(worth.vms["b"]["clocked"], 6.0);
     }

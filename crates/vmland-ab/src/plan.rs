@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Who has which window.
+//! The order of the windows.
 //!
 //! Williams' design (E. J. Williams, *Experimental designs balanced for the
 //! estimation of residual effects of treatments*, 1949): every arm has every
 //! place in a round equally often, and follows every other arm equally often, so
-//! that neither a drift of the host nor what the one before left behind favours
-//! anybody. For two arms that is ABBA. The balance is complete after as many
+//! that neither a drift of the host nor the after-effects of another arm favour
+//! any arm. For two arms that is ABBA. The balance is complete after as many
 //! rounds as there are arms, or twice as many where their number is odd.
 
 use fastrand::Rng;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! A whole comparison as data: what was run, what was measured, what it tells.
+//! A whole comparison as data: what was run, what was measured, what was found.
 //!
 //! This is what `--export-json` writes, and what every other report is made of.
 //! Times are in seconds since the comparison began unless a name says otherwise.
@@ -77,7 +77,10 @@ pub enum Better {
 /// Something that each window has one value of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Metric {
-    pub name: String,
+    /// A stable word for programs, such as `pause_exits`: the key of all its values.
+    pub id: String,
+    /// What people read, such as "pause exits".
+    pub title: String,
     /// Such as "1/s" or "CPUs".
     pub unit: String,
     pub better: Better,
@@ -97,7 +100,7 @@ pub struct Window {
     pub arm: usize,
     pub start_s: f64,
     pub end_s: f64,
-    /// By name of the metric. One that could not be read is missing.
+    /// By [`Metric::id`]. A value that could not be read is missing.
     pub values: BTreeMap<String, f64>,
     /// The same for each VM, by its name.
     pub vms: BTreeMap<String, BTreeMap<String, f64>>,
@@ -105,7 +108,7 @@ pub struct Window {
     pub discarded: Option<String>,
 }
 
-/// An attempt to put an arm in force.
+/// An attempt to make an arm active.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Switch {
     pub at_s: f64,
@@ -131,12 +134,16 @@ impl Record {
             .filter(move |w| w.arm == arm && w.discarded.is_none())
     }
 
+    pub fn metric(&self, id: &str) -> Option<&Metric> {
+        self.metrics.iter().find(|metric| metric.id == id)
+    }
+
     /// What the arms are compared by.
     pub fn compared(&self) -> impl Iterator<Item = &Metric> {
         self.metrics.iter().filter(|metric| !metric.of_vms_only)
     }
 
-    /// The values of a metric in the windows of an arm that count.
+    /// The values of a metric, by its id, in the windows of an arm that count.
     pub fn values(&self, arm: usize, metric: &str) -> Vec<f64> {
         self.counted(arm)
             .filter_map(|w| w.values.get(metric).copied())

@@ -1,33 +1,36 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Carries a plan out: schedulers in turn, a reading at both ends of each window.
 
-use super::measure::{self, Measure, Sample, Values};
-use super::plan::plan;
-use super::record::{About, Arm, Note, Record, Settings, Switch, Window};
-use super::statistics;
+use crate::measure::{self, Measure, Sample, Values};
+use crate::plan::plan;
+use crate::record::{About, Arm, Note, Record, Settings, Switch, Window};
+use crate::statistics;
 
 /// An arm that failed this often in a row is left out from then on.
 pub const FAILURES: usize = 2;
 
 /// What a comparison does to a host, and what it reads there.
 ///
-/// The runner promises that [`restore`](Host::restore) comes last, whatever happened before: after it, nothing but
-/// the time is asked.
+/// The runner always calls [`restore`](Host::restore) last: after it, it asks for nothing but the time.
 pub trait Host {
     /// Seconds since the comparison began.
     fn now_s(&self) -> f64;
 
-    /// Somebody wants it to end: the runner stops at once.
+    /// Somebody asked it to end: the runner stops at once.
     fn stopped(&self) -> bool;
 
-    /// Does what can be done for `arm` before its turn, while another is in force, lest the switch takes longer.
-    /// Whether that fails shows when it is its turn.
+    /// Does what can be done for `arm` before its turn, while another arm is active, so that the switch is
+    /// short. A failure shows when its turn comes.
     fn prepare(&mut self, arm: &Arm);
 
-    /// Puts a scheduler in force and waits until the kernel says so; else why not, in the kernel's words if it has any.
+    /// Makes a scheduler active and waits until the kernel reports it.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not active, in the kernel's words if there are any.
     fn switch(&mut self, arm: &Arm) -> Result<(), String>;
 
-    /// Is `arm` in force, and does all that is measured go on? Else what is wrong.
+    /// Checks that `arm` is active, and that all that is measured still runs.
     fn check(&mut self, arm: &Arm) -> Result<(), String>;
 
     /// Lets time pass until `stopped`.
@@ -38,10 +41,10 @@ pub trait Host {
 
     fn sample(&mut self) -> Sample;
 
-    /// What has been noticed since the last call and a reader should know.
+    /// What happened since the last call and a reader should know.
     fn notes(&mut self) -> Vec<String>;
 
-    /// The scheduler of before.
+    /// Makes the scheduler active that was so before the comparison.
     fn restore(&mut self) -> Result<(), String>;
 }
 
@@ -54,34 +57,37 @@ pub struct Progress<'a> {
     pub arm: &'a str,
 }
 
-/// Runs the whole comparison and says what it tells. The values of `details` are kept with each window, but neither
-/// shown nor compared.
-pub fn run(
-    host: &mut dyn Host,
-    about: About,
-    settings: Settings,
-    arms: Vec<Arm>,
-    measures: &[Measure],
-    details: &[Measure],
-    tell: &mut dyn FnMut(Progress),
-) -> Record {
+/// What is compared, and how.
+pub struct Setup {
+    pub about: About,
+    pub settings: Settings,
+    /// The first is the reference.
+    pub arms: Vec<Arm>,
+    /// In the order in which they are shown.
+    pub measures: Vec<Measure>,
+    /// Their values are kept with each window, but neither shown nor compared.
+    pub details: Vec<Measure>,
+}
+
+/// Runs the whole comparison; `tell` hears of each window before it begins.
+pub fn run(host: &mut dyn Host, setup: Setup, tell: &mut dyn FnMut(Progress)) -> Record {
     let mut runner = Runner {
         host,
-        measures: [measures, details].concat(),
-        in_force: None,
-        failures: vec![0; arms.len()],
+        active: None,
+        failures: vec![0; setup.arms.len()],
         record: Record {
-            about,
-            settings,
-            arms,
-            metrics: measures.iter().map(|m| m.metric.clone()).collect(),
+            about: setup.about,
+            settings: setup.settings,
+            arms: setup.arms,
+            metrics: setup.measures.iter().map(|m| m.metric.clone()).collect(),
             ..Record::default()
         },
+        measures: [setup.measures, setup.details].concat(),
     };
     runner.record.interrupted = runner.all_rounds(tell).is_err();
     if let Err(why) = runner.host.restore() {
         runner.note(format!(
-            "the scheduler of before could not be restored: {why}"
+            "the previous scheduler could not be restored: {why}"
         ));
     }
     let mut record = runner.record;
@@ -96,7 +102,7 @@ struct Runner<'a> {
     host: &'a mut dyn Host,
     /// Those that are shown, and the details.
     measures: Vec<Measure>,
-    in_force: Option<usize>,
+    active: Option<usize>,
     /// In a row, for each arm.
     failures: Vec<usize>,
     record: Record,
@@ -140,7 +146,7 @@ impl Runner<'_> {
 
     /// One arm's turn: switch, settle, window. `later` turns follow.
     fn turn(&mut self, round: usize, arm: usize, later: &[(usize, usize)]) -> Result<(), Stopped> {
-        if !self.put_in_force(arm, later)? {
+        if !self.activate(arm, later)? {
             return Ok(());
         }
         let window = self.window(round, arm);
@@ -155,12 +161,12 @@ impl Runner<'_> {
     }
 
     /// False if the arm failed.
-    fn put_in_force(&mut self, arm: usize, later: &[(usize, usize)]) -> Result<bool, Stopped> {
+    fn activate(&mut self, arm: usize, later: &[(usize, usize)]) -> Result<bool, Stopped> {
         let wanted = self.record.arms[arm].clone();
-        if self.in_force == Some(arm) && self.host.check(&wanted).is_ok() {
+        if self.active == Some(arm) && self.host.check(&wanted).is_ok() {
             return Ok(true);
         }
-        self.in_force = None;
+        self.active = None;
         let at_s = self.host.now_s();
         let failed = self.host.switch(&wanted).err();
         let took_s = self.host.now_s() - at_s;
@@ -177,7 +183,7 @@ impl Runner<'_> {
             self.failed(arm);
             return Ok(false);
         }
-        self.in_force = Some(arm);
+        self.active = Some(arm);
         self.prepare_for(Some(arm), later);
         self.host.settle(self.record.settings.settle_s);
         self.unless_stopped()?;
@@ -185,11 +191,11 @@ impl Runner<'_> {
     }
 
     /// Prepares the next switch.
-    fn prepare_for(&mut self, in_force: Option<usize>, later: &[(usize, usize)]) {
+    fn prepare_for(&mut self, active: Option<usize>, later: &[(usize, usize)]) {
         let others = later.iter().map(|&(_, arm)| arm);
         let next = others
             .filter(|&arm| self.failures[arm] < FAILURES)
-            .find(|&arm| Some(arm) != in_force);
+            .find(|&arm| Some(arm) != active);
         if let Some(next) = next {
             self.host.prepare(&self.record.arms[next]);
         }
@@ -224,7 +230,7 @@ impl Runner<'_> {
         window.end_s = self.host.now_s();
         if let Err(why) = check {
             window.discarded = Some(why);
-            self.in_force = None;
+            self.active = None;
         }
         window
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! What the windows of a comparison tell, and what they cannot.
+//! What the windows of a comparison show, and what they cannot show.
 //!
 //! Each arm is held against the reference, metric by metric:
 //!
@@ -30,7 +30,7 @@ pub fn compare(record: &Record) -> Vec<Comparison> {
         .compared()
         .map(|metric| {
             let mut sample = |arm| {
-                let mut values = record.values(arm, &metric.name);
+                let mut values = record.values(arm, &metric.id);
                 values.retain(|value| value.is_finite());
                 values
             };
@@ -76,7 +76,7 @@ pub fn compare(record: &Record) -> Vec<Comparison> {
             }),
         });
         comparisons.push(Comparison {
-            metric: metric.name.clone(),
+            metric: metric.id.clone(),
             arms: arms.collect(),
         });
     }

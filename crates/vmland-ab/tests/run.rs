@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use fastrand::Rng;
 use proptest::prelude::*;
 use vmland_ab::comparison::Verdict;
-use vmland_ab::measure::{Measure, Sample, Source, Values};
+use vmland_ab::measure::{Definition, Measure, Sample, Source, Values};
 use vmland_ab::plan::plan;
-use vmland_ab::record::{About, Arm, Better, Metric, Record, Settings, Window};
+use vmland_ab::record::{About, Arm, Better, Record, Settings, Window};
 use vmland_ab::run::{self, FAILURES, Host};
 
 const WINDOW_S: f64 = 10.0;
@@ -21,7 +21,7 @@ const SAMPLE_S: f64 = 0.25;
 const NOTES_S: f64 = 0.125;
 
 const EJECTED: &str = "the kernel ejected it";
-const FOREIGN: &str = "another scheduler is in force";
+const FOREIGN: &str = "another scheduler is attached";
 
 /// How a scheduler behaves, the n-th time (from 0) that it is asked.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +60,7 @@ struct Mock {
     /// By scheduler.
     switches: Vec<usize>,
     windows: Vec<usize>,
-    in_force: Option<usize>,
+    active: Option<usize>,
     /// While somebody else's scheduler is attached, in seconds.
     foreign_s: std::ops::Range<f64>,
     now_s: f64,
@@ -86,7 +86,7 @@ impl Mock {
             schedulers: schedulers.to_vec(),
             switches: vec![0; schedulers.len()],
             windows: vec![0; schedulers.len()],
-            in_force: None,
+            active: None,
             foreign_s: 0.0..0.0,
             now_s: 0.0,
             work: 0.0,
@@ -111,7 +111,7 @@ impl Mock {
     }
 
     fn advance(&mut self, seconds: f64) {
-        let speed = self.in_force.map_or(1.0, |arm| self.schedulers[arm].speed);
+        let speed = self.active.map_or(1.0, |arm| self.schedulers[arm].speed);
         let luck = 1.0 + self.noise * (2.0 * self.rng.f64() - 1.0);
         self.now_s += seconds;
         self.work += seconds * speed * luck;
@@ -129,18 +129,17 @@ impl Mock {
             seed,
         };
         let told = Cell::new(0);
-        let record = run::run(
-            self,
-            About::default(),
+        let setup = run::Setup {
+            about: About::default(),
             settings,
-            arms.collect(),
-            &measures(),
-            &[measure("halts", Source::Rate("work".into(), 0.1))],
-            &mut |progress| {
-                assert!(progress.done < progress.windows);
-                told.set(told.get() + 1);
-            },
-        );
+            arms: arms.collect(),
+            measures: measures(),
+            details: vec![measure("halts", Source::Rate("work".into(), 0.1))],
+        };
+        let record = run::run(self, setup, &mut |progress| {
+            assert!(progress.done < progress.windows);
+            told.set(told.get() + 1);
+        });
         self.told = told;
         record
     }
@@ -164,12 +163,12 @@ impl Host for Mock {
 
     fn prepare(&mut self, arm: &Arm) {
         self.called(format!("prepare {}", arm.name));
-        assert_ne!(Some(index(arm)), self.in_force);
+        assert_ne!(Some(index(arm)), self.active);
     }
 
     fn switch(&mut self, arm: &Arm) -> Result<(), String> {
         self.called(format!("switch {}", arm.name));
-        self.in_force = None;
+        self.active = None;
         self.advance(SWITCH_S);
         if self.asked_to_stop() {
             return Err("stopped".into());
@@ -183,7 +182,7 @@ impl Host for Mock {
         if !attaches {
             return Err("it does not attach".into());
         }
-        self.in_force = Some(index);
+        self.active = Some(index);
         Ok(())
     }
 
@@ -192,7 +191,7 @@ impl Host for Mock {
         if self.foreign_s.contains(&self.now_s) {
             return Err(FOREIGN.into());
         }
-        if self.in_force != Some(index(arm)) {
+        if self.active != Some(index(arm)) {
             return Err(EJECTED.into());
         }
         Ok(())
@@ -210,11 +209,11 @@ impl Host for Mock {
         if !self.asked_to_stop() {
             self.advance(seconds);
         }
-        let arm = self.in_force.expect("windows are of arms in force");
+        let arm = self.active.expect("windows are of active arms");
         let window = self.windows[arm];
         self.windows[arm] += 1;
         if !(self.schedulers[arm].survives)(window) {
-            self.in_force = None;
+            self.active = None;
         }
         let level = if window == 0 { f64::NAN } else { 7.0 };
         BTreeMap::from([("level".into(), level)])
@@ -261,17 +260,15 @@ fn index(arm: &Arm) -> usize {
     index.and_then(|i| i.parse().ok()).expect("one of ours")
 }
 
-fn measure(name: &str, source: Source) -> Measure {
-    Measure {
-        metric: Metric {
-            name: name.into(),
-            unit: String::new(),
-            better: Better::Higher,
-            about: String::new(),
-            of_vms_only: matches!(source, Source::Share(_)),
-        },
+fn measure(id: &str, source: Source) -> Measure {
+    Measure::from(Definition {
+        id,
+        title: "",
+        unit: "",
+        better: Better::Higher,
+        about: "",
         source,
-    }
+    })
 }
 
 fn measures() -> Vec<Measure> {
@@ -355,9 +352,9 @@ fn times_are_those_of_the_clock() {
     let record = host.run(4, 0);
     let mut now_s = 0.0;
     let mut switches = record.switches.iter();
-    let mut in_force = None;
+    let mut active = None;
     for window in &record.windows {
-        if in_force.replace(window.arm) != Some(window.arm) {
+        if active.replace(window.arm) != Some(window.arm) {
             let switch = switches.next().expect("the arm changed");
             assert!(close(switch.at_s, now_s) && close(switch.took_s, SWITCH_S));
             now_s += SWITCH_S + SETTLE_S;
@@ -380,7 +377,7 @@ fn details_are_kept_but_neither_shown_nor_compared() {
         assert!(close(window.vms["one"]["halts"], 5.0));
         assert!(close(window.vms["two"]["share"], 50.0));
     }
-    let metrics: Vec<_> = record.metrics.iter().map(|m| m.name.as_str()).collect();
+    let metrics: Vec<_> = record.metrics.iter().map(|m| m.id.as_str()).collect();
     assert_eq!(metrics, ["speed", "share", "level"]);
     let compared: Vec<_> = record.comparisons.iter().map(|c| &c.metric).collect();
     assert_eq!(compared, ["speed", "level"]);
@@ -420,7 +417,7 @@ fn a_window_in_which_the_arm_was_ejected_does_not_count() {
     let speed = record.comparisons[0].arms[1].summary;
     assert_eq!(speed.expect("windows").windows, 4);
     assert_eq!(notes_with(&record, "is left out"), 0);
-    // It is put in force anew, even if its next window is the very next.
+    // It is attached anew, even if its next window is the very next.
     for pair in record.windows.windows(2) {
         let between = pair[0].end_s..=pair[1].start_s;
         let mut switches = record.switches.iter();

@@ -51,11 +51,12 @@ fn normal(rng: &mut Rng) -> f64 {
 fn record(metrics: &[(Better, Vec<Vec<f64>>)]) -> Record {
     let arms = metrics.iter().map(|(_, arms)| arms.len()).max();
     let arms = 0..arms.unwrap_or(0);
-    let name = |index: usize| format!("metric {index}");
+    let id = |index: usize| format!("metric_{index}");
     let mut record = Record::default();
     for (index, (better, samples)) in metrics.iter().enumerate() {
         record.metrics.push(Metric {
-            name: name(index),
+            id: id(index),
+            title: String::new(),
             unit: "1/s".into(),
             better: *better,
             about: String::new(),
@@ -67,7 +68,7 @@ fn record(metrics: &[(Better, Vec<Vec<f64>>)]) -> Record {
                 record.windows.push(Window {
                     round,
                     arm,
-                    values: BTreeMap::from([(name(index), value)]),
+                    values: BTreeMap::from([(id(index), value)]),
                     ..Window::default()
                 });
             }

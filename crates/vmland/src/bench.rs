@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use vmland_ab::measure::{Measure, Sample, Source, Values};
-use vmland_ab::record::Better;
+use vmland_ab::measure::{Sample, Values};
 use vmland_guests::preflight::Options;
 use vmland_guests::running::{Guests, Progress};
 use vmland_guests::spec::{self, GuestRequest, GuestSpec, Load};
 use vmland_guests::workload;
 
-use crate::ab::{Company, Comparison, PAUSE, PlanOpts, measure};
+use crate::ab::metrics::{self, CPU_OFF_WEIGHT, Delay, counter, load_counter};
+use crate::ab::{Company, Comparison, PAUSE, PlanOpts};
 
 /// A guest is up in seconds; in an emulated host on a busy machine, in a minute.
 const BOOT_LIMIT: Duration = Duration::from_secs(120);
@@ -20,13 +20,13 @@ const BOOT_LIMIT: Duration = Duration::from_secs(120);
 /// The arm that leaves the first guest alone on the host.
 const SOLO: &str = "solo";
 
-/// Compare schedulers over Linux guests that it starts
+/// Compare schedulers with Linux guests that it starts
 ///
-/// Starts one guest under QEMU and KVM for each word of --guests, and compares
-/// schedulers over them as "vmland ab" does. The guests' user space is built in;
-/// their kernel is the host's own image. They end with vmland.
+/// Starts one guest under QEMU and KVM for each load in --guests, and compares
+/// schedulers as "vmland ab" does. The guests' user space is built in; their kernel is
+/// the host's own image. They end with vmland.
 ///
-/// Loads, and what is counted:
+/// Loads, and what each counts:
 ///   lock     a ticket lock that waits with PAUSE        acquisitions
 ///   tlb      munmap, that is TLB shootdowns             munmaps
 ///   msg      ping-pong over pipes between two CPUs      round trips
@@ -35,16 +35,16 @@ const SOLO: &str = "solo";
 ///   storm    hostile: IPIs, pause exits and yields      membarriers
 ///   lat      a timer of 2 ms                            lateness of wake-ups
 ///   io       answers short requests from the host       time to the answer
-///   run      --workload, again and again                runs
+///   run      --workload, repeatedly                     runs
 ///   idle     nothing
 ///
-/// Beside schedulers, "solo" is an arm: the kernel's own scheduler with all guests
-/// but the first stopped, the limit that the others may come near.
+/// "solo" in --schedulers is the kernel's own scheduler with only the first guest
+/// running: an upper limit for that guest.
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Opts {
-    /// The guests: loads, each with settings if need be (tlb:vcpus=4,name=web). weight=N is
-    /// that of a cgroup of its own; as soon as one has any, the others have 100.
+    /// The guests: loads, each with optional settings (tlb:vcpus=4,name=web). weight=N puts
+    /// the guest into a cgroup of its own; if one guest has a weight, the default is 100.
     #[arg(
         long,
         value_name = "LOAD,…",
@@ -57,7 +57,7 @@ pub struct Opts {
     #[arg(long)]
     preset: Option<Preset>,
 
-    /// vCPUs of each guest that does not say otherwise.
+    /// vCPUs of a guest without vcpus=N.
     #[arg(long, value_name = "N", default_value = "2", value_parser = spec::vcpus)]
     vcpus: u32,
 
@@ -77,8 +77,8 @@ pub struct Opts {
     #[arg(long, value_name = "FILE", default_value = "qemu-system-x86_64")]
     qemu: PathBuf,
 
-    /// What the load run runs: a program of this host with its arguments, such as
-    /// "hackbench -g 1 -l 50". A run should be short beside the window.
+    /// The command of the load run: a program of this host with its arguments, such as
+    /// "hackbench -g 1 -l 50". A run should be much shorter than the window.
     #[arg(long, value_name = "COMMAND")]
     workload: Option<String>,
 
@@ -124,11 +124,13 @@ pub fn run(opts: &Opts) -> Result<()> {
     let loads = Load::ALL
         .into_iter()
         .filter(|load| specs.iter().any(|spec| spec.load == *load));
+    let weighted = specs.iter().any(|spec| spec.weight.is_some());
+    let of_weights = weighted.then(metrics::of_weights);
     let mut comparison = Comparison {
         plan: &opts.plan,
         metrics: vec![],
         workload: vec![],
-        measures: loads.flat_map(measures).chain(fairness(&specs)).collect(),
+        measures: loads.flat_map(metrics::of_load).chain(of_weights).collect(),
         extra_arms: &[SOLO],
         notes: vec![],
     };
@@ -221,68 +223,6 @@ fn guest_cpus(opts: &Opts) -> Result<u32> {
     Ok(cpus as u32)
 }
 
-/// What is measured of the guests with a load.
-fn measures(load: Load) -> Vec<Measure> {
-    let unit = load.unit();
-    let delays = |what: &str, about: &str| {
-        let delay = |which: &str| {
-            let name = delay_name(load, which);
-            measure(
-                &name,
-                "µs",
-                Better::Lower,
-                Source::Given,
-                &format!("{what}, {which} {about}"),
-            )
-        };
-        vec![delay("p99"), delay("max")]
-    };
-    match load {
-        Load::Idle => vec![],
-        Load::Lat => delays(
-            "How late wake-ups were",
-            "by the guest's clock: the median over the window's seconds, the highest of all for max.",
-        ),
-        Load::Io => delays(
-            "From the request to the guest's answer",
-            "by the host's clock.",
-        ),
-        _ => vec![
-            measure(
-                unit,
-                "1/s",
-                Better::Higher,
-                Source::Clocked(counter(WORK, load), counter(AT, load)),
-                &format!("Work that the guests with load {load} report, together."),
-            ),
-            measure(
-                &format!("pause exits per 1000 {unit}"),
-                "",
-                Better::Lower,
-                Source::Quotient(counter(PAUSE, load), counter(WORK, load), 1e3),
-                "Pause exits of the same guests.",
-            ),
-        ],
-    }
-}
-
-/// How far the guests' shares are off their weights.
-const OFF_WEIGHT: &str = "CPU time off weight";
-
-fn fairness(specs: &[GuestSpec]) -> Option<Measure> {
-    let weighted = specs.iter().any(|spec| spec.weight.is_some());
-    weighted.then(|| {
-        measure(
-            OFF_WEIGHT,
-            "%",
-            Better::Lower,
-            Source::Given,
-            "By how much a guest's part of the CPU time of all was off its part of their \
-             weights: that of the guest for which it was most.",
-        )
-    })
-}
-
 /// For guests that used `cpu` and have the weight beside it, in percent.
 fn off_weight(guests: &[(Duration, u32)]) -> Option<f64> {
     let cpu: f64 = guests.iter().map(|(cpu, _)| cpu.as_secs_f64()).sum();
@@ -292,23 +232,6 @@ fn off_weight(guests: &[(Duration, u32)]) -> Option<f64> {
         (part / due - 1.0).abs() * 100.0
     };
     (cpu > 0.0).then(|| guests.iter().map(off).fold(0.0, f64::max))
-}
-
-const WORK: &str = "work";
-/// Seconds at which the work was read.
-const AT: &str = "at";
-
-fn counter(what: &str, load: Load) -> String {
-    format!("{what} of {load}")
-}
-
-fn delay_name(load: Load, which: &str) -> String {
-    let what = if load == Load::Io {
-        "round trip"
-    } else {
-        "wake-up"
-    };
-    format!("{load}: {what} {which}")
 }
 
 struct Bench {
@@ -378,10 +301,10 @@ impl Company for Bench {
             };
             let at_s = progress.received.duration_since(self.began).as_secs_f64();
             let vm = sample.vms.entry(spec.name.clone()).or_default();
-            vm.insert(counter(WORK, spec.load), progress.work as f64);
-            vm.insert(counter(AT, spec.load), at_s);
+            vm.insert(load_counter(counter::WORK, spec.load), progress.work as f64);
+            vm.insert(load_counter(counter::WORK_AT_S, spec.load), at_s);
             if let Some(&pauses) = vm.get(PAUSE) {
-                vm.insert(counter(PAUSE, spec.load), pauses);
+                vm.insert(load_counter(PAUSE, spec.load), pauses);
             }
         }
     }
@@ -409,13 +332,13 @@ impl Company for Bench {
             let Some(delays) = now.latency_since(then) else {
                 continue;
             };
-            for (which, us) in [("p99", delays.p99_us), ("max", delays.max_us)] {
-                let value = values.entry(delay_name(load, which)).or_default();
+            for (delay, us) in [(Delay::P99, delays.p99_us), (Delay::Max, delays.max_us)] {
+                let value = values.entry(delay.id(load)).or_default();
                 *value = value.max(us as f64);
             }
         }
         if let Some(off) = self.off_weight() {
-            values.insert(OFF_WEIGHT.into(), off);
+            values.insert(CPU_OFF_WEIGHT.into(), off);
         }
         values
     }

@@ -1,31 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! A comparison, told to whoever asks: pure functions of its
-//! [`Record`](super::record::Record).
+//! The reports of a comparison.
 //!
-//! | function | for |
+//! [`Model`] is made once from a [`Record`](crate::record::Record): all rows, units, verdicts
+//! and sentences. Each report is a rendering of it, in a file of its own:
+//!
+//! | report | for |
 //! | --- | --- |
-//! | [`table()`] | a terminal |
-//! | [`markdown()`] | an issue or a pull request, where GitHub's tables are known |
-//! | [`html()`] | a browser, a telephone, paper: one page that loads nothing |
-//! | [`csv()`] | whoever computes on with the windows' values |
+//! | [`terminal()`] | a terminal |
+//! | [`export`] | files: JSON, CSV, Markdown, HTML |
 //!
-//! The first three tell the same: what was compared, each metric with its
-//! verdict, the VMs, and what happened on the way. Numbers have three
-//! significant digits; only the CSV has them all. Whatever a record says, it is
-//! shown as text: names cannot control a terminal, mark up a page or run in it.
+//! Numbers in what people read have three significant digits; JSON and CSV have all of them.
+//! The texts of a record are shown as text: a name cannot control a terminal, mark up a page
+//! or run in it.
 
-mod csv;
-mod html;
-mod markdown;
-mod plot;
-mod rows;
-mod safe;
-mod strip;
+pub mod export;
+
+mod escape;
+mod format;
+mod model;
+mod sparkline;
 mod summary;
-mod table;
-mod words;
+mod terminal;
 
-pub use self::csv::csv;
-pub use self::html::html;
-pub use self::markdown::markdown;
-pub use self::table::table;
+pub use self::model::Model;
+pub use self::terminal::terminal;

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! A comparison in a few sentences.
 
-use super::words::{count, list, span};
+use super::format::{count, list, span};
 use crate::comparison::Verdict;
 use crate::record::Record;
 
-/// How the figures are to be read, for who does not know the words.
+/// How to read the figures.
 pub const HOW_TO_READ: &str = "\
 Every scheduler had many short windows of time, in turn, and each window gives one value of each \
-metric. The ratio tells what a scheduler multiplies the reference by: every window of the one is \
+metric. The ratio is what a scheduler multiplies the reference by: every window of the one is \
 divided by every window of the other, and the ratio is the median of these quotients (Hodges and \
 Lehmann’s estimate), which is seldom exactly the quotient of the two medians. Of a hundred \
 comparisons like this one, about 95 have the true ratio within their 95 % interval. The p-value says how often \
@@ -71,6 +71,24 @@ fn setting(record: &Record) -> String {
     )
 }
 
+/// The windows that count, the discarded ones, and the switches.
+pub fn time_line(record: &Record) -> String {
+    let discarded = record.windows.iter().filter(|w| w.discarded.is_some());
+    let discarded = discarded.count();
+    let (failed, worked): (Vec<_>, Vec<_>) =
+        record.switches.iter().partition(|s| s.failed.is_some());
+    let mut sentence = format!(
+        "{} that count, {discarded} discarded; {} that failed, {} that worked",
+        count(record.windows.len() - discarded, "window"),
+        count(failed.len(), "switch"),
+        worked.len(),
+    );
+    if let Some(slowest_s) = worked.iter().map(|s| s.took_s).reduce(f64::max) {
+        sentence += &format!(", the slowest in {}", span(slowest_s));
+    }
+    sentence + "."
+}
+
 /// Which metrics went which way.
 fn outcome(record: &Record, arm: usize) -> String {
     let of = |wanted: Verdict| -> Vec<&str> {
@@ -83,7 +101,7 @@ fn outcome(record: &Record, arm: usize) -> String {
                     .and_then(|result| result.versus)
                     .is_some_and(|versus| versus.verdict == wanted)
             })
-            .map(|c| c.metric.as_str())
+            .filter_map(|c| Some(record.metric(&c.metric)?.title.as_str()))
             .collect()
     };
     let mut found: Vec<String> = [

@@ -8,9 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use vmland_ab::report;
-
-use crate::sample;
+use crate::{render, sample};
 
 /// Widths of a desktop and of a telephone, in CSS pixels.
 const WIDTHS: [u32; 2] = [1280, 390];
@@ -96,7 +94,7 @@ fn measure(directory: &Path, page: &str, width: u32) -> [u32; 3] {
 fn the_browser_has_no_complaint() {
     let directory = directory("complaints");
     let file = directory.join("page.html");
-    fs::write(&file, report::html(&sample::large())).unwrap();
+    fs::write(&file, render::html(&sample::large())).unwrap();
     assert_eq!(complaints(&chromium(&file, &["--dump-dom"])), [""; 0]);
 
     // What a complaint would look like.
@@ -109,7 +107,7 @@ fn the_browser_has_no_complaint() {
 #[test]
 fn nothing_is_wider_than_the_window() {
     let directory = directory("width");
-    let page = report::html(&sample::large());
+    let page = render::html(&sample::large());
     for width in [1280, 768, 390, 320] {
         let [inner, content, _] = measure(&directory, &page, width);
         assert_eq!((inner, content), (width, width));
@@ -138,14 +136,14 @@ fn long_names_are_no_wider_than_the_window() {
             .map(|vm| (long.clone(), vm.clone()))
             .collect();
     }
-    let [inner, content, _] = measure(&directory, &report::html(&record), 390);
+    let [inner, content, _] = measure(&directory, &render::html(&record), 390);
     assert_eq!((inner, content), (390, 390));
 }
 
 #[test]
 fn it_can_be_drawn_and_printed() {
     let directory = directory("pictures");
-    let page = report::html(&sample::large());
+    let page = render::html(&sample::large());
     for width in WIDTHS {
         let [_, _, height] = measure(&directory, &page, width);
         let file = directory.join(format!("{width}.html"));

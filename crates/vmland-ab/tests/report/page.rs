@@ -4,12 +4,11 @@
 use std::collections::BTreeSet;
 
 use roxmltree::{Document, Node, ParsingOptions};
-use vmland_ab::report;
 
-use crate::sample;
+use crate::{render, sample};
 
 fn page() -> String {
-    report::html(&sample::large())
+    render::html(&sample::large())
 }
 
 /// Fails on what is not well-formed.

@@ -10,10 +10,11 @@ const ROUNDS: usize = 12;
 const WINDOW_S: f64 = 8.0;
 const SETTLE_S: f64 = 2.0;
 
-pub const WORK: &str = "guests' work";
+/// Ids of metrics.
+pub const WORK: &str = "work";
 pub const WAITING: &str = "waiting";
-pub const EXITS: &str = "pause exits";
-pub const SHARE: &str = "largest VM's share";
+pub const EXITS: &str = "pause_exits";
+pub const SHARE: &str = "share";
 
 /// One number that can be checked by eye: two arms, two windows that count and
 /// one that does not, one metric, one VM.
@@ -49,7 +50,7 @@ pub fn small() -> Record {
             seed: 7,
         },
         arms: vec![arm("EEVDF", None), arm("new", Some("scx_new -s 5"))],
-        metrics: vec![metric(WORK, "1/s", Better::Higher)],
+        metrics: vec![metric(WORK, "guests' work", "1/s", Better::Higher)],
         windows: vec![
             window(0, 2.0, 12_038.0, None),
             window(1, 12.0, 19_634.0, None),
@@ -102,10 +103,10 @@ pub fn large() -> Record {
         arm("\"R&D\" <b>'s</b>", Some("./scx_rustland -s '<b>' && true")),
     ];
     let metrics = vec![
-        metric(WORK, "1/s", Better::Higher),
-        metric(EXITS, "1/s", Better::Lower),
-        metric(WAITING, "CPUs", Better::Lower),
-        metric(SHARE, "%", Better::Neither),
+        metric(WORK, "guests' work", "1/s", Better::Higher),
+        metric(EXITS, "pause exits", "1/s", Better::Lower),
+        metric(WAITING, "waiting", "CPUs", Better::Lower),
+        metric(SHARE, "largest VM's share", "%", Better::Neither),
     ];
     let mut record = Record {
         about: About {
@@ -190,12 +191,13 @@ fn arm(name: &str, command: Option<&str>) -> Arm {
     }
 }
 
-fn metric(name: &str, unit: &str, better: Better) -> Metric {
+fn metric(id: &str, title: &str, unit: &str, better: Better) -> Metric {
     Metric {
-        name: name.into(),
+        id: id.into(),
+        title: title.into(),
         unit: unit.into(),
         better,
-        about: format!("What {name} is, and where the number comes from."),
+        about: format!("What {title} is, and where the number comes from."),
         of_vms_only: false,
     }
 }
@@ -224,12 +226,12 @@ fn values(arm: usize, chance: &mut Chance) -> BTreeMap<String, f64> {
 /// All of it is made up, the ratios from the medians: no report computes any of it.
 fn compare(record: &Record, metric: &Metric) -> Comparison {
     let summaries: Vec<Summary> = (0..record.arms.len())
-        .map(|arm| summary(&mut record.values(arm, &metric.name)))
+        .map(|arm| summary(&mut record.values(arm, &metric.id)))
         .collect();
     let reference = summaries[0].median;
     let arms = summaries.into_iter().enumerate().map(|(arm, s)| {
         let estimate = s.median / reference;
-        let (p_corrected, verdict) = match (metric.name.as_str(), arm) {
+        let (p_corrected, verdict) = match (metric.id.as_str(), arm) {
             (WORK, 1) => (0.012, Verdict::Better),
             (EXITS, 1) => (0.000_4, Verdict::Better),
             (EXITS, 2) => (0.049, Verdict::Better),
@@ -248,12 +250,12 @@ fn compare(record: &Record, metric: &Metric) -> Comparison {
                 p: p_corrected / 4.0,
                 p_corrected,
                 verdict,
-                detectable: Some(if metric.name == WORK { 2.4 } else { 1.08 }),
+                detectable: Some(if metric.id == WORK { 2.4 } else { 1.08 }),
             }),
         }
     });
     Comparison {
-        metric: metric.name.clone(),
+        metric: metric.id.clone(),
         arms: arms.collect(),
     }
 }

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The reports that are text.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value;
 use vmland_ab::comparison::Verdict;
 use vmland_ab::record::{Metric, Record, Window};
-use vmland_ab::report;
+use vmland_ab::report::export::FORMATS;
 
-use crate::sample;
+use crate::{render, sample};
 
 /// With plain spaces, for a person to compare.
 fn plain(text: String) -> String {
@@ -58,18 +59,18 @@ new was compared with EEVDF on Example CPU (2 CPUs, Linux 7.3.4), in one round o
 
 #[test]
 fn the_table_tells_all_in_100_columns() {
-    assert_eq!(plain(report::table(&sample::small(), None)), SMALL_TABLE);
+    assert_eq!(plain(render::terminal(&sample::small(), None)), SMALL_TABLE);
 }
 
 #[test]
 fn the_markdown_tells_the_same() {
-    assert_eq!(plain(report::markdown(&sample::small())), SMALL_MARKDOWN);
+    assert_eq!(plain(render::markdown(&sample::small())), SMALL_MARKDOWN);
 }
 
 #[test]
 fn tables_are_as_narrow_as_the_terminal() {
     for width in [50, 60, 80, 100, 132] {
-        let table = report::table(&sample::large(), Some(width));
+        let table = render::terminal(&sample::large(), Some(width));
         let widest = table.lines().map(|line| line.chars().count()).max();
         assert!(widest <= Some(width.into()), "{width}:\n{table}");
     }
@@ -77,7 +78,7 @@ fn tables_are_as_narrow_as_the_terminal() {
 
 #[test]
 fn the_columns_of_all_metrics_align() {
-    let table = report::table(&sample::large(), Some(100));
+    let table = render::terminal(&sample::large(), Some(100));
     let starts: Vec<usize> = table
         .lines()
         .filter_map(|line| line.find("[").map(|at| line[..at].chars().count()))
@@ -95,7 +96,7 @@ fn verdicts_are_told_in_words() {
         let versus = record.comparisons[0].arms[1].versus.as_mut().unwrap();
         versus.verdict = verdict;
         versus.detectable = detectable;
-        plain(report::markdown(&record))
+        plain(render::markdown(&record))
     };
     let none = Verdict::NoDifferenceShown;
     for (report, expected) in [
@@ -117,18 +118,18 @@ fn what_was_not_measured_is_said() {
     let mut record = sample::small();
     record.interrupted = true;
     record.comparisons[0].arms[1].versus = None;
-    let report = report::markdown(&record);
+    let report = render::markdown(&record);
     assert!(report.contains("It was stopped before its last window."));
     assert!(report.contains("| too few windows |"));
     assert!(report.contains("new could not be compared"));
     record.comparisons.clear();
-    let report = report::markdown(&record);
+    let report = render::markdown(&record);
     assert_eq!(report.matches("| not measured |").count(), 2);
 }
 
 #[test]
 fn nothing_controls_the_terminal() {
-    let table = report::table(&sample::large(), None);
+    let table = render::terminal(&sample::large(), None);
     assert!(table.contains("exit code 70"));
     assert!(table.chars().all(|c| c == '\n' || !c.is_control()));
 }
@@ -136,24 +137,25 @@ fn nothing_controls_the_terminal() {
 #[test]
 fn an_empty_record_is_no_reason_to_panic() {
     let empty = Record::default();
-    assert_eq!(report::table(&empty, None), "No scheduler took part.\n");
-    assert!(report::markdown(&empty).starts_with("## Nothing compared"));
-    assert!(report::html(&empty).contains("No scheduler took part."));
+    assert_eq!(render::terminal(&empty, None), "No scheduler took part.\n");
+    assert!(render::markdown(&empty).starts_with("## Nothing compared"));
+    assert!(render::html(&empty).contains("No scheduler took part."));
 }
 
 #[test]
 fn a_metric_without_values_leaves_the_others_aligned() {
     let mut record = sample::large();
-    let before = report::table(&record, None);
+    let before = render::terminal(&record, None);
     record.metrics.push(Metric {
-        name: "unknown".into(),
+        id: "unknown".into(),
+        title: "unknown".into(),
         ..record.metrics[0].clone()
     });
-    let after = report::table(&record, None);
+    let after = render::terminal(&record, None);
     let (start, end) = before.split_once("\nVMs").unwrap();
     assert!(after.starts_with(start) && after.ends_with(end));
     assert_eq!(after.matches("not measured").count(), 3);
-    assert!(report::html(&record).contains("No window has a value."));
+    assert!(render::html(&record).contains("No window has a value."));
 }
 
 #[test]
@@ -162,16 +164,15 @@ fn indices_beyond_the_arms_are_no_reason_to_panic() {
     record.windows[0].arm = 9;
     record.switches[0].arm = 9;
     record.switches[0].failed = Some("why".into());
-    assert!(report::table(&record, None).contains("why"));
-    assert!(report::html(&record).contains("why"));
+    assert!(render::terminal(&record, None).contains("why"));
+    assert!(render::html(&record).contains("why"));
 }
 
 #[test]
 fn the_csv_has_every_value_with_all_its_digits() {
     let record = sample::large();
-    let mut bytes = Vec::new();
-    report::csv(&record, &mut bytes).unwrap();
-    let rows: Vec<BTreeMap<String, String>> = csv::Reader::from_reader(bytes.as_slice())
+    let csv = render::csv(&record);
+    let rows: Vec<BTreeMap<String, String>> = csv::Reader::from_reader(csv.as_bytes())
         .deserialize()
         .collect::<Result<_, _>>()
         .unwrap();
@@ -193,22 +194,41 @@ fn the_csv_has_every_value_with_all_its_digits() {
             _ => &window.vms[&row["vm"]],
         };
         assert_eq!(row["value"].parse(), Ok(values[&row["metric"]]));
-        let metric = record.metrics.iter().find(|m| m.name == row["metric"]);
+        let metric = record.metrics.iter().find(|m| m.id == row["metric"]);
         assert_eq!(row["unit"], metric.unwrap().unit);
     }
 }
 
 #[test]
 fn the_csv_quotes_what_needs_it() {
-    let mut bytes = Vec::new();
-    report::csv(&sample::small(), &mut bytes).unwrap();
-    let text = String::from_utf8(bytes).unwrap();
+    let text = render::csv(&sample::small());
     assert_eq!(
         text.lines().take(3).collect::<Vec<_>>(),
         [
             "window,round,arm,start_s,end_s,scope,vm,metric,value,unit,discarded",
-            "0,0,EEVDF,2,10,host,,guests' work,12038,1/s,",
+            "0,0,EEVDF,2,10,host,,work,12038,1/s,",
             "0,0,EEVDF,2,10,vm,\"web, \"\"1\"\"\",balloon,0.25,,",
         ]
     );
+}
+/// Programs read the ids and the version of the shape.
+#[test]
+fn the_json_goes_by_ids_and_can_be_read_again() {
+    let record = sample::small();
+    let text = render::json(&record);
+    let json: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(json["format_version"], 2);
+    assert_eq!(json["metrics"][0]["id"], sample::WORK);
+    assert_eq!(json["metrics"][0]["title"], "guests' work");
+    assert_eq!(json["comparisons"][0]["metric"], sample::WORK);
+    assert_eq!(json["windows"][0]["values"][sample::WORK], 12_038.0);
+    let read: Record = serde_json::from_str(&text).unwrap();
+    assert_eq!(render::json(&read), text);
+}
+
+/// The options of `vmland ab` are those of the formats.
+#[test]
+fn each_format_has_an_option_of_its_own() {
+    let options: BTreeSet<&str> = FORMATS.iter().map(|format| format.option).collect();
+    assert_eq!(options.len(), FORMATS.len());
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! An arm of a comparison: what is typed, and the process that it becomes.
 //!
-//! scx_vmland is loaded before it is its turn, so that a switch to it takes no longer
-//! than attaching does. Other schedulers load when they are started.
+//! scx_vmland is loaded before its turn, so that a switch to it is as short as attaching.
+//! Other schedulers load when they are started.
 
 use std::fs::File;
 use std::io::Write;
@@ -28,7 +28,7 @@ pub const STOCK: &str = "eevdf";
 const START_LIMIT: Duration = Duration::from_secs(30);
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 
-/// What is shown of what a failed scheduler said.
+/// How many lines of a failed scheduler's output are shown.
 const LAST_LINES: usize = 4;
 
 /// An arm, and the words that start it (none: nothing is attached).
@@ -69,7 +69,7 @@ impl Spec {
         }
     }
 
-    /// Is it one that can be loaded before its turn?
+    /// Can it be loaded before its turn?
     fn can_stand_by(&self) -> bool {
         let program = self.words.first().map(Path::new);
         program.and_then(Path::file_name) == Some("scx_vmland".as_ref())
@@ -85,8 +85,8 @@ impl Spec {
     }
 }
 
-/// The arms of a list: commas part them, except where they are quoted as for a shell.
-/// Whether all quotes are closed is for [`Spec::parse`] to say.
+/// The arms of a list, split at commas that are not quoted as for a shell.
+/// [`Spec::parse`] finds quotes that are not closed.
 pub fn list(text: &str) -> Vec<&str> {
     let mut arms = Vec::new();
     let mut start = 0;
@@ -198,7 +198,7 @@ impl Standby {
     }
 }
 
-/// A scheduler that we started, and that is in force.
+/// A scheduler that we started, and that is active.
 pub struct Running {
     started: Started,
     /// The name of its ops.
@@ -206,7 +206,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts it and waits until it is in force.
+    /// Starts it and waits until it is active.
     pub fn start(spec: &Spec, stopped: &dyn Fn() -> bool) -> Result<Self> {
         Self::attached(Started::new(&spec.words, Stdio::null())?, stopped)
     }
@@ -223,7 +223,11 @@ impl Running {
         self.started.child.id()
     }
 
-    /// Is it still in force? Else what it said last.
+    /// Checks that it is still active.
+    ///
+    /// # Errors
+    ///
+    /// With the last lines of its output.
     pub fn check(&mut self) -> Result<()> {
         let said = |it: &Self| last_lines(&it.started.said());
         if let Some(status) = self.started.child.try_wait()? {
@@ -231,12 +235,12 @@ impl Running {
         }
         match kernel::attached() {
             Some(ops) if ops == self.ops => Ok(()),
-            Some(other) => bail!("another scheduler is in force: {other}"),
+            Some(other) => bail!("another scheduler is attached: {other}"),
             None => bail!("the kernel ejected it{}", said(self)),
         }
     }
 
-    /// Ends it; when this returns, the kernel's own scheduler is in force.
+    /// Ends it; when this returns, the kernel's own scheduler is active.
     pub fn stop(mut self) -> Result<Leaving> {
         let pid = Pid::from_raw(self.pid() as i32);
         let _ = kill(pid, Signal::SIGINT);
@@ -252,7 +256,7 @@ impl Running {
     }
 }
 
-/// A scheduler that is in force no more, while its process ends. Dropping this waits for
+/// A scheduler that is no longer active, while its process ends. Dropping this waits for
 /// that.
 pub struct Leaving(Started);
 
@@ -263,7 +267,7 @@ impl Drop for Leaving {
     }
 }
 
-/// Never in our terminal's process group: Ctrl-C is for us, who end it in order.
+/// Not in the process group of our terminal: Ctrl-C must reach us alone, and we end the child in order.
 fn command(words: &[String], input: Stdio, output: &File) -> Result<Command> {
     let mut command = Command::new(&words[0]);
     command

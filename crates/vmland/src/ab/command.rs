@@ -18,7 +18,10 @@ const POLL: Duration = Duration::from_millis(2);
 /// `--metric NAME=COMMAND` or `--metric NAME@=COMMAND`; `NAME-=` and `NAME@-=` where less is better.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetricCommand {
-    pub name: String,
+    /// [`id`] of the title.
+    pub id: String,
+    /// As it was typed.
+    pub title: String,
     /// Read by `sh -c`.
     pub command: String,
     /// The number is a level, not a total that grows.
@@ -28,24 +31,29 @@ pub struct MetricCommand {
 
 impl MetricCommand {
     pub fn parse(text: &str) -> Result<Self> {
-        let (name, command) = text
+        let (title, command) = text
             .split_once('=')
             .context("expected NAME=COMMAND or NAME@=COMMAND")?;
-        let (name, lower_is_better) = match name.strip_suffix('-') {
-            Some(name) => (name, true),
-            None => (name, false),
+        let (title, lower_is_better) = match title.strip_suffix('-') {
+            Some(title) => (title, true),
+            None => (title, false),
         };
-        let (name, level) = match name.strip_suffix('@') {
-            Some(name) => (name, true),
-            None => (name, false),
+        let (title, level) = match title.strip_suffix('@') {
+            Some(title) => (title, true),
+            None => (title, false),
         };
-        ensure!(!name.is_empty(), "\"{text}\": the metric needs a name");
+        let id = id(title);
+        ensure!(
+            !id.is_empty(),
+            "\"{text}\": the metric needs a name with a letter or a digit"
+        );
         ensure!(
             !command.trim().is_empty(),
             "\"{text}\": the metric needs a command"
         );
         Ok(Self {
-            name: name.into(),
+            id,
+            title: title.into(),
             command: command.into(),
             level,
             lower_is_better,
@@ -73,6 +81,13 @@ impl MetricCommand {
         ensure!(status.success(), "failed with {status}");
         first_number(&text).with_context(|| format!("printed no number: \"{}\"", excerpt(&text)))
     }
+}
+
+/// The id of a metric with this title: lower-case words, joined by underscores.
+fn id(title: &str) -> String {
+    let words = title.split(|c: char| !c.is_alphanumeric());
+    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+    words.join("_").to_lowercase()
 }
 
 fn first_number(text: &str) -> Option<f64> {
@@ -160,15 +175,22 @@ mod tests {
     fn names_and_kinds() {
         let kind = |text| {
             let m = MetricCommand::parse(text).unwrap();
-            (m.name, m.command, m.level, m.lower_is_better)
+            (m.title, m.command, m.level, m.lower_is_better)
         };
         assert_eq!(kind("a=b=c"), ("a".into(), "b=c".into(), false, false));
         assert_eq!(kind("a@=b"), ("a".into(), "b".into(), true, false));
         assert_eq!(kind("a-=b"), ("a".into(), "b".into(), false, true));
         assert_eq!(kind("a@-=b"), ("a".into(), "b".into(), true, true));
-        for wrong in ["a", "=b", "a=", "@=b", "a= "] {
+        for wrong in ["a", "=b", "a=", "@=b", "a= ", "-=b", "%=b"] {
             assert!(MetricCommand::parse(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn the_id_is_made_of_the_name() {
+        assert_eq!(id("requests"), "requests");
+        assert_eq!(id("HTTP requests/s (p99)"), "http_requests_s_p99");
+        assert_eq!(id("%"), "");
     }
 
     #[test]

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! VM exits and directed yields by thread, counted by the kernel.
 //!
-//! Histogram triggers in a tracing instance of our own: nothing is recorded,
-//! nobody else's tracing is touched, and with the instance all of it is gone.
+//! Histogram triggers in a tracing instance of our own: nothing is recorded, other tracing is
+//! not touched, and removing the instance removes all of it.
 
 use std::collections::HashMap;
 use std::fs;
@@ -14,10 +14,12 @@ use anyhow::{Context, Result, ensure};
 const TRACEFS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 const PREFIX: &str = "vmland_ab_";
 
-/// Why a guest left for the host: the name that we give it, and the codes of
-/// AMD's and Intel's manuals (SVM exit codes; VMX basic exit reasons).
+/// The reason of an exit, with its codes in AMD's and Intel's manuals (SVM exit codes; VMX
+/// basic exit reasons).
 pub struct Reason {
-    pub name: &'static str,
+    /// Also the name of the counter.
+    pub id: &'static str,
+    pub title: &'static str,
     svm: &'static [u32],
     vmx: &'static [u32],
 }
@@ -26,43 +28,50 @@ pub const PAUSE: &str = "pause";
 
 pub const REASONS: [Reason; 7] = [
     Reason {
-        name: PAUSE,
+        id: PAUSE,
+        title: "pause",
         svm: &[0x77],
         vmx: &[40],
     },
     Reason {
-        name: "halt",
+        id: "halt",
+        title: "halt",
         svm: &[0x78],
         vmx: &[12],
     },
     Reason {
-        name: "interrupt",
+        id: "interrupt",
+        title: "interrupt",
         svm: &[0x60, 0x61, 0x64],
         vmx: &[1, 7, 52],
     },
     Reason {
-        name: "MSR",
+        id: "msr",
+        title: "MSR",
         svm: &[0x7c],
         vmx: &[31, 32],
     },
     Reason {
-        name: "I/O",
+        id: "io",
+        title: "I/O",
         svm: &[0x7b],
         vmx: &[30],
     },
     Reason {
-        name: "page fault",
+        id: "page_fault",
+        title: "page fault",
         svm: &[0x400],
         vmx: &[48, 49],
     },
     Reason {
-        name: "hypercall",
+        id: "hypercall",
+        title: "hypercall",
         svm: &[0x81],
         vmx: &[18],
     },
 ];
 
-/// What one thread has done since the counting began.
+/// What one thread did since the counting began.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ThreadExits {
     pub all: u64,
@@ -156,7 +165,7 @@ impl Drop for Exits {
     }
 }
 
-/// What one of us that was killed has left.
+/// Removes what a killed vmland left.
 fn remove_stale(tracefs: &Path) {
     let Ok(instances) = fs::read_dir(tracefs.join("instances")) else {
         return;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Which scheduler is in force, as the kernel tells in /sys/kernel/sched_ext.
+//! The active scheduler, read from /sys/kernel/sched_ext.
 
 use std::fs;
 use std::path::Path;
@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 const DIR: &str = "/sys/kernel/sched_ext";
 const POLL: Duration = Duration::from_millis(5);
 
-/// Can this kernel have sched_ext schedulers?
+/// Does this kernel support sched_ext?
 pub fn has_sched_ext() -> bool {
     Path::new(DIR).exists()
 }
 
-/// The name that the scheduler in force gave its ops; none while that is the kernel's own.
+/// The name of the active scheduler's ops; none while that is the kernel's own.
 pub fn attached() -> Option<String> {
     (state() == "enabled").then(|| read("root/ops"))
 }

@@ -12,15 +12,16 @@ use vmland_ab::run::Host;
 
 use super::arm::{Leaving, Running, Spec, Standby};
 use super::command;
+use super::kernel;
+use super::metrics::WORKLOAD_TIME;
 use super::previous::Previous;
 use super::sampler::Sampler;
-use super::{WORKLOAD, kernel};
 
 /// A workload that takes so many windows will not end.
 const WORKLOAD_LIMIT: u32 = 10;
 const POLL: Duration = Duration::from_millis(20);
 
-/// What takes part beside the schedulers. `vmland ab` has none of it.
+/// What takes part beside the schedulers, such as the guests of `vmland bench`.
 pub trait Company {
     /// Before an arm's settling.
     fn enter(&mut self, arm: &str) -> Result<()>;
@@ -82,12 +83,12 @@ impl<'a> Live<'a> {
         self.broken.as_deref()
     }
 
-    /// The scheduler that was in force before, by name.
+    /// The name of the scheduler that was attached before the comparison.
     pub fn before(&self) -> Option<&str> {
         self.previous.as_ref().map(|previous| previous.ops.as_str())
     }
 
-    /// Something that a reader of the report should know.
+    /// Notes what a reader of the report should know.
     pub fn note(&mut self, text: String) {
         eprintln!("{text}");
         self.notes.push(text);
@@ -106,7 +107,7 @@ impl<'a> Live<'a> {
         if kernel::attached().is_some() {
             let previous = self.previous.as_ref();
             previous
-                .context("somebody else has attached a scheduler")?
+                .context("another program has attached a scheduler")?
                 .stop()?;
         }
         Ok(())
@@ -225,7 +226,7 @@ impl Host for Live<'_> {
         if self.workload.is_empty() {
             self.wait(seconds);
         } else if let Some(time) = self.run_workload(seconds) {
-            given.insert(WORKLOAD.into(), time);
+            given.insert(WORKLOAD_TIME.into(), time);
         }
         if let Some(company) = &mut self.company {
             given.extend(company.window_ends());

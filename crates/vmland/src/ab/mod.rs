@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! `vmland ab`: this host under several schedulers in turn, with its VMs running.
+//! `vmland ab`: compares schedulers on this host, with its VMs running.
 
 mod arm;
 mod command;
+mod errors;
 mod exits;
 mod kernel;
 mod live;
-mod metrics;
+pub mod metrics;
 mod output;
 mod previous;
 mod sampler;
@@ -21,54 +22,51 @@ use nix::fcntl::{Flock, FlockArg};
 use procfs::{CpuInfo, Current, Meminfo};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use vmland_ab::measure::{Measure, Source};
+use vmland_ab::measure::Measure;
 use vmland_ab::record::{About, Better, Record, Settings};
+use vmland_ab::report::Model;
 use vmland_ab::run;
 use vmland_ab::statistics::fewest_windows;
 
 use command::MetricCommand;
+pub use errors::{NoSchedExt, NotRoot, WrongUsage};
 pub use exits::PAUSE;
 pub use live::Company;
 use live::Live;
-pub use metrics::measure;
 use sampler::Sampler;
-
-/// The metric of a workload.
-const WORKLOAD: &str = "workload's wall time";
 
 /// One comparison at a time: two would switch each other's schedulers.
 const LOCK: &str = "/run/vmland-ab.lock";
 
-/// Compare schedulers on this host, in turn and with its VMs running
+/// Compare schedulers on this host, in turn, with its VMs running
 ///
-/// Switches between the schedulers again and again, in a balanced order; measures a
-/// window each time, and says what differs by how much, and whether that can be
-/// luck. Ctrl-C ends it at any time: the scheduler of before comes back, and what
-/// was measured so far is shown. Should vmland be killed, the kernel's own
-/// scheduler takes over.
+/// Switches between the schedulers many times, in a balanced order, and measures a
+/// window each time. The report says which metric differs, by how much, and whether
+/// chance can explain it. Ctrl-C ends the comparison at any time: vmland restores the
+/// previous scheduler and reports what it has measured. If vmland is killed, the
+/// kernel's own scheduler takes over.
 ///
-/// Measured are, for the host and each VM: pause exits and all exits, yields asked
-/// and accepted, CPU time and waiting of vCPUs; context switches, CPU pressure, the
-/// scheduler's own CPU time; and whatever commands tell (--metric) or a WORKLOAD
-/// takes.
+/// Metrics of the host and of each VM: pause exits, all VM exits, yields asked and
+/// accepted, CPU time and waiting of vCPUs. Metrics of the host: context switches, CPU
+/// pressure, CPU time of the scheduler. --metric and WORKLOAD add their own.
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Opts {
     #[command(flatten)]
     pub plan: PlanOpts,
 
-    /// A number that a command prints, read at both ends of a window: what it grew by
-    /// is the work done. NAME@=COMMAND: the number itself, at the window's end. With a
-    /// "-" before the "=", less is better. May be repeated.
+    /// Add a metric: COMMAND prints a total, and the metric is its growth per second.
+    /// NAME@=COMMAND: the metric is the number itself, at the window's end. NAME-= and
+    /// NAME@-=: lower is better. May be repeated.
     #[arg(long, value_name = "NAME=COMMAND", value_parser = parse_metric)]
     metric: Vec<MetricCommand>,
 
-    /// A command to run again and again in each window; its wall time is a metric.
+    /// A command that runs repeatedly in each window; its wall time is a metric.
     #[arg(last = true, value_name = "WORKLOAD")]
     workload: Vec<String>,
 }
 
-/// What every comparison can be told.
+/// The options of every comparison.
 #[derive(clap::Args)]
 pub struct PlanOpts {
     /// Length of a window.
@@ -80,10 +78,10 @@ pub struct PlanOpts {
           value_parser = clap::value_parser!(u16).range(2..=1_000))]
     pub rounds: u16,
 
-    /// The schedulers; the first is what the others are held against. "eevdf" is the
-    /// kernel's own, else a program's name or NAME=COMMAND. An empty COMMAND
-    /// attaches nothing. A comma within COMMAND is quoted as for a shell:
-    /// "eevdf,mine=scx_mine --cpus '1,2'". May be repeated.
+    /// The schedulers; the first is the reference. "eevdf" is the kernel's own; others
+    /// are a program's name or NAME=COMMAND. An empty COMMAND attaches nothing. Quote a
+    /// comma within COMMAND as for a shell: "eevdf,mine=scx_mine --cpus '1,2'". May be
+    /// repeated.
     #[arg(
         long,
         value_name = "NAME[=COMMAND],…",
@@ -91,11 +89,11 @@ pub struct PlanOpts {
     )]
     pub schedulers: Vec<String>,
 
-    /// Time after a switch that is not counted.
+    /// Time after a switch that is not measured.
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_time)]
     pub settle: Duration,
 
-    /// Decides the order of the windows.
+    /// Seed of the order of the windows.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
 
@@ -130,8 +128,7 @@ pub fn run(opts: &Opts) -> Result<()> {
     }
     let mut measures = Vec::new();
     if !opts.workload.is_empty() {
-        let about = "Mean time that a run of the workload took in a window.";
-        measures.push(measure(WORKLOAD, "s", Better::Lower, Source::Given, about));
+        measures.push(metrics::of_workload());
     }
     let comparison = Comparison {
         plan: &opts.plan,
@@ -168,7 +165,7 @@ impl Comparison<'_> {
         let mut measures = self.measures.clone();
         measures.extend(sampler.measures());
         let details = sampler.details();
-        self.say_what_can_be_shown(&measures, specs.len());
+        self.warn_of_too_few_windows(&measures, specs.len());
 
         let mut live = Live::new(
             began,
@@ -182,36 +179,36 @@ impl Comparison<'_> {
             live.note(note.clone());
         }
         if let Some(before) = live.before() {
-            eprintln!("{before} is attached; it comes back in the end");
+            eprintln!("{before} is attached; it is restored in the end");
         }
         let (vms, vcpus) = live.sampler.counts();
         if vms == 0 {
-            eprintln!("no VM runs on this host: what is measured is the host alone");
+            eprintln!("no VM runs on this host: only the host is measured");
         } else {
-            eprintln!("{vms} VMs, {vcpus} vCPUs seen to run");
+            eprintln!("{vms} VMs run, with {vcpus} vCPUs that were seen to run");
         }
 
         let meter = output::Meter::new(self.plan.window + self.plan.settle);
-        let record = run::run(
-            &mut live,
-            about()?,
-            self.settings(),
-            specs.iter().map(arm::Spec::arm).collect(),
-            &measures,
-            &details,
-            &mut |progress| meter.tell(progress),
-        );
+        let setup = run::Setup {
+            about: about()?,
+            settings: self.settings(),
+            arms: specs.iter().map(arm::Spec::arm).collect(),
+            measures,
+            details,
+        };
+        let record = run::run(&mut live, setup, &mut |progress| meter.tell(progress));
         meter.end();
-        // Files first: whoever reads the tables may have seen enough of them.
-        self.plan.output.write(&record)?;
-        output::print(&record)?;
+        let model = Model::new(&record);
+        // Files first: printing fails when the reader of a pipe is gone.
+        self.plan.output.write(&model)?;
+        output::print(&model)?;
         if let Some(why) = live.broken() {
             bail!("{why}");
         }
         verdict(&record)
     }
 
-    /// Can it be run here? Returns the arms.
+    /// Checks that the comparison can be run here. Returns the arms.
     pub fn check(&self) -> Result<Vec<arm::Spec>> {
         let specs = self.specs().map_err(|e| WrongUsage(format!("{e:#}")))?;
         metrics::check_names(&self.metrics, &self.measures)?;
@@ -235,7 +232,7 @@ impl Comparison<'_> {
             .collect::<Result<_>>()?;
         ensure!(
             specs.len() >= 2,
-            "there is nothing to compare: name two schedulers at least"
+            "a comparison needs two schedulers at least"
         );
         for (i, spec) in specs.iter().enumerate() {
             ensure!(
@@ -248,15 +245,15 @@ impl Comparison<'_> {
     }
 
     fn preflight(&self, specs: &[arm::Spec]) -> Result<()> {
-        // As in scx_vmland: nobody is sent for root in vain.
+        // The kernel first, as in scx_vmland: root does not help without sched_ext.
         let schedulers = specs.iter().any(|spec| !spec.words.is_empty());
         ensure!(!schedulers || kernel::has_sched_ext(), NoSchedExt);
         ensure!(nix::unistd::geteuid().is_root(), NotRoot);
         self.plan.output.check()
     }
 
-    /// So few windows that no outcome could convince are worth a word before, not after.
-    fn say_what_can_be_shown(&self, measures: &[Measure], arms: usize) {
+    /// Warns before the run if there are too few windows for any outcome to be significant.
+    fn warn_of_too_few_windows(&self, measures: &[Measure], arms: usize) {
         let goals = measures
             .iter()
             .filter(|m| m.metric.better != Better::Neither);
@@ -281,22 +278,6 @@ impl Comparison<'_> {
     }
 }
 
-/// What clap cannot know to be wrong.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct WrongUsage(String);
-
-/// Needs root, for it replaces the host's scheduler.
-#[derive(Debug, thiserror::Error)]
-#[error("schedulers can be switched by root only: run it with sudo")]
-pub struct NotRoot;
-
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "this kernel has no sched_ext (CONFIG_SCHED_CLASS_EXT, Linux 6.16 or newer): there is only one scheduler here"
-)]
-pub struct NoSchedExt;
-
 /// A comparison that measured nothing has failed.
 fn verdict(record: &Record) -> Result<()> {
     if record.interrupted {
@@ -317,7 +298,7 @@ fn lock() -> Result<Flock<File>> {
         .open(LOCK)
         .with_context(|| format!("cannot open {LOCK}"))?;
     Flock::lock(file, FlockArg::LockExclusiveNonblock)
-        .map_err(|_| anyhow::anyhow!("another comparison is under way on this host"))
+        .map_err(|_| anyhow::anyhow!("another comparison runs on this host"))
 }
 
 /// Ctrl-C and SIGTERM end the comparison in order.

@@ -1,99 +1,115 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Where a comparison goes: the terminal, files, a page; and how far it is.
+//! Writes the reports of a comparison to files and to the terminal, and shows its progress.
 
 use std::fs::{self, File};
 use std::io::{IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use clap::{Arg, ArgMatches, Command, value_parser};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use vmland_ab::record::Record;
-use vmland_ab::report;
+use vmland_ab::report::export::{FORMATS, FileFormat, Target};
+use vmland_ab::report::{self, Model};
 use vmland_ab::run::Progress;
 
-/// Files to write.
-#[derive(Clone, Debug, Default, clap::Args)]
-pub struct Opts {
-    /// Write all that was measured, and what it tells, as JSON.
-    #[arg(long, value_name = "FILE")]
-    export_json: Option<PathBuf>,
+/// Files to write, one option for each export format.
+pub struct Opts(Vec<Export>);
 
-    /// Write the windows' values as CSV, one value a row.
-    #[arg(long, value_name = "FILE")]
-    export_csv: Option<PathBuf>,
+struct Export {
+    format: &'static FileFormat,
+    file: PathBuf,
+    /// To be made.
+    directory: Option<PathBuf>,
+}
 
-    /// Write the tables as Markdown.
-    #[arg(long, value_name = "FILE")]
-    export_markdown: Option<PathBuf>,
+impl clap::Args for Opts {
+    fn augment_args(command: Command) -> Command {
+        FORMATS.iter().fold(command, |command, format| {
+            let value = match format.target {
+                Target::File => "FILE",
+                Target::Directory(_) => "DIR",
+            };
+            command.arg(
+                Arg::new(format.option)
+                    .long(format.option)
+                    .value_name(value)
+                    .value_parser(value_parser!(PathBuf))
+                    .help(format.help),
+            )
+        })
+    }
 
-    /// Write a page with plots, DIR/index.html, which needs nothing else.
-    #[arg(long, value_name = "DIR")]
-    report: Option<PathBuf>,
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl clap::FromArgMatches for Opts {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let export = |&format: &&'static FileFormat| {
+            let path: PathBuf = matches.get_one(format.option).cloned()?;
+            let (file, directory) = match format.target {
+                Target::File => (path, None),
+                Target::Directory(name) => (path.join(name), Some(path)),
+            };
+            Some(Export {
+                format,
+                file,
+                directory,
+            })
+        };
+        Ok(Self(FORMATS.iter().filter_map(export).collect()))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
 }
 
 impl Opts {
-    /// Makes sure that all can be written, before hours are spent on measuring.
+    /// Makes sure that all files can be written, before hours are spent on measuring.
     pub fn check(&self) -> Result<()> {
-        if let Some(dir) = &self.report {
-            fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
-        }
-        for file in self.files() {
+        for export in &self.0 {
+            if let Some(dir) = &export.directory {
+                fs::create_dir_all(dir)
+                    .with_context(|| format!("cannot make {}", dir.display()))?;
+            }
             File::options()
                 .create(true)
                 .append(true)
-                .open(&file)
+                .open(&export.file)
+                .with_context(|| format!("cannot write {}", export.file.display()))?;
+        }
+        Ok(())
+    }
+
+    pub fn write(&self, model: &Model) -> Result<()> {
+        for Export {
+            format,
+            file,
+            directory,
+        } in &self.0
+        {
+            fs::write(file, (format.render)(model))
                 .with_context(|| format!("cannot write {}", file.display()))?;
+            if directory.is_some() {
+                eprintln!("the report: {}", file.display());
+            }
         }
         Ok(())
     }
-
-    fn page(&self) -> Option<PathBuf> {
-        self.report.as_ref().map(|dir| dir.join("index.html"))
-    }
-
-    fn files(&self) -> impl Iterator<Item = PathBuf> {
-        [&self.export_json, &self.export_csv, &self.export_markdown]
-            .into_iter()
-            .flatten()
-            .cloned()
-            .chain(self.page())
-    }
-
-    pub fn write(&self, record: &Record) -> Result<()> {
-        if let Some(file) = &self.export_json {
-            let mut json = serde_json::to_string_pretty(record)?;
-            json.push('\n');
-            write(file, &json)?;
-        }
-        if let Some(file) = &self.export_csv {
-            let mut csv = Vec::new();
-            report::csv(record, &mut csv)?;
-            write(file, csv)?;
-        }
-        if let Some(file) = &self.export_markdown {
-            write(file, report::markdown(record))?;
-        }
-        if let Some(file) = self.page() {
-            write(&file, report::html(record))?;
-            eprintln!("the report: {}", file.display());
-        }
-        Ok(())
-    }
-}
-
-fn write(file: &Path, content: impl AsRef<[u8]>) -> Result<()> {
-    fs::write(file, content).with_context(|| format!("cannot write {}", file.display()))
 }
 
 /// The tables, as wide as the terminal.
-pub fn print(record: &Record) -> Result<()> {
+pub fn print(model: &Model) -> Result<()> {
     let mut out = std::io::stdout();
     let width = out
         .is_terminal()
         .then(|| console::Term::stdout().size().1)
         .filter(|&columns| columns > 0);
-    write!(out, "{}", report::table(record, width))?;
+    write!(out, "{}", report::terminal(model, width))?;
     Ok(())
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The scheduler that was there before us: found, stopped, started again.
+//! The scheduler that was attached before the comparison: found, stopped, started again.
 
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
@@ -16,7 +16,7 @@ use super::kernel;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// A scheduler that somebody else had attached.
+/// A scheduler that another program attached.
 pub struct Previous {
     pub ops: String,
     pid: Pid,
@@ -30,7 +30,7 @@ enum Start {
 }
 
 impl Previous {
-    /// Whoever is attached now, if anybody is.
+    /// The attached scheduler, if there is one.
     pub fn find() -> Result<Option<Self>> {
         let Some(ops) = kernel::attached() else {
             return Ok(None);
@@ -49,10 +49,10 @@ impl Previous {
         match &self.start {
             Start::Service(unit) => systemctl("stop", unit)?,
             Start::Process(_) => {
-                // Stopped once already, its pid may be anybody's by now.
+                // After a first stop, its pid may be that of another process.
                 ensure!(
                     holds_struct_ops(self.pid.as_raw()),
-                    "somebody else has attached a scheduler"
+                    "another program has attached a scheduler"
                 );
                 kill(self.pid, Signal::SIGINT).context("cannot signal it")?;
             }
@@ -103,8 +103,8 @@ fn holds_struct_ops(pid: i32) -> bool {
     })
 }
 
-/// A unit of systemd's is its business; any other process comes back as it was,
-/// with the same files for its output.
+/// systemd starts its units; any other process is started as it was, with the same files
+/// for its output.
 fn how_started(pid: i32) -> Result<Start> {
     let proc = PathBuf::from(format!("/proc/{pid}"));
     let cgroup = fs::read_to_string(proc.join("cgroup")).unwrap_or_default();

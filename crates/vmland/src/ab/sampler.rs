@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! One reading of everything that a window is judged by.
+//! One reading of all counters.
 //!
-//! Which threads are vCPUs is asked of the kernel: whoever has had a VM exit. It
-//! is settled before a window and holds for it, so that both readings are of the
-//! same threads.
+//! A thread that has had a VM exit is a vCPU. The threads are looked up before a window and
+//! not within it, so that both readings are of the same threads.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
@@ -15,7 +14,7 @@ use vmland_identity::Thread;
 
 use super::command::MetricCommand;
 use super::exits::{Exits, REASONS, ThreadExits};
-use super::metrics;
+use super::metrics::{self, counter};
 use super::vms::{self, Vms};
 use crate::client::{PROC, schedstat};
 
@@ -63,7 +62,7 @@ impl Sampler {
         }
     }
 
-    /// Of how many VMs and vCPUs is known.
+    /// Number of VMs, and of their vCPUs.
     pub fn counts(&self) -> (usize, usize) {
         (self.vms.len(), self.vcpus.values().map(BTreeSet::len).sum())
     }
@@ -78,7 +77,7 @@ impl Sampler {
         })
     }
 
-    /// Everything now; `scheduler` is the pid of the scheduler in force, if it has one.
+    /// Everything now; `scheduler` is the pid of the active scheduler, if it has one.
     pub fn read(&mut self, scheduler: Option<u32>) -> Sample {
         // The counters of the kernel first: they take microseconds, commands may take longer.
         let at_s = self.began.elapsed().as_secs_f64();
@@ -94,48 +93,47 @@ impl Sampler {
         }
         sample.host = host_counters();
         if let Some(ns) = scheduler.map_or(Some(0.0), process_cpu_ns) {
-            sample.host.insert("scheduler_ns".into(), ns);
+            sample.host.insert(counter::SCHEDULER_NS.into(), ns);
         }
         for command in self.commands.iter().filter(|command| !command.level) {
             if let Some(value) = read_command(command, &mut self.notes) {
-                sample.host.insert(metrics::counter(command), value);
-                // Rates are by the time of this very reading.
-                let read_s = self.began.elapsed().as_secs_f64();
-                sample.host.insert(metrics::clock(command), read_s);
+                let at_s = self.began.elapsed().as_secs_f64();
+                sample.host.insert(metrics::command_counter(command), value);
+                sample.host.insert(metrics::command_clock_s(command), at_s);
             }
         }
         sample
     }
 
-    /// The values of the commands that tell a level.
+    /// The values of the commands that print a level.
     pub fn levels(&mut self) -> Values {
         let mut levels = Values::new();
         for command in self.commands.iter().filter(|command| command.level) {
             if let Some(value) = read_command(command, &mut self.notes) {
-                levels.insert(command.name.clone(), value);
+                levels.insert(command.id.clone(), value);
             }
         }
         levels
     }
 
-    /// None if the VM has ended, or a vCPU of it: what the thread did to its end is lost.
+    /// None if the VM or one of its vCPUs has ended: the thread's last counts are lost.
     fn vm_counters(&self, pid: i32, exits: &HashMap<i32, ThreadExits>) -> Option<Counters> {
         let mut sum = BTreeMap::<&str, u64>::new();
         let mut add = |counter, value| *sum.entry(counter).or_default() += value;
         for &tid in self.vcpus.get(&pid).into_iter().flatten() {
             let stat = schedstat(pid, tid)?;
-            add("cpu_ns", stat.sum_exec_runtime);
-            add("wait_ns", stat.run_delay);
+            add(counter::CPU_NS, stat.sum_exec_runtime);
+            add(counter::WAIT_NS, stat.run_delay);
             if self.exits.is_none() {
                 continue;
             }
             let none = ThreadExits::default();
             let thread = exits.get(&tid).unwrap_or(&none);
-            add("exits", thread.all);
-            add("yields asked", thread.yields_asked);
-            add("yields accepted", thread.yields_accepted);
+            add(counter::EXITS, thread.all);
+            add(counter::YIELDS_ASKED, thread.yields_asked);
+            add(counter::YIELDS_ACCEPTED, thread.yields_accepted);
             for (reason, hits) in REASONS.iter().zip(thread.by_reason) {
-                add(reason.name, hits);
+                add(reason.id, hits);
             }
         }
         Some(sum.into_iter().map(|(k, v)| (k.into(), v as f64)).collect())
@@ -145,7 +143,7 @@ impl Sampler {
         std::mem::take(&mut self.notes)
     }
 
-    /// What comes from all of this, in the order in which it is shown.
+    /// What can be measured here, in the order in which it is shown.
     pub fn measures(&self) -> Vec<Measure> {
         let mut measures: Vec<Measure> = self.commands.iter().map(metrics::of_command).collect();
         measures.extend(metrics::own(self.exits.is_some()));
@@ -158,20 +156,20 @@ impl Sampler {
     }
 }
 
-/// None, and a note, if it tells no number.
+/// None, and a note, if it prints no number.
 fn read_command(command: &MetricCommand, notes: &mut Vec<String>) -> Option<f64> {
     let read = command.read();
-    read.inspect_err(|e| notes.push(format!("metric {}: the command {e:#}", command.name)))
+    read.inspect_err(|e| notes.push(format!("metric {}: the command {e:#}", command.title)))
         .ok()
 }
 
 fn host_counters() -> Counters {
     let mut counters = Counters::new();
     if let Ok(stat) = KernelStats::current() {
-        counters.insert("ctxt".into(), stat.ctxt as f64);
+        counters.insert(counter::CONTEXT_SWITCHES.into(), stat.ctxt as f64);
     }
     if let Ok(pressure) = CpuPressure::current() {
-        counters.insert("pressure_us".into(), pressure.some.total as f64);
+        counters.insert(counter::PRESSURE_US.into(), pressure.some.total as f64);
     }
     counters
 }

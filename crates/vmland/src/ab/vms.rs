@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Which VMs are on this host, whatever scheduler is in force.
+//! The VMs of this host, under any scheduler.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,7 +9,7 @@ use crate::client::PROC;
 /// A process that has a VM: its pid, by the VM's name.
 pub type Vms = BTreeMap<String, i32>;
 
-/// Two of one name are told apart by their pids.
+/// Two VMs of one name get their pids appended.
 pub fn find() -> Vms {
     let mut vms = Vms::new();
     for pid in vmland_identity::holders(Path::new(PROC)) {

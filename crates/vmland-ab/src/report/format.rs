@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Numbers, times and verdicts as people write them.
+//! Formats numbers, times and verdicts for people.
 //!
 //! Parts of one number are joined by no-break spaces, so that no table or
 //! browser breaks a line inside it.
@@ -133,12 +133,12 @@ pub fn list(items: &[&str]) -> String {
     }
 }
 
-/// A metric's name with its unit.
+/// A metric's title with its unit.
 pub fn with_unit(metric: &Metric) -> String {
     if metric.unit.is_empty() {
-        metric.name.clone()
+        metric.title.clone()
     } else {
-        format!("{}, {}", metric.name, metric.unit)
+        format!("{}, {}", metric.title, metric.unit)
     }
 }
 
@@ -151,7 +151,7 @@ pub fn better(better: Better) -> &'static str {
     }
 }
 
-/// What a test has told.
+/// The outcome of a test.
 pub fn verdict(versus: &Versus) -> String {
     match (versus.verdict, versus.detectable) {
         (Verdict::Better, _) => "better".into(),

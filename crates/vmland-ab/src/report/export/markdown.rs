@@ -1,27 +1,33 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! A comparison as GitHub's Markdown.
 
-use super::strip::strip;
-use super::{rows, safe, summary, words};
-use crate::record::Record;
+use super::file_format::{FileFormat, Target};
+use crate::report::model::Model;
+use crate::report::sparkline::sparkline;
+
+pub const MARKDOWN: FileFormat = FileFormat {
+    option: "export-markdown",
+    help: "Write the tables as Markdown",
+    target: Target::File,
+    render: markdown,
+};
 
 /// Width of the spread, in characters.
-const STRIP_WIDTH: usize = 24;
+const SPARKLINE_WIDTH: usize = 24;
 
-/// The report as a section with a heading, to be pasted into an issue.
-pub fn markdown(record: &Record) -> String {
-    let record = safe::safe(record);
+/// A section with a heading, to be pasted into an issue.
+fn markdown(model: &Model) -> String {
     let mut blocks = vec![
-        format!("## {}", escape(&summary::title(&record))),
-        escape(&summary::sentences(&record).join(" ")),
-        metrics(&record),
+        format!("## {}", escape(&model.title)),
+        escape(&model.sentences.join(" ")),
+        metrics(model),
     ];
-    blocks.extend(vms(&record));
-    blocks.extend(events(&record));
+    blocks.extend(vms(model));
+    blocks.extend(events(model));
     blocks.join("\n\n") + "\n"
 }
 
-fn metrics(record: &Record) -> String {
+fn metrics(model: &Model) -> String {
     let mut lines = vec![
         line([
             "metric",
@@ -35,42 +41,40 @@ fn metrics(record: &Record) -> String {
         ]),
         line(["---", "---", "--:", "--:", "---", "--:", "--:", "---"]),
     ];
-    for metric in record.compared() {
-        let rows = rows::results(record, metric);
-        let extent = rows::extent(&rows);
-        for (i, row) in rows.iter().enumerate() {
+    for metric in &model.metrics {
+        let extent = metric.extent();
+        for (i, row) in metric.rows.iter().enumerate() {
             let heading = match i {
-                0 => format!(
-                    "**{}** ({})",
-                    escape(&words::with_unit(metric)),
-                    words::better(metric.better)
-                ),
+                0 => format!("**{}** ({})", escape(&metric.heading), metric.better),
                 _ => String::new(),
             };
-            let spread = extent.map_or(String::new(), |(low, high)| {
-                format!("`{}`", strip(&row.values, low, high, STRIP_WIDTH))
+            let spread = extent.map_or(String::new(), |axis| {
+                format!("`{}`", sparkline(row.values(), axis, SPARKLINE_WIDTH))
             });
-            let (ratio, p) = match row.verdict {
-                Some(_) => (format!("{} {}", row.ratio, row.interval), row.p.clone()),
-                None => (String::new(), String::new()),
+            let (ratio, p) = match &row.versus {
+                Some(versus) => (
+                    format!("{} {}", versus.ratio, versus.interval),
+                    versus.p.clone(),
+                ),
+                None => Default::default(),
             };
             lines.push(line([
                 heading,
-                escape(row.arm),
+                escape(&row.arm),
                 row.median.clone(),
                 row.quartiles.clone(),
                 spread,
                 escape(&ratio),
                 escape(&p),
-                row.words.clone(),
+                row.outcome.clone(),
             ]));
         }
     }
     lines.join("\n")
 }
 
-fn vms(record: &Record) -> Option<String> {
-    let vms = rows::vms(record)?;
+fn vms(model: &Model) -> Option<String> {
+    let vms = model.vms.as_ref()?;
     let columns = vms.columns.iter().map(|column| escape(column));
     let fixed = ["VM", "scheduler"].map(str::to_owned);
     let mut lines = vec![
@@ -82,14 +86,15 @@ fn vms(record: &Record) -> Option<String> {
         ),
     ];
     for row in &vms.rows {
-        let fixed = [row.vm, row.arm].map(escape);
+        let fixed = [&row.vm, &model.arms[row.arm].name].map(|text| escape(text));
         lines.push(line(fixed.into_iter().chain(row.medians.iter().cloned())));
     }
     Some(format!("### VMs, medians\n\n{}", lines.join("\n")))
 }
 
-fn events(record: &Record) -> Option<String> {
-    let events: Vec<String> = rows::events(record)
+fn events(model: &Model) -> Option<String> {
+    let events: Vec<String> = model
+        .events
         .iter()
         .map(|event| format!("- {} {}", event.at, escape(&event.text)))
         .collect();

@@ -11,8 +11,12 @@ const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█
 /// look like one.
 const FULL: usize = 4;
 
-/// Draws `values`, all within `low..=high`, in `width` characters.
-pub fn strip(values: &[f64], low: f64, high: f64, width: usize) -> String {
+/// Draws `values`, all within the axis `low..=high`, in `width` characters.
+pub fn sparkline(
+    values: impl IntoIterator<Item = f64>,
+    (low, high): (f64, f64),
+    width: usize,
+) -> String {
     let mut places = vec![0_usize; width];
     for value in values {
         let along = if high > low {
@@ -42,28 +46,28 @@ mod tests {
     #[test]
     fn two_modes_look_like_two() {
         let values = [0.0, 0.5, 0.9, 9.5, 10.0];
-        assert_eq!(strip(&values, 0.0, 10.0, 10), "▆········▄");
+        assert_eq!(sparkline(values, (0.0, 10.0), 10), "▆········▄");
     }
 
     #[test]
     fn the_axis_is_the_one_given() {
-        assert_eq!(strip(&[5.0], 0.0, 10.0, 4), "··▂·");
-        assert_eq!(strip(&[], 0.0, 10.0, 4), "····");
+        assert_eq!(sparkline([5.0], (0.0, 10.0), 4), "··▂·");
+        assert_eq!(sparkline([], (0.0, 10.0), 4), "····");
     }
 
     #[test]
     fn many_windows_fill_the_place_with_the_most() {
         let values: Vec<f64> = (0..100).map(|i| if i < 80 { 0.0 } else { 1.0 }).collect();
-        assert_eq!(strip(&values, 0.0, 1.0, 3), "█·▂");
+        assert_eq!(sparkline(values, (0.0, 1.0), 3), "█·▂");
     }
 
     #[test]
     fn equal_values_stand_in_the_middle() {
-        assert_eq!(strip(&[7.0; 4], 7.0, 7.0, 5), "··█··");
+        assert_eq!(sparkline([7.0; 4], (7.0, 7.0), 5), "··█··");
     }
 
     #[test]
-    fn no_room_is_no_strip() {
-        assert_eq!(strip(&[1.0], 0.0, 2.0, 0), "");
+    fn no_room_is_no_sparkline() {
+        assert_eq!(sparkline([1.0], (0.0, 2.0), 0), "");
     }
 }

@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The page's drawings.
+//! What all drawings have in common: colours, text, a canvas.
 //!
 //! Colours are those of a light page. Each is written as an attribute, which the
 //! page's style sheet (`page.css`) overrides by its value: that is how the
 //! drawings follow a dark page. The arms' are Okabe and Ito's, which colour-blind
 //! people can tell apart; the reference is grey.
-
-mod spread;
-mod time_line;
 
 use std::io;
 
@@ -15,13 +12,10 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-pub use self::spread::spread;
-pub use self::time_line::time_line;
-
-const INK: RGBColor = RGBColor(0x1A, 0x1D, 0x21);
-const MUTED: RGBColor = RGBColor(0x5A, 0x62, 0x6B);
-const GRID: RGBColor = RGBColor(0xDF, 0xE2, 0xE6);
-const FAILURE: RGBColor = RGBColor(0xB4, 0x23, 0x18);
+pub const INK: RGBColor = RGBColor(0x1A, 0x1D, 0x21);
+pub const MUTED: RGBColor = RGBColor(0x5A, 0x62, 0x6B);
+pub const GRID: RGBColor = RGBColor(0xDF, 0xE2, 0xE6);
+pub const FAILURE: RGBColor = RGBColor(0xB4, 0x23, 0x18);
 
 /// Of the arms, the reference first. `page.css` numbers them alike.
 const ARMS: [RGBColor; 7] = [
@@ -43,7 +37,7 @@ pub fn colour_of(arm: usize) -> usize {
     }
 }
 
-fn colour(arm: usize) -> RGBColor {
+pub fn colour(arm: usize) -> RGBColor {
     ARMS[colour_of(arm)]
 }
 
@@ -54,16 +48,16 @@ pub struct Plot {
     pub body: String,
 }
 
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-type Drawn = Result<(), DrawingAreaErrorKind<io::Error>>;
+pub type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+pub type Drawn = Result<(), DrawingAreaErrorKind<io::Error>>;
 
 /// Draws on a new canvas.
-fn draw(width: u32, height: u32, on: impl FnOnce(&Area) -> Drawn) -> Plot {
+pub fn draw(width: u32, height: u32, on: impl FnOnce(&Area) -> Drawn) -> Plot {
     let mut svg = String::new();
     let area = SVGBackend::with_string(&mut svg, (width, height)).into_drawing_area();
     on(&area)
         .and_then(|()| area.present())
-        .expect("a string takes whatever is drawn");
+        .expect("a string takes all that is drawn");
     drop(area);
     // The page gives it an <svg> of its own, which scales and has a title.
     let body = svg
@@ -78,7 +72,7 @@ fn draw(width: u32, height: u32, on: impl FnOnce(&Area) -> Drawn) -> Plot {
 }
 
 /// Text of a size in CSS pixels, as far as the drawing is not scaled.
-fn text(px: f64, colour: RGBColor, anchor: HPos) -> TextStyle<'static> {
+pub fn text(px: f64, colour: RGBColor, anchor: HPos) -> TextStyle<'static> {
     // Plotters sets type of a given height this much smaller.
     const HEIGHT_PER_EM: f64 = 1.24;
     let style = TextStyle::from(("sans-serif", px * HEIGHT_PER_EM).into_font());
@@ -90,7 +84,7 @@ fn text(px: f64, colour: RGBColor, anchor: HPos) -> TextStyle<'static> {
 }
 
 /// Cuts the middle out of a text of more than `most` characters.
-fn short(text: &str, most: usize) -> String {
+pub fn short(text: &str, most: usize) -> String {
     let chars: Vec<char> = text.chars().collect();
     if chars.len() <= most {
         return text.into();

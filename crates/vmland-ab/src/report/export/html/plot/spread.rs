@@ -4,10 +4,9 @@
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 
-use super::{Drawn, GRID, INK, MUTED, Plot, colour, draw, short, text};
-use crate::record::{Metric, Record};
-use crate::report::rows::{self, ResultRow};
-use crate::report::words;
+use super::canvas::{Area, Drawn, GRID, INK, MUTED, Plot, colour, draw, short, text};
+use crate::report::format;
+use crate::report::model::{Dot, MetricTable};
 
 const WIDTH: u32 = 440;
 const HEIGHT: u32 = 300;
@@ -22,8 +21,9 @@ const HALF: f64 = 0.36;
 
 /// A dot for each window, hollow if it was discarded; a line at the median, a
 /// box between the quartiles. None if no window that counts has a value.
-pub fn spread(record: &Record, metric: &Metric, rows: &[ResultRow]) -> Option<Plot> {
-    let (low, high) = axis(rows::extent(rows)?);
+pub fn spread(metric: &MetricTable) -> Option<Plot> {
+    let (low, high) = axis(metric.extent()?);
+    let rows = &metric.rows;
     let plot = draw(WIDTH, HEIGHT, |area| {
         let arms = rows.len() as f64;
         let mut chart = ChartBuilder::on(area)
@@ -42,7 +42,7 @@ pub fn spread(record: &Record, metric: &Metric, rows: &[ResultRow]) -> Option<Pl
             .axis_style(TRANSPARENT)
             .y_labels(ticks)
             .y_label_style(text(13.0, MUTED, HPos::Right))
-            .y_label_formatter(&|value| words::tick(*value, (high - low) / ticks as f64))
+            .y_label_formatter(&|value| format::tick(*value, (high - low) / ticks as f64))
             .draw()?;
 
         for (arm, row) in rows.iter().enumerate() {
@@ -52,19 +52,15 @@ pub fn spread(record: &Record, metric: &Metric, rows: &[ResultRow]) -> Option<Pl
                 let corners = [(x - HALF, s.q1), (x + HALF, s.q3)];
                 chart.draw_series([Rectangle::new(corners, colour.mix(0.18).filled())])?;
             }
-            for (i, window) in record.windows.iter().filter(|w| w.arm == arm).enumerate() {
-                let Some(&value) = window.values.get(&metric.name) else {
-                    continue;
+            // A discarded window does not stretch the axis.
+            let within = |dot: &&Dot| (low..=high).contains(&dot.value);
+            for dot in row.dots.iter().filter(within) {
+                let style = match dot.discarded {
+                    false => colour.mix(0.8).filled(),
+                    true => colour.stroke_width(1),
                 };
-                // What does not count does not stretch the axis either.
-                if !(low..=high).contains(&value) {
-                    continue;
-                }
-                let style = match window.discarded {
-                    None => colour.mix(0.8).filled(),
-                    Some(_) => colour.stroke_width(1),
-                };
-                chart.draw_series([Circle::new((x + jitter(i), value), 4, style)])?;
+                let at = (x + jitter(dot.index), dot.value);
+                chart.draw_series([Circle::new(at, 4, style)])?;
             }
             if let Some(s) = row.summary {
                 let line = [(x - HALF, s.median), (x + HALF, s.median)];
@@ -72,7 +68,7 @@ pub fn spread(record: &Record, metric: &Metric, rows: &[ResultRow]) -> Option<Pl
             }
             let (x, y) = chart.backend_coord(&(x, low));
             let room = (WIDTH - LEFT - MARGIN) as usize / rows.len();
-            label(area, short(row.arm, room / 8), (x, y + 18), INK)?;
+            label(area, short(&row.arm, room / 8), (x, y + 18), INK)?;
             label(area, row.median.clone(), (x, y + 37), MUTED)?;
         }
         Ok(())
@@ -80,7 +76,7 @@ pub fn spread(record: &Record, metric: &Metric, rows: &[ResultRow]) -> Option<Pl
     Some(plot)
 }
 
-fn label(area: &super::Area, what: String, at: (i32, i32), colour: RGBColor) -> Drawn {
+fn label(area: &Area, what: String, at: (i32, i32), colour: RGBColor) -> Drawn {
     area.draw(&Text::new(what, at, text(13.0, colour, HPos::Center)))
 }
 

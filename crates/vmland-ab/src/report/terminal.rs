@@ -3,22 +3,21 @@
 
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width, presets};
 
-use super::rows::{self, ResultRow};
-use super::strip::strip;
-use super::{safe, summary, words};
-use crate::record::{Metric, Record};
+use super::format;
+use super::model::{ArmRow, MetricTable, Model};
+use super::sparkline::sparkline;
 
 /// Width in columns where there is no terminal to ask.
 const DEFAULT_WIDTH: u16 = 100;
 
-/// Before a strip gets narrower, an interval moves below its number.
-const STRIP_MIN: usize = 12;
+/// Columns of a sparkline below which an interval moves below its number.
+const SPARKLINE_MIN: usize = 12;
 
-/// Before it gets narrower than this, it is left out.
-const STRIP_LEAST: usize = 6;
+/// Columns of a sparkline below which there is none.
+const SPARKLINE_LEAST: usize = 6;
 
-/// Wider ones tell no more.
-const STRIP_MAX: usize = 32;
+/// Columns of the widest sparkline: a wider one shows no more.
+const SPARKLINE_MAX: usize = 32;
 
 /// Columns between two cells.
 const GAP: usize = 2;
@@ -29,19 +28,18 @@ const VERDICT_WIDTH: usize = 20;
 /// Widest name of a scheduler, in columns.
 const NAME_WIDTH: usize = 24;
 
-/// The report as lines of at most `width` columns, where words allow; 100 if none.
+/// The report as lines of at most `width` columns, as far as long words allow; 100 if none.
 ///
 /// Each metric has a line an arm: median, quartiles, the spread of the windows
 /// (see the axis in the metric's heading), [`Ratio`](crate::comparison::Ratio)
 /// to the reference with its 95 % interval, corrected p, and the verdict. Where a
 /// line does not hold all that, it is two lines an arm; then the spread is left out.
-pub fn table(record: &Record, width: Option<u16>) -> String {
-    let record = safe::safe(record);
+pub fn terminal(model: &Model, width: Option<u16>) -> String {
     let width = width.unwrap_or(DEFAULT_WIDTH);
-    let mut blocks = vec![wrap(&summary::sentences(&record).join(" "), width)];
-    blocks.extend(metrics(&record, width));
-    blocks.extend(vms(&record, width));
-    blocks.extend(events(&record, width));
+    let mut blocks = vec![wrap(&model.sentences.join(" "), width)];
+    blocks.extend(metrics(model, width));
+    blocks.extend(vms(model, width));
+    blocks.extend(events(model, width));
     blocks.join("\n\n") + "\n"
 }
 
@@ -49,43 +47,44 @@ pub fn table(record: &Record, width: Option<u16>) -> String {
 struct Layout {
     width: u16,
     /// Without the spread.
-    cells: fn(&ResultRow) -> Vec<String>,
-    /// The spread goes before the ratio.
-    strip_at: usize,
+    cells: fn(&ArmRow) -> Vec<String>,
+    /// The spread's column, before the ratio's.
+    sparkline_at: usize,
     /// With the spread's. None if there is no room for one: then each table is on its own.
     columns: Option<Vec<usize>>,
 }
 
 /// Each cell on a line.
-fn wide(row: &ResultRow) -> Vec<String> {
-    let (ratio, p) = match row.verdict {
-        Some(_) => (format!("{} {}", row.ratio, row.interval), row.p.clone()),
-        None => (String::new(), String::new()),
+fn wide(row: &ArmRow) -> Vec<String> {
+    let (ratio, p) = match &row.versus {
+        Some(versus) => (
+            format!("{} {}", versus.ratio, versus.interval),
+            versus.p.clone(),
+        ),
+        None => Default::default(),
     };
-    let (median, quartiles) = (row.median.clone(), row.quartiles.clone());
     vec![
-        row.arm.into(),
-        median,
-        quartiles,
+        row.arm.clone(),
+        row.median.clone(),
+        row.quartiles.clone(),
         ratio,
         p,
-        row.words.clone(),
+        row.outcome.clone(),
     ]
 }
 
 /// Intervals below their numbers.
-fn stacked(row: &ResultRow) -> Vec<String> {
-    let ratio = match row.verdict {
-        Some(_) => format!("{}, p {}\n{}", row.ratio, row.p, row.interval),
-        None => String::new(),
-    };
+fn stacked(row: &ArmRow) -> Vec<String> {
+    let ratio = row.versus.as_ref().map_or(String::new(), |versus| {
+        format!("{}, p {}\n{}", versus.ratio, versus.p, versus.interval)
+    });
     let median = format!("{}\n{}", row.median, row.quartiles);
-    vec![row.arm.into(), median, ratio, row.words.clone()]
+    vec![row.arm.clone(), median, ratio, row.outcome.clone()]
 }
 
 impl Layout {
     /// The one that shows the most of `rows`.
-    fn of(rows: &[&ResultRow], width: u16) -> Self {
+    fn of(rows: &[&ArmRow], width: u16) -> Self {
         let room = |columns: &[usize]| {
             let taken = columns.iter().map(|w| w + GAP).sum::<usize>();
             usize::from(width).saturating_sub(taken)
@@ -93,25 +92,25 @@ impl Layout {
         let mut layout = Self {
             width,
             cells: wide,
-            strip_at: 3,
+            sparkline_at: 3,
             columns: None,
         };
         let mut columns = layout.columns_of(rows);
-        if room(&columns) < STRIP_MIN {
+        if room(&columns) < SPARKLINE_MIN {
             layout.cells = stacked;
-            layout.strip_at = 2;
+            layout.sparkline_at = 2;
             columns = layout.columns_of(rows);
         }
-        let strip = room(&columns).min(STRIP_MAX);
-        if strip >= STRIP_LEAST && !rows.is_empty() {
-            columns.insert(layout.strip_at, strip);
+        let sparkline = room(&columns).min(SPARKLINE_MAX);
+        if sparkline >= SPARKLINE_LEAST && !rows.is_empty() {
+            columns.insert(layout.sparkline_at, sparkline);
             layout.columns = Some(columns);
         }
         layout
     }
 
     /// What the cells need.
-    fn columns_of(&self, rows: &[&ResultRow]) -> Vec<usize> {
+    fn columns_of(&self, rows: &[&ArmRow]) -> Vec<usize> {
         let mut table = bare();
         table.add_rows(rows.iter().map(|row| (self.cells)(row)));
         let widths = table.column_max_content_widths().into_iter();
@@ -123,26 +122,26 @@ impl Layout {
         columns
     }
 
-    fn metric(&self, metric: &Metric, rows: &[ResultRow]) -> String {
-        let extent = rows::extent(rows);
-        let (name, better) = (words::with_unit(metric), words::better(metric.better));
+    fn metric(&self, metric: &MetricTable) -> String {
+        let extent = metric.extent();
         let axis = match (extent, &self.columns) {
-            (Some((low, high)), Some(_)) => format!("; axis {}", words::range(low, high)),
+            (Some((low, high)), Some(_)) => format!("; axis {}", format::range(low, high)),
             _ => String::new(),
         };
-        let heading = wrap(&format!("{name} ({better}{axis})"), self.width);
+        let heading = format!("{} ({}{axis})", metric.heading, metric.better);
+        let heading = wrap(&heading, self.width);
 
         let mut table = bare();
-        for row in rows {
+        for row in &metric.rows {
             let mut cells = (self.cells)(row);
             if let Some(columns) = &self.columns {
-                let strip =
-                    extent.map(|(low, high)| strip(&row.values, low, high, columns[self.strip_at]));
-                cells.insert(self.strip_at, strip.unwrap_or_default());
+                let width = columns[self.sparkline_at];
+                let drawn = extent.map(|axis| sparkline(row.values(), axis, width));
+                cells.insert(self.sparkline_at, drawn.unwrap_or_default());
             }
             table.add_row(cells);
         }
-        for column in table.column_iter_mut().take(self.strip_at).skip(1) {
+        for column in table.column_iter_mut().take(self.sparkline_at).skip(1) {
             column.set_cell_alignment(CellAlignment::Right);
         }
         let Some(columns) = &self.columns else {
@@ -156,29 +155,22 @@ impl Layout {
     }
 }
 
-fn metrics(record: &Record, width: u16) -> Vec<String> {
-    let results: Vec<_> = record
-        .compared()
-        .map(|metric| (metric, rows::results(record, metric)))
-        .collect();
-    let rows: Vec<&ResultRow> = results.iter().flat_map(|(_, rows)| rows).collect();
+fn metrics(model: &Model, width: u16) -> impl Iterator<Item = String> {
+    let rows: Vec<&ArmRow> = model.metrics.iter().flat_map(|m| &m.rows).collect();
     let layout = Layout::of(&rows, width);
-    results
-        .iter()
-        .map(|(metric, rows)| layout.metric(metric, rows))
-        .collect()
+    model.metrics.iter().map(move |m| layout.metric(m))
 }
 
-fn vms(record: &Record, width: u16) -> Option<String> {
-    let vms = rows::vms(record)?;
+fn vms(model: &Model, width: u16) -> Option<String> {
+    let vms = model.vms.as_ref()?;
     let mut table = bare();
     let fixed = ["VM", "scheduler"].map(str::to_owned);
-    table.set_header(fixed.into_iter().chain(vms.columns));
+    table.set_header(fixed.into_iter().chain(vms.columns.iter().cloned()));
     let mut last = "";
     for row in &vms.rows {
-        let vm = if row.vm == last { "" } else { row.vm };
-        last = row.vm;
-        let fixed = [vm, row.arm].map(str::to_owned);
+        let vm = if row.vm == last { "" } else { &row.vm };
+        last = &row.vm;
+        let fixed = [vm, &model.arms[row.arm].name].map(str::to_owned);
         table.add_row(fixed.into_iter().chain(row.medians.iter().cloned()));
     }
     for column in table.column_iter_mut().skip(2) {
@@ -187,14 +179,13 @@ fn vms(record: &Record, width: u16) -> Option<String> {
     Some(format!("VMs, medians\n{}", fitted(table, width)))
 }
 
-fn events(record: &Record, width: u16) -> Option<String> {
-    let events = rows::events(record);
-    if events.is_empty() {
+fn events(model: &Model, width: u16) -> Option<String> {
+    if model.events.is_empty() {
         return None;
     }
     let mut table = bare();
-    for event in events {
-        table.add_row([event.at, event.text]);
+    for event in &model.events {
+        table.add_row([&event.at, &event.text]);
     }
     Some(format!("Notes\n{}", fitted(table, width)))
 }

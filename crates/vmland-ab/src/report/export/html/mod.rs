@@ -2,16 +2,25 @@
 //! A comparison as one page that loads nothing.
 //!
 //! The markup is well-formed XML too, so that a strict parser can check it. The
-//! page forbids itself scripts and requests, whatever a record may say.
+//! page forbids itself scripts and requests.
+
+mod plot;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html as markup};
 
-use super::plot::{self, Plot};
-use super::rows::{self, ResultRow};
-use super::words::{self, count, span};
-use super::{safe, summary};
+use self::plot::Plot;
+use super::file_format::{FileFormat, Target};
 use crate::comparison::Verdict;
-use crate::record::Record;
+use crate::report::format::{count, number};
+use crate::report::model::{ArmRow, MetricTable, Model};
+use crate::report::summary;
+
+pub const HTML: FileFormat = FileFormat {
+    option: "report",
+    help: "Write a page with plots, DIR/index.html, which loads no other file",
+    target: Target::Directory("index.html"),
+    render: html,
+};
 
 /// The empty icon keeps browsers from asking a server for one.
 const HEAD: &str = r#"<meta charset="utf-8"/>
@@ -20,30 +29,28 @@ const HEAD: &str = r#"<meta charset="utf-8"/>
 <meta name="color-scheme" content="light dark"/>
 <link rel="icon" href="data:,"/>"#;
 
-/// The report as a complete document, in UTF-8.
-pub fn html(record: &Record) -> String {
-    let record = &safe::safe(record);
-    let title = summary::title(record);
+/// A complete document, in UTF-8.
+fn html(model: &Model) -> String {
     let page = markup! {
         (DOCTYPE)
         html lang="en" {
             head {
                 (PreEscaped(HEAD))
-                title { (title) }
+                title { (model.title) }
                 style { (PreEscaped(include_str!("page.css"))) }
             }
             body {
                 main {
                     header {
-                        h1 { (title) }
-                        @for sentence in summary::sentences(record) { p { (sentence) } }
+                        h1 { (model.title) }
+                        @for sentence in &model.sentences { p { (sentence) } }
                     }
-                    (results(record))
-                    (spreads(record))
-                    (time_line(record))
-                    (vms(record))
-                    (events(record))
-                    (about(record))
+                    (results(model))
+                    (spreads(model))
+                    (time_line(model))
+                    (vms(model))
+                    (events(model))
+                    (about(model))
                 }
             }
         }
@@ -74,7 +81,7 @@ fn arm_name(arm: usize, name: &str) -> Markup {
     }
 }
 
-fn results(record: &Record) -> Markup {
+fn results(model: &Model) -> Markup {
     let table = markup! {
         table.results {
             caption {
@@ -91,15 +98,15 @@ fn results(record: &Record) -> Markup {
                     th scope="col" { "Verdict" }
                 }
             }
-            @for metric in record.compared() {
+            @for metric in &model.metrics {
                 tbody {
                     tr.group {
                         th colspan="5" scope="rowgroup" {
-                            (words::with_unit(metric))
-                            small { (words::better(metric.better)) }
+                            (metric.heading)
+                            small { (metric.better) }
                         }
                     }
-                    @for (arm, row) in rows::results(record, metric).iter().enumerate() {
+                    @for (arm, row) in metric.rows.iter().enumerate() {
                         (result(arm, row))
                     }
                 }
@@ -116,8 +123,8 @@ fn results(record: &Record) -> Markup {
     section("results", "Results", &content)
 }
 
-fn result(arm: usize, row: &ResultRow) -> Markup {
-    let (class, mark) = match row.verdict {
+fn result(arm: usize, row: &ArmRow) -> Markup {
+    let (class, mark) = match row.versus.as_ref().map(|versus| versus.verdict) {
         Some(Verdict::Better) => ("better", "✓"),
         Some(Verdict::Worse) => ("worse", "✗"),
         Some(Verdict::Different) => ("different", "≠"),
@@ -125,24 +132,24 @@ fn result(arm: usize, row: &ResultRow) -> Markup {
     };
     markup! {
         tr {
-            th scope="row" { (arm_name(arm, row.arm)) }
+            th scope="row" { (arm_name(arm, &row.arm)) }
             td.number data-label="median" { (row.median) small { (row.quartiles) } }
-            @if row.verdict.is_some() {
-                td.number data-label="ratio" { (row.ratio) small { (row.interval) } }
-                td.number data-label="p" { (row.p) }
+            @if let Some(versus) = &row.versus {
+                td.number data-label="ratio" { (versus.ratio) small { (versus.interval) } }
+                td.number data-label="p" { (versus.p) }
             } @else {
                 td {}
                 td {}
             }
             td class={ "verdict " (class) } {
                 @if !mark.is_empty() { span.mark aria-hidden="true" { (mark) } }
-                (row.words)
+                (row.outcome)
             }
         }
     }
 }
 
-/// A drawing that scales, with a title and a description for who cannot see it.
+/// A drawing that scales, with a title and a description for readers who cannot see it.
 fn svg(id: &str, title: &str, description: &str, plot: &Plot) -> Markup {
     markup! {
         svg.plot role="img" viewBox={ "0 0 " (plot.width) " " (plot.height) }
@@ -154,7 +161,7 @@ fn svg(id: &str, title: &str, description: &str, plot: &Plot) -> Markup {
     }
 }
 
-fn spreads(record: &Record) -> Markup {
+fn spreads(model: &Model) -> Markup {
     let content = markup! {
         p.legend {
             "A dot is a window, a line the median, a box the middle half of the windows. Hollow dots are "
@@ -162,19 +169,18 @@ fn spreads(record: &Record) -> Markup {
             "come near it; dots are moved sideways so that they do not hide each other."
         }
         div.plots {
-            @for (i, metric) in record.compared().enumerate() {
-                @let rows = rows::results(record, metric);
+            @for (i, metric) in model.metrics.iter().enumerate() {
                 figure {
                     figcaption {
-                        strong { (words::with_unit(metric)) }
-                        small { (words::better(metric.better)) }
+                        strong { (metric.heading) }
+                        small { (metric.better) }
                         p { (metric.about) }
                     }
-                    @if let Some(plot) = plot::spread(record, metric, &rows) {
+                    @if let Some(plot) = plot::spread(metric) {
                         (svg(
                             &format!("spread-{i}"),
-                            &format!("{} in each window", words::with_unit(metric)),
-                            &medians(&rows),
+                            &format!("{} in each window", metric.heading),
+                            &medians(metric),
                             &plot,
                         ))
                     } @else {
@@ -187,9 +193,10 @@ fn spreads(record: &Record) -> Markup {
     section("spreads", "Every window", &content)
 }
 
-/// A strip plot in words.
-fn medians(rows: &[ResultRow]) -> String {
-    let medians: Vec<String> = rows
+/// The description of a plot.
+fn medians(metric: &MetricTable) -> String {
+    let medians: Vec<String> = metric
+        .rows
         .iter()
         .map(|row| match row.summary {
             None => format!("{}: not measured", row.arm),
@@ -197,8 +204,8 @@ fn medians(rows: &[ResultRow]) -> String {
                 "{}: median {}, quartiles {} and {}, {}",
                 row.arm,
                 row.median,
-                words::number(s.q1),
-                words::number(s.q3),
+                number(s.q1),
+                number(s.q3),
                 count(s.windows, "window"),
             ),
         })
@@ -206,44 +213,29 @@ fn medians(rows: &[ResultRow]) -> String {
     format!("{}.", medians.join("; "))
 }
 
-fn time_line(record: &Record) -> Markup {
-    let discarded = record.windows.iter().filter(|w| w.discarded.is_some());
-    let discarded = discarded.count();
-    let (failed, worked): (Vec<_>, Vec<_>) =
-        record.switches.iter().partition(|s| s.failed.is_some());
-    let mut description = format!(
-        "{} that count, {discarded} discarded; {} that failed, {} that worked",
-        count(record.windows.len() - discarded, "window"),
-        count(failed.len(), "switch"),
-        worked.len(),
-    );
-    if let Some(slowest_s) = worked.iter().map(|s| s.took_s).reduce(f64::max) {
-        description += &format!(", the slowest in {}", span(slowest_s));
-    }
-    description.push('.');
-    let plot = plot::time_line(record);
+fn time_line(model: &Model) -> Markup {
+    let plot = plot::time_line(model);
     let drawing = svg(
         "time",
-        "Which scheduler was in force when",
-        &description,
+        "Which scheduler was active when",
+        &model.time_line,
         &plot,
     );
     let content = markup! {
         p.legend {
-            "Boxes are windows, hollow if discarded. A thin line is a scheduler in force while it settles, "
+            "Boxes are windows, hollow if discarded. A thin line is a scheduler while it settles, "
             "a short block the time that a switch took, a cross a switch that failed. Times are minutes and "
             "seconds since the start."
         }
-        figure { (wide("Time line", &drawing)) figcaption { p { (description) } } }
+        figure { (wide("Time line", &drawing)) figcaption { p { (model.time_line) } } }
     };
     section("time", "Time line", &content)
 }
 
-fn vms(record: &Record) -> Markup {
-    let Some(vms) = rows::vms(record) else {
+fn vms(model: &Model) -> Markup {
+    let Some(vms) = &model.vms else {
         return markup! {};
     };
-    let arm = |name: &str| record.arms.iter().position(|arm| arm.name == name);
     let table = markup! {
         table {
             caption { "Medians of the windows that count, of each VM." }
@@ -260,7 +252,7 @@ fn vms(record: &Record) -> Markup {
                     }
                     @for row in of_vm {
                         tr {
-                            th scope="row" { (arm_name(arm(row.arm).unwrap_or(0), row.arm)) }
+                            th scope="row" { (arm_name(row.arm, &model.arms[row.arm].name)) }
                             @for median in &row.medians { td.number { (median) } }
                         }
                     }
@@ -271,14 +263,13 @@ fn vms(record: &Record) -> Markup {
     section("vms", "VMs", &wide("VMs", &table))
 }
 
-fn events(record: &Record) -> Markup {
-    let events = rows::events(record);
-    if events.is_empty() {
+fn events(model: &Model) -> Markup {
+    if model.events.is_empty() {
         return markup! {};
     }
     let content = markup! {
         ol.events {
-            @for event in &events {
+            @for event in &model.events {
                 li { span.at { (event.at) } span { (event.text) } }
             }
         }
@@ -286,32 +277,18 @@ fn events(record: &Record) -> Markup {
     section("notes", "Notes", &content)
 }
 
-fn about(record: &Record) -> Markup {
-    let about = &record.about;
-    let settings = &record.settings;
-    let facts = [
-        ("Machine", about.machine.clone()),
-        ("CPUs", about.cpus.to_string()),
-        ("Memory", words::bytes(about.memory_bytes)),
-        ("Kernel", about.kernel.clone()),
-        ("scx_vmland", about.version.clone()),
-        ("Started", about.started.clone()),
-        ("Rounds", settings.rounds.to_string()),
-        ("Window", span(settings.window_s)),
-        ("Settling", span(settings.settle_s)),
-        ("Seed", settings.seed.to_string()),
-    ];
+fn about(model: &Model) -> Markup {
     let content = markup! {
         dl {
-            @for (name, value) in &facts {
+            @for (name, value) in &model.facts {
                 div { dt { (name) } dd { (value) } }
             }
         }
         h3 { "Command" }
-        pre { code { (words::command(&about.command)) } }
+        pre { code { (model.command) } }
         h3 { "Schedulers" }
         ul.schedulers {
-            @for (i, arm) in record.arms.iter().enumerate() {
+            @for (i, arm) in model.arms.iter().enumerate() {
                 li {
                     (arm_name(i, &arm.name))
                     @match &arm.command {

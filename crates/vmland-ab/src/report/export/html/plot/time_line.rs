@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Which arm was in force when.
+//! Which arm was active when.
 
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 
-use super::{Area, Drawn, FAILURE, GRID, INK, MUTED, Plot, colour, draw, short, text};
+use super::canvas::{Area, Drawn, FAILURE, GRID, INK, MUTED, Plot, colour, draw, short, text};
 use crate::record::{Record, Switch};
-use crate::report::words;
+use crate::report::format;
+use crate::report::model::Model;
 
 const WIDTH: u32 = 900;
 /// Of the arms' names.
@@ -21,7 +22,7 @@ const BOTTOM: i32 = 30;
 /// Half of the heights of what lies on a lane, thickest first.
 const WINDOW: i32 = 12;
 const SWITCH: i32 = 7;
-const IN_FORCE: i32 = 2;
+const ACTIVE: i32 = 2;
 
 /// Steps between two numbers, in seconds.
 const STEPS: [f64; 16] = [
@@ -33,9 +34,10 @@ const STEPS: [f64; 16] = [
 const TICKS: f64 = 9.0;
 
 /// A lane for each arm: a box for each window, hollow if it was discarded; a
-/// thin line where the arm was in force and not measured; a block for the time
+/// thin line where the arm was active and not measured; a block for the time
 /// that a switch took, and a cross where one failed.
-pub fn time_line(record: &Record) -> Plot {
+pub fn time_line(model: &Model) -> Plot {
+    let record = model.record;
     let end_s = end_s(record);
     let lanes = record.arms.len() as i32;
     let height = TOP + lanes * LANE + BOTTOM;
@@ -50,14 +52,14 @@ pub fn time_line(record: &Record) -> Plot {
     };
     draw(WIDTH, height as u32, |area| {
         axis(area, end_s, height - BOTTOM, x)?;
-        for (arm, named) in record.arms.iter().enumerate() {
+        for (arm, named) in model.arms.iter().enumerate() {
             line(area, [(LEFT, y(arm)), (WIDTH as i32 - RIGHT, y(arm))], GRID)?;
             let name = short(&named.name, LEFT as usize / 8);
             let at = (LEFT - 12, y(arm));
             area.draw(&Text::new(name, at, text(13.0, INK, HPos::Right)))?;
         }
-        for (switch, until_s) in in_force(record, end_s) {
-            let corners = bar(switch.at_s + switch.took_s, until_s, switch.arm, IN_FORCE);
+        for (switch, until_s) in active(record, end_s) {
+            let corners = bar(switch.at_s + switch.took_s, until_s, switch.arm, ACTIVE);
             area.draw(&Rectangle::new(corners, colour(switch.arm).filled()))?;
         }
         for window in record.windows.iter().filter(|w| w.arm < record.arms.len()) {
@@ -97,7 +99,7 @@ fn axis(area: &Area, end_s: f64, bottom: i32, x: impl Fn(f64) -> i32) -> Drawn {
         line(area, [(x(at_s), TOP), (x(at_s), bottom)], GRID)?;
         let style = text(13.0, MUTED, HPos::Center);
         area.draw(&Text::new(
-            words::clock(at_s),
+            format::clock(at_s),
             (x(at_s), bottom + 16),
             style,
         ))?;
@@ -121,7 +123,7 @@ fn end_s(record: &Record) -> f64 {
 }
 
 /// Each switch that worked, and when the next one was tried.
-fn in_force(record: &Record, end_s: f64) -> impl Iterator<Item = (&Switch, f64)> {
+fn active(record: &Record, end_s: f64) -> impl Iterator<Item = (&Switch, f64)> {
     let ends = record.switches.iter().skip(1).map(|next| next.at_s);
     record
         .switches
