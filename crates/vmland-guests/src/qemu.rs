@@ -17,9 +17,6 @@ use super::preflight::Machine;
 use super::spec::GuestSpec;
 use vmland_base::lifetime::die_with;
 
-/// A guest's user space, built from `load.c`.
-pub const INITRAMFS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/guest.cpio"));
-
 /// What the guest's kernel needs to boot without delay and to keep quiet:
 ///
 /// - `no_timer_check`: there is no PIT to check the timer against.
@@ -32,17 +29,12 @@ pub const INITRAMFS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/guest.cpi
 const QUIRKS: &str = "no_timer_check noxsave initcall_blacklist=cmos_init \
     nosoftlockup rcupdate.rcu_cpu_stall_suppress=1";
 
-/// Archives begin at multiples of this many bytes, or the kernel does not see them.
-const ARCHIVE_ALIGNMENT: usize = 4;
-
 /// The guests' user space as a file that has no name: even a killed process
 /// leaves none behind. QEMU, which is to open it, inherits it.
 pub fn initramfs(machine: &Machine) -> io::Result<OwnedFd> {
     let fd = memfd_create("initramfs", MFdFlags::empty())?;
     let mut file = File::from(fd);
-    file.write_all(INITRAMFS)?;
-    let aligned = INITRAMFS.len().next_multiple_of(ARCHIVE_ALIGNMENT);
-    file.write_all(&[0; ARCHIVE_ALIGNMENT][..aligned - INITRAMFS.len()])?;
+    file.write_all(&machine.userspace)?;
     file.write_all(&machine.archive)?;
     Ok(file.into())
 }

@@ -16,7 +16,6 @@ use super::cgroup::{self, Cgroup};
 use super::console::{Console, RoundTrips};
 use super::preflight::{self, Machine, Options, Refusal};
 use super::qemu;
-pub use super::qemu::INITRAMFS;
 use super::report::{Latency, summary};
 use super::spec::{GuestSpec, Load};
 use vmland_base::CGROUP_ROOT;

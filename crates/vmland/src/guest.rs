@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
-use vmland_guests::running::INITRAMFS;
+use vmland_guests::archive;
 
 /// Parts of the guests that bench starts
 #[derive(Args)]
@@ -28,7 +28,7 @@ enum Command {
 
 pub fn run(opts: &Opts) -> Result<()> {
     match &opts.command {
-        Command::Userspace { output } => fs::write(output, INITRAMFS)
+        Command::Userspace { output } => fs::write(output, archive::userspace())
             .with_context(|| format!("cannot write {}", output.display())),
     }
 }
