@@ -322,7 +322,7 @@ fn spawn(spec: &GuestSpec, machine: &Machine) -> io::Result<(Child, Console)> {
     let initramfs: OwnedFd = qemu::initramfs(machine)?;
     // What QEMU itself has to say comes with what its guest says.
     let (output, input) = io::pipe()?;
-    let mut qemu = qemu::command(machine, spec, &initramfs)?;
+    let mut qemu = qemu::foreground(machine, spec, &initramfs)?;
     let mut child = qemu
         .stdin(match spec.load {
             Load::Io => Stdio::piped(),
