@@ -1,24 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Builds the user space of the guests: one static program, alone in the archive
-//! that their kernel unpacks.
+//! Compiles the load, which is the whole user space of the guests.
 
-use std::fs::File;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::{env, process};
-
-/// A regular file that everybody may execute, as in `st_mode`.
-const PROGRAM: u32 = 0o100_755;
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=load.c");
-    let out = directory("OUT_DIR");
-    let program = out.join("load");
     // Asked for when the script runs: a copied build directory has one compiled elsewhere.
-    compile(&directory("CARGO_MANIFEST_DIR").join("load.c"), &program);
-    pack(&program, &out.join("guest.cpio"))
-        .unwrap_or_else(|e| fail(&format!("cannot pack the guests' user space: {e}")));
+    let source = directory("CARGO_MANIFEST_DIR").join("load.c");
+    compile(&source, &directory("OUT_DIR").join("load"));
 }
 
 /// Static, as there is nothing else in the guest.
@@ -45,13 +36,6 @@ fn compile(source: &Path, program: &Path) {
             "{source} does not compile; its messages are above. It needs a static C library: {INSTALL}"
         ));
     }
-}
-
-fn pack(program: &Path, archive: &Path) -> io::Result<()> {
-    let init = cpio::NewcBuilder::new("init").mode(PROGRAM);
-    let inputs = [(init, File::open(program)?)];
-    cpio::write_cpio(inputs.into_iter(), File::create(archive)?)?;
-    Ok(())
 }
 
 /// As cargo names it in `variable`.

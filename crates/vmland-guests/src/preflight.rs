@@ -17,6 +17,8 @@ use std::path::{Path, PathBuf};
 use vmland_base::cpus;
 use vmland_base::exit;
 
+use super::archive;
+
 /// Memory of a guest without a workload, in MiB: a kernel and one small program.
 pub const GUEST_MEMORY_MIB: u64 = 192;
 
@@ -37,6 +39,9 @@ pub struct Options {
     /// Whether the guests have the paravirtual TLB flush, IPIs and yield. Their
     /// locks never are paravirtual.
     pub pv: bool,
+    /// The guests' user space, an archive; as [`archive::userspace`] makes it, except where
+    /// somebody tries another load.
+    pub userspace: Vec<u8>,
     /// What the guests' kernels unpack over their user space, as
     /// `workload::pack` makes it; empty for nothing.
     pub archive: Vec<u8>,
@@ -51,6 +56,7 @@ impl Default for Options {
             kernel: None,
             cpus: None,
             pv: true,
+            userspace: archive::userspace(),
             archive: Vec::new(),
             root: "/".into(),
         }
@@ -65,6 +71,8 @@ pub struct Machine {
     /// Never empty.
     pub cpus: Option<BTreeSet<usize>>,
     pub pv: bool,
+    /// As in [`Options`].
+    pub userspace: Vec<u8>,
     /// As in [`Options`].
     pub archive: Vec<u8>,
 }
@@ -182,6 +190,7 @@ pub fn check(guests: usize, options: &Options) -> Result<Machine, Refusal> {
         kernel,
         cpus,
         pv: options.pv,
+        userspace: options.userspace.clone(),
         archive: options.archive.clone(),
     };
     memory(root, guests, &machine)?;

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The command line of QEMU. `tests/host/guest` starts the guests of the tests
-//! with the same one.
+//! The command line of QEMU, and why each of its parts is there.
 
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -16,9 +16,6 @@ use nix::unistd::{Pid, getpid};
 use super::preflight::Machine;
 use super::spec::GuestSpec;
 use vmland_base::lifetime::die_with;
-
-/// A guest's user space, built from `load.c`.
-pub const INITRAMFS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/guest.cpio"));
 
 /// What the guest's kernel needs to boot without delay and to keep quiet:
 ///
@@ -32,41 +29,84 @@ pub const INITRAMFS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/guest.cpi
 const QUIRKS: &str = "no_timer_check noxsave initcall_blacklist=cmos_init \
     nosoftlockup rcupdate.rcu_cpu_stall_suppress=1";
 
-/// Archives begin at multiples of this many bytes, or the kernel does not see them.
-const ARCHIVE_ALIGNMENT: usize = 4;
-
 /// The guests' user space as a file that has no name: even a killed process
 /// leaves none behind. QEMU, which is to open it, inherits it.
 pub fn initramfs(machine: &Machine) -> io::Result<OwnedFd> {
     let fd = memfd_create("initramfs", MFdFlags::empty())?;
     let mut file = File::from(fd);
-    file.write_all(INITRAMFS)?;
-    let aligned = INITRAMFS.len().next_multiple_of(ARCHIVE_ALIGNMENT);
-    file.write_all(&[0; ARCHIVE_ALIGNMENT][..aligned - INITRAMFS.len()])?;
+    file.write_all(&machine.userspace)?;
     file.write_all(&machine.archive)?;
     Ok(file.into())
 }
 
 /// QEMU with one guest, whose console is its stdin and stdout. It ends with the
 /// thread that starts it, whatever that thread ends of.
-pub fn command(machine: &Machine, guest: &GuestSpec, initramfs: &OwnedFd) -> io::Result<Command> {
+pub fn foreground(
+    machine: &Machine,
+    guest: &GuestSpec,
+    initramfs: &OwnedFd,
+) -> io::Result<Command> {
+    let mut qemu = command(machine, guest, initramfs)?;
+    qemu.args(["-serial", "stdio"])
+        // A Ctrl-C at our terminal is for us alone.
+        .process_group(0);
+    let parent = getpid();
+    // SAFETY: it only makes system calls, which a forked child may.
+    unsafe { qemu.pre_exec(move || Ok(die_with(parent)?)) };
+    Ok(qemu)
+}
+
+/// Where a QEMU in the background is found.
+pub struct Files {
+    pub console: PathBuf,
+    pub pid: PathBuf,
+    pub qmp: PathBuf,
+}
+
+/// QEMU with one guest that outlives the process that starts it. QEMU returns when the guest
+/// is about to run, and goes on as a daemon. It says on stderr why it cannot.
+pub fn background(
+    machine: &Machine,
+    guest: &GuestSpec,
+    initramfs: &OwnedFd,
+    files: &Files,
+) -> io::Result<Command> {
+    let mut qemu = command(machine, guest, initramfs)?;
+    qemu.arg("-daemonize")
+        .arg("-pidfile")
+        .arg(&files.pid)
+        .args(["-serial", &format!("file:{}", files.console.display())])
+        // A client may come at any time, or never.
+        .args([
+            "-qmp",
+            &format!("unix:{},server=on,wait=off", files.qmp.display()),
+        ])
+        .stdin(Stdio::null());
+    Ok(qemu)
+}
+
+/// What both have in common.
+///
+/// - `-nodefaults`, `-display none`: no device that is not named.
+/// - `-no-reboot`: QEMU ends where the guest would boot again, as after a panic.
+/// - The initramfs is a file that QEMU inherits.
+/// - All threads of QEMU inherit the CPUs that its process may use.
+fn command(machine: &Machine, guest: &GuestSpec, initramfs: &OwnedFd) -> io::Result<Command> {
     let mut qemu = Command::new(&machine.qemu);
     qemu.args(identity(guest))
         .args(hardware(machine, guest))
-        .args(["-nodefaults", "-display", "none", "-serial", "stdio"])
-        .args(["-no-reboot", "-kernel"])
+        .args(["-nodefaults", "-display", "none", "-no-reboot", "-kernel"])
         .arg(&machine.kernel)
         .args([
             "-initrd",
             &format!("/proc/self/fd/{}", initramfs.as_raw_fd()),
         ])
-        .args(["-append", &kernel_line(guest)])
-        // A Ctrl-C at our terminal is for us alone.
-        .process_group(0);
-    let affinity = machine.cpus.as_ref().map(cpu_set).transpose()?;
-    let parent = getpid();
-    // SAFETY: it only makes system calls, which a forked child may.
-    unsafe { qemu.pre_exec(move || Ok(prepare(parent, affinity.as_ref())?)) };
+        .args(["-append", &kernel_line(guest)]);
+    if let Some(cpus) = &machine.cpus {
+        let cpus = cpu_set(cpus)?;
+        // SAFETY: it only makes a system call, which a forked child may.
+        unsafe { qemu.pre_exec(move || Ok(sched_setaffinity(Pid::from_raw(0), &cpus)?)) };
+    }
     Ok(qemu)
 }
 
@@ -114,13 +154,4 @@ fn cpu_set(cpus: &BTreeSet<usize>) -> nix::Result<CpuSet> {
         set.set(cpu)?;
     }
     Ok(set)
-}
-
-/// In the child, before QEMU.
-fn prepare(parent: Pid, affinity: Option<&CpuSet>) -> nix::Result<()> {
-    die_with(parent)?;
-    match affinity {
-        Some(set) => sched_setaffinity(Pid::from_raw(0), set),
-        None => Ok(()),
-    }
 }

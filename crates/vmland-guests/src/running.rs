@@ -16,7 +16,6 @@ use super::cgroup::{self, Cgroup};
 use super::console::{Console, RoundTrips};
 use super::preflight::{self, Machine, Options, Refusal};
 use super::qemu;
-pub use super::qemu::INITRAMFS;
 use super::report::{Latency, summary};
 use super::spec::{GuestSpec, Load};
 use vmland_base::CGROUP_ROOT;
@@ -323,7 +322,7 @@ fn spawn(spec: &GuestSpec, machine: &Machine) -> io::Result<(Child, Console)> {
     let initramfs: OwnedFd = qemu::initramfs(machine)?;
     // What QEMU itself has to say comes with what its guest says.
     let (output, input) = io::pipe()?;
-    let mut qemu = qemu::command(machine, spec, &initramfs)?;
+    let mut qemu = qemu::foreground(machine, spec, &initramfs)?;
     let mut child = qemu
         .stdin(match spec.load {
             Load::Io => Stdio::piped(),

@@ -95,6 +95,16 @@ impl Load {
     }
 }
 
+impl FromStr for Load {
+    type Err = SpecError;
+
+    fn from_str(word: &str) -> Result<Self, SpecError> {
+        { Load::ALL.into_iter() }
+            .find(|load| load.as_str() == word)
+            .ok_or_else(|| SpecError::NoSuchLoad(word.to_owned()))
+    }
+}
+
 impl fmt::Display for Load {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
@@ -132,6 +142,11 @@ pub enum SpecError {
     #[error("no load {0:?}; there are {all}", all = Load::ALL.map(Load::as_str).join(", "))]
     NoSuchLoad(String),
 
+    #[error(
+        "the load {0} is only for \"vmland bench\", which sends the requests of io and packs the program of run"
+    )]
+    OnlyInBench(Load),
+
     #[error("no setting {0:?} of a guest; there are vcpus=N, name=NAME and weight=N")]
     NoSuchSetting(String),
 
@@ -162,10 +177,7 @@ impl FromStr for GuestRequest {
             None => (word, None),
         };
         let mut request = GuestRequest {
-            load: Load::ALL
-                .into_iter()
-                .find(|known| known.as_str() == load)
-                .ok_or_else(|| SpecError::NoSuchLoad(load.to_owned()))?,
+            load: load.parse()?,
             vcpus: None,
             name: None,
             weight: None,
@@ -213,6 +225,18 @@ fn set_once<T>(what: &'static str, place: &mut Option<T>, value: T) -> Result<()
     }
 }
 
+/// A load for a guest in the background, which gets neither requests nor a program.
+///
+/// # Errors
+///
+/// [`SpecError::NoSuchLoad`] and [`SpecError::OnlyInBench`].
+pub fn daemon_load(word: &str) -> Result<Load, SpecError> {
+    match word.parse()? {
+        load @ (Load::Io | Load::Run) => Err(SpecError::OnlyInBench(load)),
+        load => Ok(load),
+    }
+}
+
 /// A number of vCPUs, as `vcpus=` and `--vcpus` take it.
 ///
 /// # Errors
@@ -231,8 +255,12 @@ fn number(text: &str, max: u32) -> Option<u32> {
     text.parse().ok().filter(|n| (1..=max).contains(n))
 }
 
-/// Nothing that means something to QEMU (a comma does) or to a terminal.
-fn name(text: &str) -> Result<String, SpecError> {
+/// A name: nothing that means something to QEMU (a comma does), to a terminal, or in a path.
+///
+/// # Errors
+///
+/// [`SpecError::BadName`].
+pub fn name(text: &str) -> Result<String, SpecError> {
     let harmless = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if (1..=NAME_MAX_CHARS).contains(&text.len()) && text.chars().all(harmless) {
         Ok(text.to_owned())
@@ -398,6 +426,13 @@ mod tests {
         };
         assert_eq!(weights(&["cpu", "cpu"]), [None, None]);
         assert_eq!(weights(&["cpu", "cpu:weight=7"]), [Some(100), Some(7)]);
+    }
+
+    #[test]
+    fn loads_in_the_background() {
+        assert_eq!(daemon_load("lat"), Ok(Load::Lat));
+        assert_eq!(daemon_load("io"), Err(SpecError::OnlyInBench(Load::Io)));
+        assert_eq!(daemon_load("x"), Err(SpecError::NoSuchLoad("x".into())));
     }
 
     fn any_request() -> impl Strategy<Value = GuestRequest> {

@@ -12,24 +12,20 @@
 //! Which libraries a program needs, its own loader tells (`ld.so --list`): that
 //! is what `ldd` asks too, which small systems do not have.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::env;
 use std::fs;
-use std::io::{self, Cursor};
+use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 
-use cpio::NewcBuilder;
 use goblin::elf::Elf;
 use nix::unistd::{chdir, chroot};
 
+use super::archive;
 use super::preflight::is_program;
 use vmland_base::exit;
-
-/// As in `st_mode`: a regular file that everybody may execute.
-const FILE: u32 = 0o100_755;
-const DIRECTORY: u32 = 0o040_755;
 
 /// Where the guest looks for the command, and `load.c` too.
 const COMMAND: &str = "/workload";
@@ -96,7 +92,7 @@ impl Error {
     }
 }
 
-/// The archive, in cpio's format newc.
+/// The archive.
 ///
 /// # Errors
 ///
@@ -126,7 +122,7 @@ pub fn pack(request: &Request) -> Result<Vec<u8>, Error> {
     words[0] = name.display().to_string();
     contents.insert(name, content);
     contents.insert(COMMAND.into(), (words.join("\0") + "\0").into_bytes());
-    archive(contents).map_err(Error::Pack)
+    archive::pack(&contents).map_err(Error::Pack)
 }
 
 /// The program as a shell finds it, but in `root`.
@@ -219,27 +215,6 @@ fn listed(text: &str) -> Result<BTreeMap<String, PathBuf>, String> {
         .collect()
 }
 
-/// The kernel makes no directories that an archive does not have.
-fn archive(contents: BTreeMap<PathBuf, Vec<u8>>) -> io::Result<Vec<u8>> {
-    let directories: BTreeSet<&Path> = contents
-        .keys()
-        .flat_map(|file| file.ancestors().skip(1))
-        .filter(|dir| dir.parent().is_some())
-        .collect();
-    let entry = |path: &Path, mode| {
-        let name = path.to_string_lossy();
-        NewcBuilder::new(name.trim_start_matches('/')).mode(mode)
-    };
-    // In order, so that each directory comes before what is in it.
-    let directories = directories
-        .iter()
-        .map(|dir| (entry(dir, DIRECTORY), Cursor::new(&[][..])));
-    let files = contents
-        .iter()
-        .map(|(path, content)| (entry(path, FILE), Cursor::new(&content[..])));
-    cpio::write_cpio(directories.chain(files), Vec::new())
-}
-
 /// A relative path is one of the current directory, which no other root has.
 fn absolute(path: &str, root: &Path) -> PathBuf {
     let here = match root == Path::new("/") {
@@ -262,6 +237,10 @@ fn read(root: &Path, path: &Path) -> Result<Vec<u8>, Error> {
 mod tests {
     use super::*;
     use std::io::Read;
+
+    /// As in `st_mode`.
+    const FILE: u32 = 0o100_755;
+    const DIRECTORY: u32 = 0o040_755;
 
     fn request(command: &str, files: &[&str]) -> Request {
         Request {
@@ -336,11 +315,11 @@ mod tests {
         let root = Path::new(env!("OUT_DIR"));
         let packed = pack(&Request {
             root: root.into(),
-            ..request("/load", &["/guest.cpio"])
+            ..request("/load", &["/load:/copy"])
         });
         let entries = unpacked(&packed.unwrap());
         let names: Vec<_> = entries.iter().map(|(name, ..)| &name[..]).collect();
-        assert_eq!(names, ["bin", "bin/load", "guest.cpio", "workload"]);
+        assert_eq!(names, ["bin", "bin/load", "copy", "workload"]);
     }
 
     #[test]

@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use vmland_guests::archive;
 use vmland_guests::preflight::{Options, Refusal};
-use vmland_guests::running::{Error, Guests, INITRAMFS, STALLED_AFTER};
+use vmland_guests::running::{Error, Guests, STALLED_AFTER};
 use vmland_guests::spec::{GuestSpec, Load};
 
 /// More than a machine that does much else takes to start a shell.
@@ -305,16 +306,17 @@ fn they_end_with_a_killed_process() {
 
 #[test]
 fn the_archive_has_the_load_as_init() {
+    let archive = archive::userspace();
     // The header of newc: the magic number, then fields of eight hexadecimal digits.
     let field = |i: usize| {
-        let digits = str::from_utf8(&INITRAMFS[6 + 8 * i..][..8]).unwrap();
+        let digits = str::from_utf8(&archive[6 + 8 * i..][..8]).unwrap();
         usize::from_str_radix(digits, 16).unwrap()
     };
-    assert!(INITRAMFS.starts_with(b"070701"));
+    assert!(archive.starts_with(b"070701"));
     let (mode, size, name_size) = (field(1), field(6), field(11));
     assert_eq!(mode, 0o100_755);
-    assert_eq!(&INITRAMFS[110..110 + name_size], b"init\0");
-    let content = &INITRAMFS[(110 + name_size).next_multiple_of(4)..][..size];
+    assert_eq!(&archive[110..110 + name_size], b"init\0");
+    let content = &archive[(110 + name_size).next_multiple_of(4)..][..size];
     let load = fs::read(concat!(env!("OUT_DIR"), "/load")).unwrap();
     assert!(content == load, "not the program that was built");
 
@@ -325,7 +327,7 @@ fn the_archive_has_the_load_as_init() {
         .stderr(Stdio::null())
         .spawn()
         .expect("busybox is installed (tests/setup)");
-    cpio.stdin.take().unwrap().write_all(INITRAMFS).unwrap();
+    cpio.stdin.take().unwrap().write_all(&archive).unwrap();
     let listed = cpio.wait_with_output().unwrap();
     assert!(listed.status.success());
     assert_eq!(listed.stdout, b"init\n");

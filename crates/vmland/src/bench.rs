@@ -13,6 +13,7 @@ use vmland_guests::workload;
 
 use crate::ab::metrics::{self, CPU_OFF_WEIGHT, Delay, counter, load_counter};
 use crate::ab::{Company, Comparison, PAUSE, PlanOpts};
+use crate::launch::{LaunchOpts, Switch};
 
 /// A guest is up in seconds; in an emulated host on a busy machine, in a minute.
 const BOOT_LIMIT: Duration = Duration::from_secs(120);
@@ -61,21 +62,8 @@ pub struct Opts {
     #[arg(long, value_name = "N", default_value = "2", value_parser = spec::vcpus)]
     vcpus: u32,
 
-    /// KVM's paravirtual TLB flush, IPIs and yield. Spin locks never are paravirtual.
-    #[arg(long, value_enum, default_value_t = Switch::On)]
-    pv: Switch,
-
-    /// Keep the guests on these CPUs, such as 1-2,5.
-    #[arg(long, value_name = "LIST", env = "VMLAND_GUEST_CPUS")]
-    cpus: Option<String>,
-
-    /// The guests' kernel image.
-    #[arg(long, value_name = "FILE")]
-    kernel: Option<PathBuf>,
-
-    /// QEMU, if it is not in PATH.
-    #[arg(long, value_name = "FILE", default_value = "qemu-system-x86_64")]
-    qemu: PathBuf,
+    #[command(flatten)]
+    launch: LaunchOpts,
 
     /// The command of the load run: a program of this host with its arguments, such as
     /// "hackbench -g 1 -l 50". A run should be much shorter than the window.
@@ -111,12 +99,6 @@ enum Preset {
     Fair,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Switch {
-    On,
-    Off,
-}
-
 pub fn run(opts: &Opts) -> Result<()> {
     let (requests, vcpus) = wanted(opts)?;
     let specs = spec::resolve(&requests, vcpus)?;
@@ -140,12 +122,8 @@ pub fn run(opts: &Opts) -> Result<()> {
     let guests = Guests::start(
         &specs,
         &Options {
-            qemu: opts.qemu.clone(),
-            kernel: opts.kernel.clone(),
-            cpus: opts.cpus.clone(),
-            pv: opts.pv == Switch::On,
             archive,
-            ..Options::default()
+            ..opts.launch.options()
         },
     )?;
     guests.wait_up(BOOT_LIMIT)?;
@@ -168,14 +146,12 @@ fn note(specs: &[GuestSpec], opts: &Opts) -> String {
         format!("{} ({}, {} vCPUs{weight})", s.name, s.load, s.vcpus)
     };
     let guests: Vec<_> = specs.iter().map(guest).collect();
-    let pv = match opts.pv {
+    let pv = match opts.launch.pv {
         Switch::On => "with",
         Switch::Off => "without",
     };
-    let cpus = opts
-        .cpus
-        .as_deref()
-        .map_or(String::new(), |list| format!(", on CPUs {list}"));
+    let cpus =
+        { opts.launch.cpus.as_deref() }.map_or(String::new(), |list| format!(", on CPUs {list}"));
     format!(
         "guests: {}; {pv} KVM's paravirtual TLB flush, IPIs and yield{cpus}",
         guests.join(", ")
@@ -213,7 +189,7 @@ fn packed(opts: &Opts, specs: &[GuestSpec]) -> Result<Vec<u8>, workload::Error> 
 
 /// How many CPUs the guests have to share.
 fn guest_cpus(opts: &Opts) -> Result<u32> {
-    let cpus = match &opts.cpus {
+    let cpus = match &opts.launch.cpus {
         Some(list) => vmland_base::cpus::parse(list)
             .with_context(|| format!("--cpus {list}: no list of CPUs"))?
             .len(),

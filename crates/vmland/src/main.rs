@@ -6,6 +6,7 @@ mod bench;
 mod client;
 mod config;
 mod guest;
+mod launch;
 mod top;
 mod vm;
 mod vms;
@@ -15,7 +16,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use vmland_base::exit;
 use vmland_control::Refused;
-use vmland_guests::{running, spec, workload};
+use vmland_guests::{daemon, running, spec, workload};
 use vmland_settings::{Diagnostics, SaveError};
 
 /// Look at a running scx_vmland
@@ -68,6 +69,8 @@ fn exit_code(e: &anyhow::Error) -> u8 {
     } else if e.is::<ab::NotRoot>() {
         exit::NOPERM
     } else if let Some(e) = e.downcast_ref::<running::Error>() {
+        e.exit_code()
+    } else if let Some(e) = e.downcast_ref::<daemon::Error>() {
         e.exit_code()
     } else if let Some(e) = e.downcast_ref::<workload::Error>() {
         e.exit_code()
