@@ -164,7 +164,7 @@ fn a_against_a() {
 #[test]
 #[ignore = "needs a sched_ext host with KVM"]
 fn arms_and_metrics_that_fail() {
-    let _guest = Guest::take("lock1");
+    let _guest = Guest::take("lock-a");
     // It hangs only once: `vmland` waits 5 s before it kills a command.
     let hang = "[ -e /tmp/hung ] && exit\n>/tmp/hung\nsleep 60 &\nsleep 60\n";
     fs::write("/tmp/hang", hang).expect("a script");
@@ -214,7 +214,7 @@ fn guests_have_weights() {
 #[test]
 #[ignore = "needs a sched_ext host with KVM"]
 fn stopped_and_killed_in_the_middle() {
-    let guest = Guest::take("lock1");
+    let guest = Guest::take("lock-a");
     for (signal, says) in [("INT", "eevdf"), ("KILL", "")] {
         let mut ab = start("ab --rounds 20");
         wait_for("a switch to scx_vmland", ms(30_000), || {
@@ -269,12 +269,17 @@ fn the_previous_scheduler_is_attached_again() {
         "longest a wake-up was late, over {} switches: {gap:?}",
         record["switches"].as_array().map_or(0, Vec::len)
     );
-    assert!(gap < Duration::from_millis(250), "{gap:?}");
-    let again = Command::new("killall")
-        .args(["-INT", "scx_vmland"])
-        .status();
-    assert!(again.expect("killall").success());
+    let killall = |signal: &str| {
+        let status = Command::new("killall")
+            .args([signal, "scx_vmland"])
+            .status();
+        status.expect("killall").success()
+    };
+    assert!(killall("-INT"));
     wait_for("the kernel's own scheduler", ms(10_000), || {
         sched_ext_state() == "disabled"
     });
+    // It holds its lock until it has ended.
+    wait_for("its end", ms(10_000), || !killall("-0"));
+    assert!(gap < Duration::from_millis(250), "{gap:?}");
 }

@@ -70,16 +70,16 @@ fn part_on(guest: &Guest, cpu: u32, span: Duration) -> f64 {
 }
 
 fn prefers(a: &Guest, b: &Guest) {
-    done(&["vm", "set", "cpu1", "cpus=1"]);
-    done(&["vm", "set", "cpu2", "cpus=2"]);
+    done(&["vm", "set", "cpu-a", "cpus=1"]);
+    done(&["vm", "set", "cpu-b", "cpus=2"]);
     sleep(ms(500));
     let [on_own_a, on_own_b] = [part_on(a, 1, ms(1_500)), part_on(b, 2, ms(1_500))];
     println!("on their CPUs: {on_own_a:.2} {on_own_b:.2}");
     assert!(on_own_a.min(on_own_b) > 0.8);
 
     // Exchanged, to rule out chance.
-    done(&["vm", "set", "cpu1", "cpus=2"]);
-    done(&["vm", "set", "cpu2", "cpus=1"]);
+    done(&["vm", "set", "cpu-a", "cpus=2"]);
+    done(&["vm", "set", "cpu-b", "cpus=1"]);
     sleep(ms(500));
     let [on_own_a, on_own_b] = [part_on(a, 2, ms(1_500)), part_on(b, 1, ms(1_500))];
     println!("on their CPUs, exchanged: {on_own_a:.2} {on_own_b:.2}");
@@ -102,34 +102,34 @@ fn prefers(a: &Guest, b: &Guest) {
 fn a_setting_takes_effect_at_once_and_is_saved() {
     fs::write(CONFIG, COMMENT).expect("/tmp is writable");
     let mut scheduler = Scheduler::start(&["--config", CONFIG]);
-    let [a, b] = Guest::take_all(["cpu1", "cpu2"]);
+    let [a, b] = Guest::take_all(["cpu-a", "cpu-b"]);
     prefers(&a, &b);
     assert_eq!(
-        setting("cpu1", "cpus"),
+        setting("cpu-a", "cpus"),
         ("2".into(), "vmland vm set".into())
     );
-    for vm in ["cpu1", "cpu2"] {
+    for vm in ["cpu-a", "cpu-b"] {
         done(&["vm", "unset", vm]);
     }
-    assert_eq!(setting("cpu1", "cpus"), ("all".into(), "default".into()));
+    assert_eq!(setting("cpu-a", "cpus"), ("all".into(), "default".into()));
 
     // A wrong request changes nothing.
     refused(
-        &["vm", "set", "cpu1", "weight=7", "wieght=1"],
+        &["vm", "set", "cpu-a", "weight=7", "wieght=1"],
         64,
         "did you mean \"weight\"?",
     );
     refused(
-        &["vm", "set", "cpuu1", "weight=7"],
+        &["vm", "set", "cpuu-a", "weight=7"],
         1,
-        "did you mean \"cpu1\"?",
+        "did you mean \"cpu-a\"?",
     );
-    assert_eq!(setting("cpu1", "weight"), ("100".into(), "default".into()));
+    assert_eq!(setting("cpu-a", "weight"), ("100".into(), "default".into()));
 
-    let said = done(&["vm", "set", "cpu1", "weight=300", "--save"]);
+    let said = done(&["vm", "set", "cpu-a", "weight=300", "--save"]);
     let origin = format!("{CONFIG}:5:1");
     assert!(
-        said.contains(&format!("cpu1: weight = 300 ({origin})")),
+        said.contains(&format!("cpu-a: weight = 300 ({origin})")),
         "{said}"
     );
     let saved = read(CONFIG);
@@ -140,7 +140,7 @@ fn a_setting_takes_effect_at_once_and_is_saved() {
     // The lag of each, a few slices at most, is still one of the old weights.
     sleep(ms(500));
     assert_near(shares(&[&a, &b], ms(6_000)), [0.75, 0.25], 0.1);
-    let shown = show("cpu1", "0.2");
+    let shown = show("cpu-a", "0.2");
     let now = |key: &str| shown["now"][key].as_f64().expect("a number");
     let share = now("cpu_ns") / now("all_vms_cpu_ns");
     assert!((0.5..0.95).contains(&share), "{shown}");
@@ -153,10 +153,10 @@ fn a_setting_takes_effect_at_once_and_is_saved() {
         64,
         "/tmp/control.toml:5:1: unknown key \"wieght\"; did you mean",
     );
-    assert_eq!(setting("cpu1", "weight"), ("300".into(), origin));
+    assert_eq!(setting("cpu-a", "weight"), ("300".into(), origin));
     fs::write(CONFIG, COMMENT).expect("/tmp is writable");
     let said = done(&["config", "reload"]);
-    assert_eq!(said, "cpu1: weight = 100, was 300\n");
+    assert_eq!(said, "cpu-a: weight = 100, was 300\n");
     scheduler.assert_alive();
 
     // The socket that a crash leaves does not prevent another start.
@@ -166,13 +166,13 @@ fn a_setting_takes_effect_at_once_and_is_saved() {
     });
     // A killed process keeps its socket until it has ended.
     drop(scheduler);
-    refused(&["vm", "show", "cpu1"], 69, "no scx_vmland is running");
+    refused(&["vm", "show", "cpu-a"], 69, "no scx_vmland is running");
     let scheduler = Scheduler::start(&["--config", CONFIG]);
     wait_for("the VMs", ms(3_000), || {
-        vmland(&["vm", "set", "cpu1", "weight=50"]).0 == 0
+        vmland(&["vm", "set", "cpu-a", "weight=50"]).0 == 0
     });
     assert_eq!(
-        setting("cpu1", "weight"),
+        setting("cpu-a", "weight"),
         ("50".into(), "vmland vm set".into())
     );
     let mode = |path: &str| fs::metadata(path).expect("it is there").mode() & 0o7777;
@@ -202,12 +202,12 @@ fn receivers_first<const N: usize>(guests: &[&Guest; N], span: Duration) -> (u64
 #[ignore = "needs a sched_ext host with KVM"]
 fn receivers_run_first_within_the_ipi_window() {
     let _scheduler = Scheduler::start(&["--vm", "*:ipi_window=0"]);
-    let [a, b] = Guest::take_all(["tlb1", "tlb2"]);
+    let [a, b] = Guest::take_all(["tlb-a", "tlb-b"]);
     // In 3 s there were none, and 998 with a window: half of that still separates.
     let (none, work) = receivers_first(&[&a, &b], ms(1_500));
     assert_eq!(none, 0);
     assert!(work.iter().all(|work| *work > 0));
-    done(&["vm", "set", "tlb1", "ipi_window=50ms"]);
+    done(&["vm", "set", "tlb-a", "ipi_window=50ms"]);
     let (some, work) = receivers_first(&[&a, &b], ms(1_500));
     assert!(some > 20, "{some}");
     assert!(work.iter().all(|work| *work > 0));

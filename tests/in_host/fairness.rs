@@ -14,7 +14,7 @@ const SECOND: &str = "4";
 #[ignore = "needs a sched_ext host with KVM"]
 fn equal_guests_get_equal_time() {
     let _scheduler = Scheduler::start(&[]);
-    let [a, b] = Guest::take_all(["lock1", "lock2"]);
+    let [a, b] = Guest::take_all(["lock-a", "lock-b"]);
     let [used_a, used_b] = cpus_used(|| [a.cpu_ns(), b.cpu_ns()], ms(12_000));
     let ratio = used_a / used_b;
     assert!(
@@ -29,7 +29,7 @@ fn equal_guests_get_equal_time() {
 #[ignore = "needs a sched_ext host with KVM"]
 fn a_hostile_guest_gains_nothing() {
     let _scheduler = Scheduler::start(&[]);
-    let [storm, calm] = Guest::take_all(["storm", "cpu1"]);
+    let [storm, calm] = Guest::take_all(["storm", "cpu-a"]);
     let [used_storm, used_calm] = cpus_used(|| [storm.cpu_ns(), calm.cpu_ns()], ms(10_000));
     let share = used_storm / (used_storm + used_calm);
     println!("CPUs used: hostile {used_storm:.3}, calm {used_calm:.3}; share {share:.4}");
@@ -40,7 +40,7 @@ fn a_hostile_guest_gains_nothing() {
 #[ignore = "needs a sched_ext host with KVM"]
 fn a_host_task_gets_its_share_beside_four_vcpus() {
     let _scheduler = Scheduler::start(&[]);
-    let _guests = Guest::take_all(["cpu1", "cpu2"]);
+    let _guests = Guest::take_all(["cpu-a", "cpu-b"]);
     let (plain, nice) = (Hog::start(BOTH, 0), Hog::start(BOTH, 10));
     sleep(ms(2_000));
     let [plain, nice] = cpus_used(|| [plain.cpu_ns(), nice.cpu_ns()], ms(10_000));
@@ -105,7 +105,7 @@ fn weights_hold_where_affinity_splits_the_host() {
 #[ignore = "needs a sched_ext host with KVM"]
 fn a_stopped_policy_stalls_nobody() {
     let mut scheduler = Scheduler::start(&[]);
-    let [a, b] = Guest::take_all(["lock1", "lock2"]);
+    let [a, b] = Guest::take_all(["lock-a", "lock-b"]);
     let (work_a, work_b) = (a.count(), b.count());
     scheduler.signal("STOP");
     let [used_a, used_b] = cpus_used(|| [a.cpu_ns(), b.cpu_ns()], ms(3_000));

@@ -100,7 +100,7 @@ fn time_until(hog: &Hog, part: f64) -> Duration {
 fn cgroups_split_the_host() {
     fs::write(CONFIG, "").expect("/tmp is writable");
     let mut scheduler = Scheduler::start(&["--config", CONFIG]);
-    let guests = Guest::take_all(["cpu1", "cpu2", "cpu3"]);
+    let guests = Guest::take_all(["cpu-a", "cpu-b", "cpu-c"]);
     let [p, t] = ["p", "t"].map(|name| Cgroup::new("", name));
     let groups = [("", "a"), (&*p.0, "b"), (&*p.0, "c")].map(|(p, name)| Cgroup::new(p, name));
     for (group, guest) in groups.iter().zip(&guests) {
@@ -166,7 +166,7 @@ fn quotas(
 ) {
     third.pause();
     a.set("cpu.max", "50000 100000");
-    fs::write(CONFIG, "[[vm]]\nmatch = { name = \"cpu2\" }\ncap = 0.5\n")
+    fs::write(CONFIG, "[[vm]]\nmatch = { name = \"cpu-b\" }\ncap = 0.5\n")
         .expect("/tmp is writable");
     scheduler.signal("HUP");
     // Five tasks share 1 ms a second, and none runs for less than a tick of 4 ms: each runs every

@@ -119,7 +119,7 @@ fn record_under(args: &[&str]) -> Vec<Moment> {
 #[test]
 #[ignore = "needs a sched_ext host with KVM"]
 fn receivers_run_first() {
-    let guests = Guest::take_all(["tlb1", "tlb2"]);
+    let guests = Guest::take_all(["tlb-a", "tlb-b"]);
     let vms = guests.each_ref().map(Guest::vcpu_threads);
     let under = |args: &[&str]| {
         let seen = Receivers::of(&record_under(args), &vms);
@@ -192,7 +192,7 @@ fn handed_to_receiver(moments: &[Moment], vms: &[Vec<i32>]) -> f64 {
 #[test]
 #[ignore = "needs a sched_ext host with KVM"]
 fn a_sleeping_sender_hands_its_cpu_to_the_receiver() {
-    let guests = Guest::take_all(["msg1", "msg2"]);
+    let guests = Guest::take_all(["msg-a", "msg-b"]);
     let vms = guests.each_ref().map(Guest::vcpu_threads);
     let under = |args: &[&str]| {
         let part = handed_to_receiver(&record_under(args), &vms);

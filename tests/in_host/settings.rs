@@ -52,15 +52,15 @@ pub fn assert_near<const N: usize>(shares: [f64; N], ideal: [f64; N], part: f64)
 #[test]
 #[ignore = "needs a sched_ext host with KVM"]
 fn weights_are_kept_and_change_while_vms_run() {
-    const WEIGHTS: &str = "[[vm]]\nmatch = { name = \"cpu2\" }\nweight = 200\n\
-                           [[vm]]\nmatch = { name = \"cpu3\" }\nweight = 400\n";
+    const WEIGHTS: &str = "[[vm]]\nmatch = { name = \"cpu-b\" }\nweight = 200\n\
+                           [[vm]]\nmatch = { name = \"cpu-c\" }\nweight = 400\n";
     let mut scheduler = start_with(WEIGHTS);
-    let guests = Guest::take_all(["cpu1", "cpu2", "cpu3"]);
+    let guests = Guest::take_all(["cpu-a", "cpu-b", "cpu-c"]);
     let ideal = [1.0 / 7.0, 2.0 / 7.0, 4.0 / 7.0];
     assert_near(shares(&guests.each_ref(), ms(6_000)), ideal, 0.03);
 
     // A broken file changes nothing, and the message says where it is broken.
-    let broken = "[[vm]]\nmatch = { name = \"cpu2\" }\nwieght = 1\n";
+    let broken = "[[vm]]\nmatch = { name = \"cpu-b\" }\nwieght = 1\n";
     reload(&scheduler, broken, "stays as it was");
     let log = scheduler.log();
     assert!(log.contains(":3:") && log.contains("weight"), "{log}");
@@ -75,15 +75,15 @@ fn weights_are_kept_and_change_while_vms_run() {
 #[ignore = "needs a sched_ext host with KVM"]
 fn more_vcpus_are_no_larger_share() {
     let _scheduler = Scheduler::start(&[]);
-    let guests = Guest::take_all(["cpu1", "cpu-4vcpus"]);
+    let guests = Guest::take_all(["cpu-a", "cpu-4vcpus"]);
     assert_near(shares(&guests.each_ref(), ms(8_000)), [0.5, 0.5], 0.04);
 }
 
 #[test]
 #[ignore = "needs a sched_ext host with KVM"]
 fn a_vm_can_be_made_to_ignore_yield_to() {
-    let _scheduler = Scheduler::start(&["--vm", "lock1:yield_to=ignore"]);
-    let guests = Guest::take_all(["lock1", "lock2"]);
+    let _scheduler = Scheduler::start(&["--vm", "lock-a:yield_to=ignore"]);
+    let guests = Guest::take_all(["lock-a", "lock-b"]);
     // Seen in 4 s: 0, and 3752 accepted.
     let moments = record(ms(2_000));
     let accepted = guests.each_ref().map(|guest| {
@@ -101,7 +101,7 @@ fn a_vm_can_be_made_to_ignore_yield_to() {
         let vm = vms.iter().find(|vm| vm["name"] == name).expect("is listed");
         vm["yields_asked"].as_u64().expect("a number")
     };
-    assert!(asked("lock1") > 50);
+    assert!(asked("lock-a") > 50);
 }
 
 /// The mean time that a vCPU of `guest` waited for a CPU in `span`, in ms.
@@ -132,7 +132,7 @@ fn latency_is_as_it_is_set() {
     let of =
         |latency: &str| format!("[[vm]]\nmatch = {{ name = \"lat\" }}\nlatency = \"{latency}\"\n");
     let scheduler = start_with(&of("normal"));
-    let [guest, _b, _c] = Guest::take_all(["lat", "cpu1", "cpu2"]);
+    let [guest, _b, _c] = Guest::take_all(["lat", "cpu-a", "cpu-b"]);
     let [normal, low, batch] = ["normal", "low", "batch"].map(|latency| {
         reload(&scheduler, &of(latency), "read anew");
         mean_wait_ms(&guest, ms(5_000))

@@ -176,8 +176,9 @@ fn out_of_turn(vm: &str) -> f64 {
 #[ignore = "needs a sched_ext host with KVM"]
 fn siblings_follow_the_settings() {
     let _scheduler = Scheduler::start(&[]);
-    let [tlb, other_tlb] = Guest::take_all(["tlb1", "tlb2"]);
-    let [lock, other_lock, cpu, other_cpu] = Guest::take_all(["lock1", "lock2", "cpu1", "cpu2"]);
+    let [tlb, other_tlb] = Guest::take_all(["tlb-a", "tlb-b"]);
+    let [lock, other_lock, cpu, other_cpu] =
+        Guest::take_all(["lock-a", "lock-b", "cpu-a", "cpu-b"]);
     for later in [&lock, &other_lock, &cpu, &other_cpu] {
         later.pause();
     }
@@ -191,7 +192,7 @@ fn siblings_follow_the_settings() {
 
     // By default, siblings that disturb each other do not run at the same time.
     let auto = mean(coscheduled, [&tlb, &other_tlb], span);
-    set(&["tlb1", "tlb2"], "cosched=strict");
+    set(&["tlb-a", "tlb-b"], "cosched=strict");
     let strict = mean(coscheduled, [&tlb, &other_tlb], span);
     println!("munmap, co-scheduled: auto {auto:.2}, strict {strict:.2}");
     assert!(strict > 1.4 * auto);
@@ -203,20 +204,20 @@ fn siblings_follow_the_settings() {
 
     // A hand-off passes on the rest of the turn; without co-scheduling the target gets its own.
     let auto = mean(turn_ms, [&lock, &other_lock], span);
-    set(&["lock1", "lock2"], "cosched=off");
+    set(&["lock-a", "lock-b"], "cosched=off");
     let off = mean(turn_ms, [&lock, &other_lock], span);
     println!("lock, length of turns: auto {auto:.1} ms, off {off:.1} ms");
     assert!(off > 1.4 * auto);
-    set(&["lock1", "lock2"], "cosched=auto");
+    set(&["lock-a", "lock-b"], "cosched=auto");
 
-    let all = out_of_turn("lock1");
-    set(&["lock1", "lock2"], "boost_budget=2%");
-    let little = out_of_turn("lock1");
-    set(&["lock1"], "boost_budget=0%");
-    let none = out_of_turn("lock1");
+    let all = out_of_turn("lock-a");
+    set(&["lock-a", "lock-b"], "boost_budget=2%");
+    let little = out_of_turn("lock-a");
+    set(&["lock-a"], "boost_budget=0%");
+    let none = out_of_turn("lock-a");
     println!("out of turn: {all:.3}, at 2 % {little:.3}, at 0 % {none:.3}");
     assert!(all > 0.02 && little < 0.03 && none == 0.0);
-    set(&["lock1", "lock2"], "boost_budget=100%");
+    set(&["lock-a", "lock-b"], "boost_budget=100%");
     lock.assert_progress();
     other_lock.assert_progress();
     lock.pause();
@@ -227,7 +228,7 @@ fn siblings_follow_the_settings() {
 
     // Siblings that wait take turns within their VM's turn.
     let free = skew_ms([&cpu, &other_cpu], 10);
-    set(&["cpu1", "cpu2"], "skew=1ms");
+    set(&["cpu-a", "cpu-b"], "skew=1ms");
     let level = skew_ms([&cpu, &other_cpu], 10);
     println!("skew: {free:.1} ms, {level:.1} ms where 1 ms is set");
     assert!(level < 0.85 * free);

@@ -12,7 +12,7 @@ use crate::rig::{Guest, Scheduler, kill, ms, read, sched_ext_state, stat_field, 
 #[test]
 #[ignore = "needs a sched_ext host with KVM"]
 fn attach_and_detach_again_and_again() {
-    let [lock, tlb] = Guest::take_all(["lock1", "tlb1"]);
+    let [lock, tlb] = Guest::take_all(["lock-a", "tlb-a"]);
     for i in 0..8 {
         let scheduler = if i < 6 {
             Scheduler::start(&[])
@@ -29,7 +29,7 @@ fn attach_and_detach_again_and_again() {
 #[test]
 #[ignore = "needs a sched_ext host with KVM"]
 fn killed_with_guests_running() {
-    let [lock, tlb] = Guest::take_all(["lock1", "tlb1"]);
+    let [lock, tlb] = Guest::take_all(["lock-a", "tlb-a"]);
     let scheduler = Scheduler::start_beside(&[]);
     sleep(ms(1_000));
     scheduler.signal("KILL");
@@ -44,7 +44,7 @@ fn killed_with_guests_running() {
 #[test]
 #[ignore = "needs a sched_ext host with KVM"]
 fn fork_and_affinity_churn() {
-    let guest = Guest::take("lock1");
+    let guest = Guest::take("lock-a");
     let mut scheduler = Scheduler::start(&[]);
     let stress = Command::new("stress-ng")
         .args(["--fork", "2", "--affinity", "2", "--timeout", "10"])

@@ -100,13 +100,13 @@ fn check(_guests: [Guest; 2]) {
 #[test]
 #[ignore = "needs a sched_ext host with KVM"]
 fn the_hint_is_taken_under_lock_load() {
-    check(Guest::take_all(["lock1", "lock2"]));
+    check(Guest::take_all(["lock-a", "lock-b"]));
 }
 
 #[test]
 #[ignore = "needs a sched_ext host with KVM"]
 fn the_hint_is_taken_under_shootdown_load() {
-    check(Guest::take_all(["tlb1", "tlb2"]));
+    check(Guest::take_all(["tlb-a", "tlb-b"]));
 }
 
 #[test]

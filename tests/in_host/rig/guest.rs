@@ -45,21 +45,21 @@ const fn agnostic(kind: Kind) -> Kind {
     Kind { pv: false, ..kind }
 }
 
-/// The guests that tests take, by name.
+/// The guests that tests take, by name. `vmland bench` calls its own `cpu1`, `cpu2` and so on.
 const STOCK: [Kind; 13] = [
-    kind("cpu1", "cpu", 2),
-    kind("cpu2", "cpu", 2),
-    kind("cpu3", "cpu", 2),
+    kind("cpu-a", "cpu", 2),
+    kind("cpu-b", "cpu", 2),
+    kind("cpu-c", "cpu", 2),
     kind("cpu-4vcpus", "cpu", 4),
     kind("lat", "lat", 1),
-    kind("lock1", "lock", 2),
-    kind("lock2", "lock", 2),
-    kind("msg1", "msg", 2),
-    kind("msg2", "msg", 2),
+    kind("lock-a", "lock", 2),
+    kind("lock-b", "lock", 2),
+    kind("msg-a", "msg", 2),
+    kind("msg-b", "msg", 2),
     kind("msg-4vcpus", "msg", 4),
     kind("storm", "storm", 2),
-    agnostic(kind("tlb1", "tlb", 2)),
-    agnostic(kind("tlb2", "tlb", 2)),
+    agnostic(kind("tlb-a", "tlb", 2)),
+    agnostic(kind("tlb-b", "tlb", 2)),
 ];
 
 /// For each guest that boots, since the last came up. A guest that takes longer hangs, as one does
