@@ -10,6 +10,9 @@ use crate::trace::{Event, Moment, record};
 
 const CONFIG: &str = "/tmp/config.toml";
 
+/// The scheduler looks for new VMs four times a second, and then applies their settings.
+const APPLIED: Duration = ms(500);
+
 fn start_with(config: &str) -> Scheduler {
     fs::write(CONFIG, config).expect("/tmp is writable");
     Scheduler::start(&["--config", CONFIG])
@@ -56,6 +59,7 @@ fn weights_are_kept_and_change_while_vms_run() {
                            [[vm]]\nmatch = { name = \"cpu-c\" }\nweight = 400\n";
     let mut scheduler = start_with(WEIGHTS);
     let guests = Guest::take_all(["cpu-a", "cpu-b", "cpu-c"]);
+    sleep(APPLIED);
     let ideal = [1.0 / 7.0, 2.0 / 7.0, 4.0 / 7.0];
     assert_near(shares(&guests.each_ref(), ms(6_000)), ideal, 0.03);
 
@@ -84,6 +88,7 @@ fn more_vcpus_are_no_larger_share() {
 fn a_vm_can_be_made_to_ignore_yield_to() {
     let _scheduler = Scheduler::start(&["--vm", "lock-a:yield_to=ignore"]);
     let guests = Guest::take_all(["lock-a", "lock-b"]);
+    sleep(APPLIED);
     // Seen in 4 s: 0, and 3752 accepted.
     let moments = record(ms(2_000));
     let accepted = guests.each_ref().map(|guest| {

@@ -27,7 +27,7 @@ pub use scheduler::Scheduler;
 /// CPUs that guests run on; the emulated host keeps CPU 0 free of them.
 pub const GUEST_CPUS: u64 = 2;
 
-pub fn ms(n: u64) -> Duration {
+pub const fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
