@@ -11,9 +11,10 @@
 //! | 1 | is the kernel new enough? | [`Refusal::KernelTooOld`] |
 //! | 2 | has it sched_ext? | [`Refusal::NoSchedExt`] |
 //! | 3 | does it export its BTF? | [`Refusal::NoBtf`] |
-//! | 4 | are we in the initial PID namespace? | [`Refusal::PidNamespace`] |
-//! | 5 | may we load and attach? | [`Refusal::NoPrivilege`] |
-//! | 6 | is the place free? | [`Refusal::OtherScheduler`] |
+//! | 4 | are all CPUs in scheduling domains? | [`Refusal::IsolatedCpus`] |
+//! | 5 | are we in the initial PID namespace? | [`Refusal::PidNamespace`] |
+//! | 6 | may we load and attach? | [`Refusal::NoPrivilege`] |
+//! | 7 | is the place free? | [`Refusal::OtherScheduler`] |
 //!
 //! A pass is no promise: another scheduler may attach in between, and only the verifier knows
 //! what the verifier thinks.
@@ -105,6 +106,16 @@ pub enum Refusal {
         state: String,
     },
 
+    /// `isolcpus=` takes CPUs out of the scheduling domains, with which sched_ext refuses to
+    /// attach.
+    #[error(
+        "The kernel was booted with {parameter}, with which sched_ext does not attach. Boot without it; a cpuset isolates CPUs as well (cpuset.cpus.partition = isolated)."
+    )]
+    IsolatedCpus {
+        /// The parameter as it is on the kernel's command line.
+        parameter: String,
+    },
+
     /// `/sys/kernel/btf/vmlinux` is missing: nothing can be relocated to this kernel.
     #[error(
         "The kernel does not export its BTF (/sys/kernel/btf/vmlinux). Boot one with CONFIG_DEBUG_INFO_BTF=y."
@@ -129,6 +140,7 @@ impl Refusal {
             Refusal::PidNamespace
             | Refusal::KernelTooOld { .. }
             | Refusal::NoSchedExt { .. }
+            | Refusal::IsolatedCpus { .. }
             | Refusal::NoBtf => exit::UNAVAILABLE,
             Refusal::OtherScheduler { .. } => exit::TEMPFAIL,
             Refusal::Unreadable { .. } => exit::FAILURE,
@@ -175,6 +187,9 @@ pub fn capable(root: &Path) -> Result<Host, Refusal> {
     }
     if !root.join("sys/kernel/btf/vmlinux").exists() {
         return Err(Refusal::NoBtf);
+    }
+    if let Some(parameter) = isolated_from_domains(root) {
+        return Err(Refusal::IsolatedCpus { parameter });
     }
 
     let status_path = root.join("proc/self/status");
@@ -239,6 +254,24 @@ fn kernel(root: &Path) -> Result<Host, Refusal> {
         Some(version) => Ok(Host { release, version }),
         None => Err(invalid(&path, "not a kernel release")),
     }
+}
+
+/// The `isolcpus=` of the kernel's command line, if it is about scheduling domains: without
+/// flags it is (Documentation/admin-guide/kernel-parameters.txt).
+fn isolated_from_domains(root: &Path) -> Option<String> {
+    let line = read(&root.join("proc/cmdline")).unwrap_or_default();
+    line.split_whitespace()
+        .filter(|word| {
+            word.strip_prefix("isolcpus=").is_some_and(|value| {
+                let mut flags = value
+                    .split(',')
+                    .take_while(|part| part.starts_with(|c: char| c.is_ascii_alphabetic()))
+                    .peekable();
+                flags.peek().is_none() || flags.any(|flag| flag == "domain")
+            })
+        })
+        .last()
+        .map(str::to_owned)
 }
 
 /// (major, minor) of a release such as `6.16.0-rc1+` or `7.0-custom`.
@@ -454,6 +487,35 @@ mod tests {
         let refusal = good().remove("sys/kernel/btf").refusal();
         assert!(matches!(refusal, Refusal::NoBtf), "{refusal}");
         assert_eq!(refusal.exit_code(), exit::UNAVAILABLE);
+    }
+
+    #[test]
+    fn isolated_cpus() {
+        let with = |parameter: &str| {
+            good().put(
+                "proc/cmdline",
+                format!("BOOT_IMAGE=/vmlinuz {parameter} quiet\n"),
+            )
+        };
+        for parameter in [
+            "isolcpus=2,3",
+            "isolcpus=domain,2-3",
+            "isolcpus=nohz,domain,3",
+        ] {
+            let refusal = with(parameter).refusal();
+            assert!(
+                matches!(&refusal, Refusal::IsolatedCpus { parameter: told } if told == parameter),
+                "{refusal}"
+            );
+            assert_eq!(refusal.exit_code(), exit::UNAVAILABLE);
+        }
+        for parameter in [
+            "isolcpus=nohz,2-3",
+            "isolcpus=managed_irq,2",
+            "nohz_full=2-3",
+        ] {
+            assert!(with(parameter).check().is_ok(), "{parameter}");
+        }
     }
 
     #[test]
