@@ -53,8 +53,12 @@ __noinline int keep_prev(struct task_struct *prev __arg_trusted,
 		if (!time_before(deadline(taskc) + deadline_penalty(prev, taskc, cpu),
 				 best->least))
 			return false;
-		vtime_advance(cpuc, time_before(best->vruntime, taskc->vruntime) ?
-			      best->vruntime : taskc->vruntime);
+		/*
+		 * @best may be behind by nearly a slice of its own, by the order of deadlines.
+		 * If vtime stood there, a heavy @prev beside a light @best would be forgiven
+		 * the time that it is ahead: the bound of its debt is slices of its own.
+		 */
+		vtime_advance(cpuc, taskc->vruntime);
 	} else if (time_after(taskc->vruntime, cpuc->vtime)) {
 		taskc->vruntime = cpuc->vtime;
 	}

@@ -300,3 +300,36 @@ fn runs_are_deterministic() {
     assert_eq!(run(1), run(1));
     assert_ne!(run(1), run(2));
 }
+
+/// A light VM beside a heavy one has its share, also where a third one wakes all the time
+/// and needs next to nothing. Between their turns the heavy one is ahead by nearly a slice
+/// of the light one, which is many of its own, and that must not be forgiven.
+#[test]
+fn a_light_vm_has_its_share_beside_a_heavy_one() {
+    for (nr_cpus, weights) in [
+        (1, [10, 100]),
+        (2, [10, 100]),
+        (1, [1, 100]),
+        (1, [100, 1_000]),
+    ] {
+        for period_ns in [None, Some(20_000_000), Some(5_000_000)] {
+            let mut host = host(nr_cpus, 1);
+            for weight in weights.repeat(nr_cpus) {
+                host.add_vm(CPU, 1, weight);
+            }
+            if let Some(period_ns) = period_ns {
+                let each_ns = 20_000;
+                host.add_vm(Load::Latency { period_ns, each_ns }, 1, 100);
+            }
+            host.run_for(SECOND_NS);
+            let shares = shares(&mut host, 10 * SECOND_NS);
+            let computing = &shares[..2 * nr_cpus];
+            let light: f64 = computing.iter().step_by(2).sum();
+            let share = light / computing.iter().sum::<f64>();
+            let fair = f64::from(weights[0]) / f64::from(weights[0] + weights[1]);
+            println!("{nr_cpus} CPUs, {weights:?}, {period_ns:?}: {share:.4} of {fair:.4}");
+            // 0.0004 and 0.0009 measured; 0.04 before that was so.
+            assert!((share - fair).abs() < 0.002, "{share} of {fair}");
+        }
+    }
+}
