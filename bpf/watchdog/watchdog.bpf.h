@@ -139,6 +139,8 @@ static int watchdog_fire(void *map, int *key, struct bpf_timer *timer)
 	bool requeue = requeue_rounds;
 	s32 cpu;
 
+	/* For Linux 6.16, which verifies a timer's callback like the op that sets the timer up. */
+	bpf_rcu_read_lock();
 	if (any_limit)
 		next = unthrottle_expired(now);
 	if (requeue || time_after(now, last_rescue_scan + RESCUE_SCAN_NS)) {
@@ -150,6 +152,7 @@ static int watchdog_fire(void *map, int *key, struct bpf_timer *timer)
 		bpf_for(cpu, 0, nr_cpu_ids)
 			watchdog_scan(cpu, now, requeue);
 	}
+	bpf_rcu_read_unlock();
 	if (requeue_rounds && next > WATCHDOG_NS / 4)
 		next = WATCHDOG_NS / 4;
 	bpf_timer_start(timer, next, 0);
