@@ -91,6 +91,7 @@ mod bpf {
     /// A copy of the connector would be 500 lines to keep up with every release.
     fn patch_connector(connector: &mut String) {
         add_ops_flag(connector);
+        leave_out_hotplug_check(connector);
         add_wait(connector);
     }
 
@@ -106,6 +107,18 @@ mod bpf {
             connector,
             NAMED,
             " *compat::SCX_OPS_ENQ_MIGRATION_DISABLED |",
+        );
+    }
+
+    /// The connector has the kernel refuse to attach if a CPU went offline or came online
+    /// since it opened the object. That is for schedulers which look at the topology
+    /// meanwhile. This one does not, and it follows hotplug by ops. 0: no check.
+    fn leave_out_hotplug_check(connector: &mut String) {
+        const OPENED: &str = "skel.struct_ops.rustland_mut().exit_dump_len = exit_dump_len;";
+        insert(
+            connector,
+            OPENED,
+            "skel.struct_ops.rustland_mut().hotplug_seq = 0;",
         );
     }
 

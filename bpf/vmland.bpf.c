@@ -12,7 +12,7 @@
  *   ipi/        senders and receivers of IPIs
  *   cosched/    co-scheduling, bounded skew
  *   cgroup/     weights, quotas and caps; throttling
- *   placement/  idle CPUs, preferred CPUs, wake-up preemption
+ *   placement/  idle CPUs, preferred CPUs, wake-up preemption, hotplug
  *   policy/     the policy in user space
  *   watchdog/   a timer that examines waiting tasks
  *
@@ -37,6 +37,7 @@
 #include "intf.h"
 #include "params/effective.bpf.h"
 #include "params/params.bpf.h"
+#include "placement/hotplug.bpf.h"
 #include "placement/idle.bpf.h"
 #include "placement/preempt.bpf.h"
 #include "policy/policy.bpf.h"
@@ -285,6 +286,16 @@ void BPF_STRUCT_OPS(vmland_exit_task, struct task_struct *p,
 		vcpu_forget(p, taskc);
 }
 
+/* Its vtime may be long behind: the next task from a queue brings it up to date. */
+void BPF_STRUCT_OPS(vmland_cpu_online, s32 cpu)
+{
+}
+
+void BPF_STRUCT_OPS(vmland_cpu_offline, s32 cpu)
+{
+	cpu_goes_offline(cpu);
+}
+
 s32 BPF_STRUCT_OPS_SLEEPABLE(vmland_init)
 {
 	s32 err = ____rustland_init(ctx);
@@ -311,6 +322,8 @@ SCX_OPS_DEFINE(rustland,
 	       .cgroup_set_weight	= (void *)vmland_cgroup_set_weight,
 	       .cgroup_set_bandwidth	= (void *)vmland_cgroup_set_bandwidth,
 	       .cgroup_set_idle		= (void *)vmland_cgroup_set_idle,
+	       .cpu_online		= (void *)vmland_cpu_online,
+	       .cpu_offline		= (void *)vmland_cpu_offline,
 	       .init			= (void *)vmland_init,
 	       .exit			= (void *)rustland_exit,
 	       .timeout_ms		= 5000,

@@ -33,7 +33,6 @@ use scx_utils::build_id;
 use scx_vmland::preflight;
 use tracing_subscriber::filter::LevelFilter;
 use vmland_base::exit;
-use vmland_control::standby::FLAG as STANDBY;
 use vmland_control::stats;
 use vmland_settings::InForce;
 
@@ -108,20 +107,11 @@ fn run(opts: &Opts) -> Result<u8> {
     match scheduler::run(opts, now)? {
         Ended::Stopped => Ok(exit::OK),
         Ended::Ejected => Ok(exit::SOFTWARE),
-        Ended::Restart => Err(exec_self().into()),
+        Ended::Restart => {
+            error!("a CPU went offline or came online while attaching; start again");
+            Ok(exit::TEMPFAIL)
+        }
     }
-}
-
-/// The framework forbids mmap for good once it has attached, so attaching again
-/// (after a CPU came or went) takes a new process image. Returns only on failure.
-fn exec_self() -> std::io::Error {
-    use std::os::unix::process::CommandExt;
-    info!("restarting");
-    let args = std::env::args_os().skip(1);
-    let args = args.filter(|arg| arg != STANDBY);
-    std::process::Command::new("/proc/self/exe")
-        .args(args)
-        .exec()
 }
 
 fn version() -> String {

@@ -177,6 +177,7 @@ pub struct Ops {
     pub init_task: extern "C" fn(Context, *mut Task, *const InitTaskArgs) -> i32,
     pub exit_task: Option<extern "C" fn(Context, *mut Task, *mut c_void)>,
     pub cgroup: [*mut c_void; 6],
+    pub hotplug: [*mut c_void; 2],
     pub init: extern "C" fn(Context) -> i32,
     pub exit: *mut c_void,
     pub timeout_ms: u32,
