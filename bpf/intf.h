@@ -7,14 +7,13 @@
 #define VMLAND_INTF_H
 
 enum vmland_limits {
-	/* VMs at a time. vCPUs of a further VM run as ordinary tasks. */
+	/* VMs at a time. vCPUs of a further VM run as ordinary tasks until a slot is free. */
 	VMLAND_MAX_VMS = 4096,
 	/* vCPU threads at a time, of all VMs. */
 	VMLAND_MAX_VCPUS = 65536,
 	/* CPUs that a preference can name, in words of 64; the framework's MAX_CPUS. */
 	VMLAND_CPU_WORDS = 16,
-	/* cgroups with the cpu controller at a time. Tasks of a further one count as tasks
-	   of the root. */
+	/* cgroups with the cpu controller at a time. A further one counts as its parent. */
 	VMLAND_MAX_CGROUPS = 32768,
 };
 
@@ -83,6 +82,8 @@ enum vmland_counter {
 	VMLAND_COSCHED_STARTS,	/* a vCPU was put on a CPU to run at the same time as a sibling */
 	VMLAND_THROTTLED,	/* a task was throttled */
 	VMLAND_RESCUED,		/* a task that had waited too long was put first */
+	VMLAND_VMS_FULL,	/* a vCPU of a VM that had no slot was seen */
+	VMLAND_CGROUPS_FULL,	/* a cgroup had no slot */
 
 	VMLAND_NR_COUNTERS,
 };

@@ -50,13 +50,14 @@
 s32 BPF_STRUCT_OPS(vmland_select_cpu, struct task_struct *p, s32 prev_cpu,
 		   u64 wake_flags)
 {
+	struct vmland_task_ctx *taskc = taskc_of(p);
 	bool idle;
 	s32 cpu = select_cpu(p, prev_cpu, wake_flags, &idle);
 
-	if (idle) {
+	if (idle && taskc) {
 		count(VMLAND_DISPATCH_IDLE);
 		__sync_fetch_and_add(&nr_kernel_dispatches, 1);
-		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, slice_ns, 0);
+		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, taskc->slice_ns, 0);
 	}
 	return cpu;
 }
@@ -302,6 +303,9 @@ s32 BPF_STRUCT_OPS_SLEEPABLE(vmland_init)
 
 	err = err ?: scx_bpf_create_dsq(PARKED_DSQ, -1);
 	err = err ?: scx_bpf_create_dsq(THROTTLED_DSQ, -1);
+	err = err ?: vm_slots_init();
+	err = err ?: cgroup_slots_init();
+	turn_timers_init();
 	return err ?: watchdog_start();
 }
 

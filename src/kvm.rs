@@ -39,6 +39,7 @@ pub struct Maps {
     pub layout: MapHandle,
     pub vm_slots: MapHandle,
     pub vms: MapHandle,
+    pub free_vms: MapHandle,
     pub tasks: MapHandle,
     pub sent: MapHandle,
     pub vcpu_pids: MapHandle,
@@ -108,6 +109,7 @@ fn attend(maps: &Maps, layout: Result<Vec<u8>>) -> Result<()> {
     open.progs.write_layout.set_autoload(false);
     open.maps.vmland_vm_slots.reuse_fd(maps.vm_slots.as_fd())?;
     open.maps.vmland_vms.reuse_fd(maps.vms.as_fd())?;
+    open.maps.vmland_free_vms.reuse_fd(maps.free_vms.as_fd())?;
     let loaded = open.load().context("cannot load the KVM object")?;
     let _destroy = loaded
         .progs
@@ -130,6 +132,42 @@ fn attend(maps: &Maps, layout: Result<Vec<u8>>) -> Result<()> {
     Ok(())
 }
 
+/// Where the kernel lists its tracepoints, if it does.
+const EVENTS: [&str; 2] = [
+    "/sys/kernel/tracing/events/kvm",
+    "/sys/kernel/debug/tracing/events/kvm",
+];
+
+/// Switches off the programs whose tracepoint KVM does not have: of one that is missing the
+/// kernel would refuse the whole object.
+fn leave_out_missing(open: &mut ipi_skel::OpenIpiSkel<'_>) {
+    let Some(events) = EVENTS.iter().map(Path::new).find(|dir| dir.exists()) else {
+        return;
+    };
+    let mut missing = vec![];
+    macro_rules! need {
+        ($($program:ident: $event:literal)+) => { $(
+            if !events.join($event).exists() {
+                open.progs.$program.set_autoload(false);
+                missing.push($event);
+            }
+        )+ };
+    }
+    need! {
+        on_apic_ipi: "kvm_apic_ipi"
+        on_hypercall: "kvm_hypercall"
+        on_hv_ipi: "kvm_hv_send_ipi"
+        on_hv_ipi_ex: "kvm_hv_send_ipi_ex"
+        on_accept_irq: "kvm_apic_accept_irq"
+    }
+    if !missing.is_empty() {
+        warn!(
+            "IPIs are not followed by {}: KVM has no such event",
+            missing.join(", ")
+        );
+    }
+}
+
 fn any_vm(maps: &Maps) -> bool {
     maps.vm_slots.keys().next().is_some()
 }
@@ -148,7 +186,11 @@ fn attend_vms(maps: &Maps) -> Result<()> {
         .vmland_vcpu_pids
         .reuse_fd(maps.vcpu_pids.as_fd())?;
     open.maps.vmland_pauses.reuse_fd(maps.pauses.as_fd())?;
+    leave_out_missing(&mut open);
     let mut loaded = open.load().context("cannot load the IPI object")?;
+    { &loaded.progs.init_timers }
+        .test_run(ProgramInput::default())
+        .context("cannot set up timers")?;
     loaded.attach().context("cannot attach the IPI object")?;
     verifier::log_insns(loaded.object());
     debug!("IPIs and pause exits are followed");

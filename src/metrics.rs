@@ -83,6 +83,8 @@ fn read(maps: &Maps) -> Result<Metrics> {
         cosched_starts: c(vmland_counter_VMLAND_COSCHED_STARTS)?,
         throttled: c(vmland_counter_VMLAND_THROTTLED)?,
         rescued: c(vmland_counter_VMLAND_RESCUED)?,
+        vms_full: c(vmland_counter_VMLAND_VMS_FULL)?,
+        cgroups_full: c(vmland_counter_VMLAND_CGROUPS_FULL)?,
         ..Default::default()
     };
     for key in maps.vm_slots.keys() {

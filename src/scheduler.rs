@@ -147,6 +147,7 @@ impl<'a> Scheduler<'a> {
             layout: MapHandle::try_from(&maps.vmland_kvm_layout)?,
             vm_slots: MapHandle::try_from(&maps.vmland_vm_slots)?,
             vms: MapHandle::try_from(&maps.vmland_vms)?,
+            free_vms: MapHandle::try_from(&maps.vmland_free_vms)?,
             tasks: MapHandle::try_from(&maps.vmland_tasks)?,
             sent: MapHandle::try_from(&maps.vmland_sent)?,
             vcpu_pids: MapHandle::try_from(&maps.vmland_vcpu_pids)?,

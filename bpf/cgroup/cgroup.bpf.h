@@ -31,8 +31,11 @@
 #include "../intf.h"
 #include "bandwidth.bpf.h"
 
-/* Levels that count. The verifier needs a bound; a deeper level neither limits nor divides. */
-#define CGROUP_DEPTH 32
+/*
+ * Levels that are followed up from a cgroup. The verifier needs a bound; this one is beyond
+ * what the 4096 characters of a path leave room for.
+ */
+#define CGROUP_DEPTH 2048
 
 /* Age at which the product of a cgroup is computed again, in ns: 1 ms, a tenth of a slice. */
 #define FACTOR_AGE_NS (1000 * 1000ULL)
@@ -91,13 +94,56 @@ static __always_inline struct vmland_cgroup_ctx *cgc_of(u32 slot)
 	return bpf_map_lookup_elem(&vmland_cgroups, &slot);
 }
 
-/* The slot of @cgrp; 0: the root, or a cgroup that had no slot left. */
-static __always_inline u32 cgroup_slot(struct cgroup *cgrp)
+struct {
+	__uint(type, BPF_MAP_TYPE_QUEUE);
+	__uint(max_entries, VMLAND_MAX_CGROUPS);
+	__type(value, u32);
+} vmland_free_cgroups SEC(".maps");
+
+/* All slots but the root's are free, before there is a cgroup. */
+static __always_inline s32 cgroup_slots_init(void)
 {
-	u64 id = cgrp->kn->id;
+	s32 err = 0;
+	u32 slot;
+
+	bpf_for(slot, 1, VMLAND_MAX_CGROUPS)
+		err = err ?: bpf_map_push_elem(&vmland_free_cgroups, &slot, BPF_ANY);
+	return err;
+}
+
+/* The slot of the cgroup @id; 0: it is the root, or it has none. */
+static __always_inline u32 cgroup_slot_of_id(u64 id)
+{
 	u32 *slot = bpf_map_lookup_elem(&vmland_cgroup_slots, &id);
 
 	return slot ? *slot : 0;
+}
+
+/* The slot of @cgrp, or of its nearest ancestor that has one. Not for the hot path. */
+static __always_inline u32 cgroup_slot(struct cgroup *cgrp)
+{
+	u32 slot = cgroup_slot_of_id(cgrp->kn->id);
+	struct cgroup *exact, *ancestor;
+	int level;
+
+	if (slot || cgrp->level < 1)
+		return slot;
+	/* For the verifier, which does not trust a cgroup that comes from a structure. */
+	exact = bpf_cgroup_from_id(cgrp->kn->id);
+	if (!exact)
+		return 0;
+	bpf_for(level, 1, CGROUP_DEPTH) {
+		ancestor = level < exact->level ?
+			   bpf_cgroup_ancestor(exact, exact->level - level) : NULL;
+		if (!ancestor)
+			break;
+		slot = cgroup_slot_of_id(ancestor->kn->id);
+		bpf_cgroup_release(ancestor);
+		if (slot)
+			break;
+	}
+	bpf_cgroup_release(exact);
+	return slot;
 }
 
 /* Computes W after cpu_weight, override_weight or idle has changed. */

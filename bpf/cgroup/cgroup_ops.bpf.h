@@ -13,33 +13,16 @@
 #include "../classify/vcpu.bpf.h"
 #include "../classify/vm.bpf.h"
 #include "../context/task.bpf.h"
+#include "../counters.bpf.h"
 #include "../intf.h"
 #include "../watchdog/watchdog.bpf.h"
 #include "bandwidth.bpf.h"
 #include "cgroup.bpf.h"
 
-/* The slot that was taken last. The search for a free one starts behind it. */
-static u32 last_cgroup_slot;
-
-/* Takes a free slot for the cgroup @id; 0 if there is none. */
-static u32 cgroup_take_slot(u64 id)
-{
-	struct vmland_cgroup_ctx *cgc;
-	u32 slot, i;
-
-	bpf_for(i, 0, VMLAND_MAX_CGROUPS) {
-		slot = __sync_fetch_and_add(&last_cgroup_slot, 1) % (VMLAND_MAX_CGROUPS - 1) + 1;
-		cgc = cgc_of(slot);
-		if (cgc && !__sync_val_compare_and_swap(&cgc->id, 0, id))
-			return slot;
-	}
-	return 0;
-}
-
-/* The context of @cgrp; NULL: it is the root, or there was no slot for it. */
+/* The context of @cgrp; NULL: it is the root, or it has no slot. */
 static __always_inline struct vmland_cgroup_ctx *cgroup_known(struct cgroup *cgrp)
 {
-	u32 slot = cgroup_slot(cgrp);
+	u32 slot = cgroup_slot_of_id(cgrp->kn->id);
 
 	return slot ? cgc_of(slot) : NULL;
 }
@@ -85,10 +68,14 @@ s32 BPF_STRUCT_OPS_SLEEPABLE(vmland_cgroup_init, struct cgroup *cgrp,
 
 	if (cgrp->level < 1)
 		return 0;
-	slot = cgroup_take_slot(id);
-	cgc = slot ? cgc_of(slot) : NULL;
+	if (bpf_map_pop_elem(&vmland_free_cgroups, &slot)) {
+		count(VMLAND_CGROUPS_FULL);
+		return 0;
+	}
+	cgc = cgc_of(slot);
 	if (!cgc)
 		return 0;
+	cgc->id = id;
 	cgc->parent = parent_slot(cgrp);
 	cgc->override_weight = 0;
 	cgc->cpu_weight = args->weight;
@@ -107,6 +94,7 @@ s32 BPF_STRUCT_OPS_SLEEPABLE(vmland_cgroup_init, struct cgroup *cgrp,
 void BPF_STRUCT_OPS(vmland_cgroup_exit, struct cgroup *cgrp)
 {
 	struct vmland_cgroup_ctx *cgc = cgroup_known(cgrp);
+	u32 slot = cgroup_slot_of_id(cgrp->kn->id);
 	u64 id = cgrp->kn->id;
 
 	if (!cgc)
@@ -114,7 +102,7 @@ void BPF_STRUCT_OPS(vmland_cgroup_exit, struct cgroup *cgrp)
 	bpf_map_delete_elem(&vmland_cgroup_slots, &id);
 	cgc->active = 0;
 	cgroup_add_active(cgc->parent, cgroup_recount(cgc));
-	cgc->id = 0;	/* last: from here on the slot is free */
+	bpf_map_push_elem(&vmland_free_cgroups, &slot, BPF_ANY);
 }
 
 /* The kernel has dequeued @p, and will enqueue it again if it was queued. */

@@ -47,6 +47,6 @@ int BPF_KPROBE(on_destroy, void *kvm)
 	struct vmland_vm_ctx *vmc = slot ? vmc_of(*slot) : NULL;
 
 	if (vmc)
-		vm_release(vmc, key);
+		vm_release(*slot, vmc, key);
 	return 0;
 }

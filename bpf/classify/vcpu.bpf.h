@@ -118,60 +118,109 @@ static void send_vcpu_event(u32 kind, const struct task_struct *p,
 /* Takes a free slot for @kvm; VMLAND_NO_VM if there is none. */
 static u32 vm_take_slot(u64 kvm, s32 tgid)
 {
-	u32 id = __sync_fetch_and_add(&last_vm_id, 1) + 1, slot;
 	struct vmland_vm_ctx *vmc;
-	u32 i, *winner;
+	u32 slot, *winner;
 
-	bpf_for(i, 0, VMLAND_MAX_VMS) {
-		slot = (id + i) % VMLAND_MAX_VMS;
-		vmc = vmc_of(slot);
-		if (!vmc || __sync_val_compare_and_swap(&vmc->kvm, 0, kvm))
-			continue;
-
-		vmc->cpu_ns = vmc->pause_exits = 0;
-		vmc->yields_asked = vmc->yields_honoured = 0;
-		vmc->throttled_ns = vmc->boosted_ns = 0;
-		vmc->boost_left_ns = 0;
-		vmc->nr_vcpus = 0;
-		vmc->nr_runnable = 0;
-		vm_recount(vmc, 0);
-		vmc->tgid = tgid;
-		vmc->vm_id = id;
-		if (!bpf_map_update_elem(&vmland_vm_slots, &kvm, &slot, BPF_NOEXIST))
-			return slot;
-
-		/* Another vCPU of the VM was seen at the same time: its slot is the VM's. */
-		vmc->vm_id = 0;
-		vmc->kvm = 0;
-		winner = bpf_map_lookup_elem(&vmland_vm_slots, &kvm);
-		return winner ? *winner : VMLAND_NO_VM;
+	if (bpf_map_pop_elem(&vmland_free_vms, &slot)) {
+		count(VMLAND_VMS_FULL);
+		return VMLAND_NO_VM;
 	}
-	return VMLAND_NO_VM;
+	vmc = vmc_of(slot);
+	if (!vmc)
+		return VMLAND_NO_VM;
+	vmc->cpu_ns = vmc->pause_exits = 0;
+	vmc->yields_asked = vmc->yields_honoured = 0;
+	vmc->throttled_ns = vmc->boosted_ns = 0;
+	vmc->boost_left_ns = 0;
+	vmc->nr_vcpus = 0;
+	vmc->nr_runnable = 0;
+	vm_recount(vmc, 0);
+	vmc->tgid = tgid;
+	vmc->vm_id = __sync_fetch_and_add(&last_vm_id, 1) + 1;
+	vmc->kvm = kvm;
+	if (!bpf_map_update_elem(&vmland_vm_slots, &kvm, &slot, BPF_NOEXIST))
+		return slot;
+
+	/* Another vCPU of the VM was seen at the same time: its slot is the VM's. */
+	vmc->vm_id = 0;
+	vmc->kvm = 0;
+	bpf_map_push_elem(&vmland_free_vms, &slot, BPF_ANY);
+	winner = bpf_map_lookup_elem(&vmland_vm_slots, &kvm);
+	return winner ? *winner : VMLAND_NO_VM;
+}
+
+/* All slots are free, before there is a task. */
+static __always_inline s32 vm_slots_init(void)
+{
+	s32 err = 0;
+	u32 slot;
+
+	bpf_for(slot, 0, VMLAND_MAX_VMS)
+		err = err ?: bpf_map_push_elem(&vmland_free_vms, &slot, BPF_ANY);
+	return err;
+}
+
+/* Makes thread @p be found as @vcpu. */
+static void vcpu_list(const struct task_struct *p, const struct vmland_vcpu *vcpu)
+{
+	struct vmland_vcpu_key key = { .vm_id = vcpu->vm_id, .vcpu_id = vcpu->vcpu_id };
+	s32 pid = p->pid;
+
+	bpf_map_update_elem(&vmland_vcpus, &pid, vcpu, BPF_ANY);
+	bpf_map_update_elem(&vmland_vcpu_pids, &key, &pid, BPF_ANY);
+}
+
+/* The vCPU that @p ran last is not to be found at @p any more, if it still is. */
+static void vcpu_unlist(const struct task_struct *p)
+{
+	struct vmland_vcpu_key key = {};
+	struct vmland_vcpu *vcpu;
+	s32 pid = p->pid, *at;
+
+	vcpu = bpf_map_lookup_elem(&vmland_vcpus, &pid);
+	if (!vcpu)
+		return;
+	key.vm_id = vcpu->vm_id;
+	key.vcpu_id = vcpu->vcpu_id;
+	at = bpf_map_lookup_elem(&vmland_vcpu_pids, &key);
+	if (at && *at == pid)
+		bpf_map_delete_elem(&vmland_vcpu_pids, &key);
 }
 
 /* @p is no vCPU any more. */
 static void vcpu_forget(struct task_struct *p, struct vmland_task_ctx *taskc)
 {
 	struct vmland_vm_ctx *vmc = vmc_of(taskc->vm_slot);
-	struct vmland_vcpu_key key = {};
-	struct vmland_vcpu *vcpu;
 	s32 pid = p->pid;
 
 	vcpu_quiescent(taskc);
 	if (vmc && vmc->vm_id == taskc->vm_id &&
 	    __sync_fetch_and_sub(&vmc->nr_vcpus, 1) == 1)
-		vm_release(vmc, vmc->kvm);
-	vcpu = bpf_map_lookup_elem(&vmland_vcpus, &pid);
-	if (vcpu) {
-		key.vm_id = vcpu->vm_id;
-		key.vcpu_id = vcpu->vcpu_id;
-		bpf_map_delete_elem(&vmland_vcpu_pids, &key);
-	}
+		vm_release(taskc->vm_slot, vmc, vmc->kvm);
+	vcpu_unlist(p);
 	bpf_map_delete_elem(&vmland_vcpus, &pid);
 	send_vcpu_event(VMLAND_EVENT_VCPU_GONE, p, taskc);
 	count(VMLAND_VCPUS_GONE);
 	taskc->vm_slot = VMLAND_NO_VM;
 	taskc->notifier = 0;
+}
+
+/*
+ * Thread @p runs another vCPU of its VM, as VMMs do that run more vCPUs than they have
+ * threads (gVisor). It stays a vCPU thread of that VM.
+ */
+static void vcpu_changes(const struct task_struct *p, const struct vmland_task_ctx *taskc,
+			 s32 vcpu_id)
+{
+	struct vmland_vcpu vcpu = {
+		.vm_slot = taskc->vm_slot,
+		.vm_id = taskc->vm_id,
+		.vcpu_id = vcpu_id,
+		.tgid = p->tgid,
+	};
+
+	vcpu_unlist(p);
+	vcpu_list(p, &vcpu);
 }
 
 /*
@@ -182,13 +231,11 @@ __noinline int vcpu_recognise(struct task_struct *p __arg_trusted,
 			      struct vmland_task_ctx *taskc __arg_nonnull)
 {
 	struct task_struct___kvm *task = (void *)p;
-	struct vmland_vcpu_key id = {};
 	struct vmland_vcpu vcpu = {};
 	struct vmland_kvm_layout *layout;
 	struct vmland_vm_ctx *vmc;
 	u32 key = 0, *slot;
 	u64 notifier = 0, addr, kvm = 0;
-	s32 pid;
 
 	layout = bpf_map_lookup_elem(&vmland_kvm_layout, &key);
 	if (!layout || !layout->ready)
@@ -202,10 +249,15 @@ __noinline int vcpu_recognise(struct task_struct *p __arg_trusted,
 				  (void *)(addr + layout->vcpu_id)) || !kvm)
 		return 0;
 
-	if (is_vcpu(taskc))
-		vcpu_forget(p, taskc);
-
 	slot = bpf_map_lookup_elem(&vmland_vm_slots, &kvm);
+	if (is_vcpu(taskc)) {
+		if (slot && *slot == taskc->vm_slot) {
+			vcpu_changes(p, taskc, vcpu.vcpu_id);
+			taskc->notifier = notifier;
+			return 0;
+		}
+		vcpu_forget(p, taskc);
+	}
 	vcpu.vm_slot = slot ? *slot : vm_take_slot(kvm, p->tgid);
 	vmc = vmc_of(vcpu.vm_slot);
 	if (!vmc)
@@ -216,11 +268,7 @@ __noinline int vcpu_recognise(struct task_struct *p __arg_trusted,
 	taskc->vm_slot = vcpu.vm_slot;
 	taskc->vm_id = vcpu.vm_id = vmc->vm_id;
 	vcpu.tgid = p->tgid;
-	pid = p->pid;
-	bpf_map_update_elem(&vmland_vcpus, &pid, &vcpu, BPF_ANY);
-	id.vm_id = vcpu.vm_id;
-	id.vcpu_id = vcpu.vcpu_id;
-	bpf_map_update_elem(&vmland_vcpu_pids, &id, &pid, BPF_ANY);
+	vcpu_list(p, &vcpu);
 	bpf_task_storage_get(&vmland_sent, p, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	send_vcpu_event(VMLAND_EVENT_VCPU_SEEN, p, taskc);
 	count(VMLAND_VCPUS_SEEN);

@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* A timer for each CPU: an entry of an array map, by CPU, that is set up at its first use. */
+/*
+ * A timer for each CPU: an entry of an array map, by CPU.
+ *
+ * bpf_timer_init() allocates memory. Under the lock of a run queue that can deadlock on
+ * kernels before 6.16.8 (CVE-2025-39886). So all timers are set up before the first use.
+ */
 #ifndef VMLAND_CONTEXT_CPU_TIMER_BPF_H
 #define VMLAND_CONTEXT_CPU_TIMER_BPF_H
 
@@ -12,23 +17,29 @@
 
 struct vmland_cpu_timer {
 	struct bpf_timer timer;
-	bool ready;
 };
 
-/* This CPU's timer of @map, which calls @callback; NULL: there is none. */
-#define cpu_timer_here(map, callback)							\
+/* Sets up the timer of each CPU in @map; @callback is called when one fires. */
+#define cpu_timers_init(map, callback)							\
+({											\
+	struct vmland_cpu_timer *it__;							\
+	u32 cpu__;									\
+											\
+	bpf_for(cpu__, 0, scx_bpf_nr_cpu_ids()) {					\
+		it__ = bpf_map_lookup_elem(&(map), &cpu__);				\
+		if (!it__)								\
+			break;								\
+		bpf_timer_init(&it__->timer, &(map), CLOCK_MONOTONIC);			\
+		bpf_timer_set_callback(&it__->timer, callback);				\
+	}										\
+})
+
+/* This CPU's timer of @map. */
+#define cpu_timer_here(map)								\
 ({											\
 	u32 cpu__ = bpf_get_smp_processor_id();						\
-	struct vmland_cpu_timer *it__ = bpf_map_lookup_elem(&(map), &cpu__);		\
 											\
-	if (it__ && !it__->ready) {							\
-		if (bpf_timer_init(&it__->timer, &(map), CLOCK_MONOTONIC) ||		\
-		    bpf_timer_set_callback(&it__->timer, callback))			\
-			it__ = NULL;							\
-		else									\
-			it__->ready = true;						\
-	}										\
-	it__;										\
+	(struct vmland_cpu_timer *)bpf_map_lookup_elem(&(map), &cpu__);			\
 })
 
 static __always_inline void cpu_timer_start(struct vmland_cpu_timer *it, u64 ns)

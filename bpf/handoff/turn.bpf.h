@@ -104,10 +104,15 @@ static int turn_timer_fire(void *map, u32 *cpu, struct vmland_cpu_timer *timer)
 	return 0;
 }
 
+static __always_inline void turn_timers_init(void)
+{
+	cpu_timers_init(vmland_turn_timers, turn_timer_fire);
+}
+
 /* The task that begins to run on this CPU has PROLONG_NS, by a timer. */
 static __always_inline void turn_begin_prolonged(struct vmland_cpu_ctx *cpuc)
 {
-	struct vmland_cpu_timer *timer = cpu_timer_here(vmland_turn_timers, turn_timer_fire);
+	struct vmland_cpu_timer *timer = cpu_timer_here(vmland_turn_timers);
 
 	cpuc->prolonged = false;
 	if (!timer)

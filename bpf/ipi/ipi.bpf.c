@@ -144,6 +144,14 @@ static int spin_timer_fire(void *map, u32 *cpu, struct vmland_cpu_timer *timer)
 	return 0;
 }
 
+/* User space runs this once, right after the object is loaded. */
+SEC("syscall")
+int init_timers(void *ctx)
+{
+	cpu_timers_init(vmland_spin_timers, spin_timer_fire);
+	return 0;
+}
+
 /* Marks @sender as spinning if the receiver of its last IPI waits. Returns whether it does. */
 static __always_inline bool mark_spinning(struct task_struct *sender, struct vmland_sent *sent)
 {
@@ -181,7 +189,7 @@ int BPF_PROG(on_spin)
 	sent = bpf_task_storage_get(&vmland_sent, sender, NULL, 0);
 	if (!sent || !sent->top || !mark_spinning(sender, sent))
 		return 0;
-	timer = cpu_timer_here(vmland_spin_timers, spin_timer_fire);
+	timer = cpu_timer_here(vmland_spin_timers);
 	if (timer)
 		cpu_timer_start(timer, SPIN_PREEMPT_NS);
 	return 0;

@@ -91,7 +91,9 @@ static __always_inline struct task_struct *last_receiver(const struct vmland_tas
 	if (!receiver)
 		return NULL;
 	receiverc = taskc_of(receiver);
-	if (receiverc && receiver_waits(receiver, receiverc, sent->to[last].at))
+	/* The pid may be that of another task by now. */
+	if (receiverc && is_vcpu(receiverc) && receiverc->vm_id == senderc->vm_id &&
+	    receiver_waits(receiver, receiverc, sent->to[last].at))
 		return receiver;
 	bpf_task_release(receiver);
 	return NULL;

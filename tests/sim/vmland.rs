@@ -130,6 +130,8 @@ impl UserSpace for Vmland {
 
     fn load(&mut self, native: &Native, pid: i32) {
         self.debt = Some(native.function("sim_debt"));
+        let init_timers: extern "C" fn(*mut c_void) -> i32 = native.function("init_timers");
+        init_timers(std::ptr::null_mut());
         native.set("usersched_pid", pid);
         native.set("builtin_idle", true);
         native.set("slice_ns", self.settings.slice_ns);

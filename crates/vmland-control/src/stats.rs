@@ -112,6 +112,10 @@ pub struct Metrics {
     pub throttled: u64,
     #[stat(desc = "Tasks put first as they had waited for more than 2 s")]
     pub rescued: u64,
+    #[stat(desc = "Times that a vCPU ran as an ordinary task, as there were too many VMs")]
+    pub vms_full: u64,
+    #[stat(desc = "cgroups that count as their parent, as there were too many")]
+    pub cgroups_full: u64,
     #[stat(desc = "Page faults of the scheduler since it attached (should stay 0)")]
     pub page_faults: u64,
     #[stat(desc = "VMs, by an id that is never reused")]

@@ -28,6 +28,7 @@
 } while (0)
 
 /* cgroups. */
+#define bpf_cgroup_from_id(id) ((struct cgroup *)NULL)
 #define bpf_cgroup_ancestor(cgrp, level) ((struct cgroup *)NULL)
 #define bpf_cgroup_release(cgrp) ((void)(cgrp))
 

@@ -6,6 +6,7 @@
  *
  *	array		the entries
  *	per-CPU array	the entries of each CPU in turn
+ *	queue		a struct sim_queue
  *	task storage	which of a task's storages it is, from 1 up
  *	hash		nothing: the simulator keeps them, by the map's address
  *
@@ -18,6 +19,7 @@ enum {
 	BPF_MAP_TYPE_HASH = 1,
 	BPF_MAP_TYPE_ARRAY = 2,
 	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
+	BPF_MAP_TYPE_QUEUE = 22,
 	BPF_MAP_TYPE_RINGBUF = 27,
 	BPF_MAP_TYPE_TASK_STORAGE = 29,
 	BPF_MAP_TYPE_USER_RINGBUF = 31,
@@ -93,6 +95,41 @@ static inline int sim_update(void *map, const void *key, size_t key_size, const 
 	sim_update(map, k, sizeof(*(map)->key), v, sizeof(*(map)->value), flags)
 #define bpf_map_delete_elem(map, k)							\
 	sim_hash(map, k, sizeof(*(map)->key), sizeof(*(map)->value), SIM_HASH_REMOVE)
+
+/* Of values of four bytes. */
+struct sim_queue {
+	u32 head, queued;
+	u32 values[];
+};
+
+static inline int sim_queue_push(void **memory, u32 entries, u32 value)
+{
+	struct sim_queue *queue = *memory;
+
+	if (!queue)
+		queue = *memory = sim_zeroed(1, sizeof(*queue) + entries * sizeof(u32));
+	if (queue->queued == entries)
+		return -E2BIG;
+	queue->values[(queue->head + queue->queued++) % entries] = value;
+	return 0;
+}
+
+static inline int sim_queue_pop(void **memory, u32 entries, u32 *value)
+{
+	struct sim_queue *queue = *memory;
+
+	if (!queue || !queue->queued)
+		return -ENOENT;
+	*value = queue->values[queue->head];
+	queue->head = (queue->head + 1) % entries;
+	queue->queued--;
+	return 0;
+}
+
+#define bpf_map_push_elem(map, v, flags)						\
+	sim_queue_push((void **)(map), SIM_NUMBER(map, max_entries), *(v))
+#define bpf_map_pop_elem(map, v)							\
+	sim_queue_pop((void **)(map), SIM_NUMBER(map, max_entries), v)
 
 static inline void *sim_storage(uintptr_t *number, struct task_struct *p, size_t size, bool create)
 {
