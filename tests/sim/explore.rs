@@ -32,6 +32,13 @@ fn number(variable: &str) -> Option<u64> {
     env::var(variable).ok()?.parse().ok()
 }
 
+fn check(seed: u64) -> u64 {
+    schedule(seed).unwrap_or_else(|failure| {
+        let Failure { seed, what, trace } = *failure;
+        panic!("seed {seed}: {what}\n{trace}\nseed {seed}: {what}");
+    })
+}
+
 /// EXPLORE_SECONDS of schedules from EXPLORE_SEED on.
 #[test]
 #[ignore = "it has findings"]
@@ -40,13 +47,7 @@ fn explored_without_a_finding() {
     let first = number("EXPLORE_SEED").unwrap_or(0);
     let (mut schedules, mut points) = (0, 0);
     while Instant::now() < until {
-        match schedule(first + schedules) {
-            Ok(passed) => points += passed,
-            Err(failure) => panic!(
-                "seed {}: {}\n{}\nseed {}: {}",
-                failure.seed, failure.what, failure.trace, failure.seed, failure.what
-            ),
-        }
+        points += check(first + schedules);
         schedules += 1;
     }
     println!("{schedules} schedules, {points} points");

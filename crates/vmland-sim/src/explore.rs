@@ -1501,7 +1501,8 @@ impl<U: UserSpace> Explorer<U> {
     /// A step of the thread in user space: it reads events, writes decisions, or yields.
     fn user_acts(&mut self, cpu: usize, turn: u32) {
         let world = &mut *self.world;
-        world.after(500, Event::Act(cpu, turn));
+        let slow_ns = [500, 5_000, 40_000][world.random.usize(0..3)];
+        world.after(slow_ns, Event::Act(cpu, turn));
         world.cpus[cpu].op = "user space";
         match self.round {
             0 => {
@@ -1537,6 +1538,13 @@ impl<U: UserSpace> Explorer<U> {
         });
         let sibling = sibling.map(|(vm, id)| self.vms[vm][id]);
         let sibling = sibling.filter(|&sibling| sibling != task);
+        // KVM yields to those only that wait for a CPU.
+        let waits = |&sibling: &TaskId| {
+            world.tasks[sibling].state == State::Runnable
+                && !world.kernel.current.contains(&Some(sibling))
+        };
+        let vm = world.tasks[task].vm;
+        let target = vm.and_then(|vm| self.vms[vm].iter().copied().find(waits));
         let bound = world.kernel.task(task).migration_disabled != 0;
         if world.random.u32(0..100) < self.computes {
             return;
@@ -1546,7 +1554,7 @@ impl<U: UserSpace> Explorer<U> {
                 world.after_about(1_000_000, Event::Wake(task));
                 Work::Leave(turn, false)
             }
-            (15..38, Some(sibling)) => Work::Yield(turn, Some(sibling)),
+            (15..38, _) if target.is_some() => Work::Yield(turn, target),
             (38..48, Some(sibling)) => Work::Ipi(turn, sibling),
             (48..53, _) => Work::Spin(turn),
             (53..55, _) => Work::Yield(turn, None),
