@@ -100,8 +100,13 @@ static void serve_queues(struct vmland_cpu_ctx *cpuc, s32 cpu, struct task_struc
 		return;
 	}
 	/* Another CPU has taken it meanwhile. */
-	if (!queue_take(SHARED_DSQ, cpuc) && !queue_take(cpu, cpuc))
-		queue_take(PARKED_DSQ, cpuc);
+	if (queue_take(SHARED_DSQ, cpuc) || queue_take(cpu, cpuc) ||
+	    queue_take(PARKED_DSQ, cpuc))
+		return;
+	/* Nothing is left: @prev goes on, as nobody would wake this CPU for it. */
+	best.found = false;
+	if (can_continue(prev))
+		keep_prev(prev, &best, cpu);
 }
 
 #endif /* VMLAND_QUEUE_DISPATCH_BPF_H */

@@ -39,6 +39,12 @@ fn check(seed: u64) -> u64 {
     })
 }
 
+/// Other CPUs empty every queue while one chooses: the task that had it goes on.
+#[test]
+fn the_last_task_keeps_its_cpu() {
+    check(7_002_096);
+}
+
 /// EXPLORE_SECONDS of schedules from EXPLORE_SEED on.
 #[test]
 #[ignore = "it has findings"]
