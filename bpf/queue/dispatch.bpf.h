@@ -79,7 +79,8 @@ static void serve_queues(struct vmland_cpu_ctx *cpuc, s32 cpu, struct task_struc
 		throttle_heads(PARKED_DSQ, cpu);
 	}
 	/* The common case: tasks wait in the shared queue only, and its head is to be taken. */
-	if (!can_continue(prev) && !policy_open && !any_preferred && !any_cosched &&
+	if (!can_continue(prev) && !any_preferred && !any_cosched &&
+	    !scx_bpf_dsq_nr_queued(PARKED_DSQ) &&
 	    (!any_sticky || scx_bpf_dsq_nr_queued(SHARED_DSQ) < 2) &&
 	    !scx_bpf_dsq_nr_queued(cpu)) {
 		queue_take(SHARED_DSQ, cpuc);

@@ -45,6 +45,12 @@ fn the_last_task_keeps_its_cpu() {
     check(7_002_096);
 }
 
+/// A decision comes before the task is in PARKED_DSQ: an idle CPU takes it from there.
+#[test]
+fn a_task_is_parked_after_its_decision() {
+    check(1_004_984);
+}
+
 /// EXPLORE_SECONDS of schedules from EXPLORE_SEED on.
 #[test]
 #[ignore = "it has findings"]
