@@ -51,6 +51,12 @@ fn a_task_is_parked_after_its_decision() {
     check(1_004_984);
 }
 
+/// The target's affinity changes while a hand-off moves it.
+#[test]
+fn a_hand_off_meets_a_change_of_affinity() {
+    check(10_388);
+}
+
 /// EXPLORE_SECONDS of schedules from EXPLORE_SEED on.
 #[test]
 #[ignore = "it has findings"]
