@@ -26,4 +26,15 @@ static __always_inline u64 queue_of(const struct task_struct *p, s32 cpu)
 	return is_pinned(p) ? (u64)cpu : SHARED_DSQ;
 }
 
+/*
+ * May @p be moved to the local DSQ of @cpu? If not, the move would eject the scheduler. To be
+ * asked when the iterator of the move exists: a task whose affinity changes later is
+ * requeued, and the iterator refuses a task that was inserted after its creation.
+ */
+static __always_inline bool may_move_to(const struct task_struct *p, s32 cpu)
+{
+	return scx_bpf_task_cpu(p) == cpu ||
+	       (!is_pinned(p) && bpf_cpumask_test_cpu(cpu, p->cpus_ptr));
+}
+
 #endif /* VMLAND_CONTEXT_QUEUES_BPF_H */

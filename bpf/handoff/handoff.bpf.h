@@ -51,7 +51,7 @@ static __always_inline bool move_to_cpu(struct task_struct *p, u64 dsq, s32 cpu,
 	struct bpf_iter_scx_dsq it;
 	bool moved = false;
 
-	if (!bpf_iter_scx_dsq_new(&it, dsq, 0)) {
+	if (!bpf_iter_scx_dsq_new(&it, dsq, 0) && may_move_to(p, cpu)) {
 		scx_bpf_dsq_move_set_slice(&it, slice);
 		moved = scx_bpf_dsq_move(&it, p, SCX_DSQ_LOCAL_ON | cpu, flags);
 	}
@@ -62,8 +62,7 @@ static __always_inline bool move_to_cpu(struct task_struct *p, u64 dsq, s32 cpu,
 /* Moves @p from @dsq to @cpu, or first on its own CPU if it may not run on @cpu. */
 static bool handoff_move(struct task_struct *p, u64 dsq, s32 cpu, u64 slice)
 {
-	bool here = bpf_cpumask_test_cpu(cpu, p->cpus_ptr) &&
-		    (!is_pinned(p) || scx_bpf_task_cpu(p) == cpu);
+	bool here = may_move_to(p, cpu);
 	s32 dest = here ? cpu : scx_bpf_task_cpu(p);
 	bool moved = move_to_cpu(p, dsq, dest, slice,
 				 here ? 0 : SCX_ENQ_HEAD | SCX_ENQ_PREEMPT);

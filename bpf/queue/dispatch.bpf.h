@@ -83,7 +83,8 @@ static void serve_queues(struct vmland_cpu_ctx *cpuc, s32 cpu, struct task_struc
 		throttle_heads(PARKED_DSQ, cpu);
 	}
 	/* The common case: tasks wait in the shared queue only, and its head is to be taken. */
-	if (!can_continue(prev) && !policy_open && !any_preferred && !any_cosched &&
+	if (!can_continue(prev) && !any_preferred && !any_cosched &&
+	    !scx_bpf_dsq_nr_queued(PARKED_DSQ) &&
 	    (!any_sticky || scx_bpf_dsq_nr_queued(SHARED_DSQ) < 2) &&
 	    !scx_bpf_dsq_nr_queued(cpu)) {
 		queue_take(SHARED_DSQ, cpuc);
@@ -104,8 +105,13 @@ static void serve_queues(struct vmland_cpu_ctx *cpuc, s32 cpu, struct task_struc
 		return;
 	}
 	/* Another CPU has taken it meanwhile. */
-	if (!queue_take(SHARED_DSQ, cpuc) && !queue_take(cpu, cpuc))
-		queue_take(PARKED_DSQ, cpuc);
+	if (queue_take(SHARED_DSQ, cpuc) || queue_take(cpu, cpuc) ||
+	    queue_take(PARKED_DSQ, cpuc))
+		return;
+	/* Nothing is left: @prev goes on, as nobody would wake this CPU for it. */
+	best.found = false;
+	if (can_continue(prev))
+		keep_prev(prev, &best, cpu);
 }
 
 #endif /* VMLAND_QUEUE_DISPATCH_BPF_H */

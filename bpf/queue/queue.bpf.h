@@ -132,7 +132,8 @@ static bool queue_take_best(const struct queue_head *best, struct vmland_cpu_ctx
 
 	if (!p)
 		return false;
-	if (!bpf_iter_scx_dsq_new(&it, best->dsq, 0))
+	if (!bpf_iter_scx_dsq_new(&it, best->dsq, 0) &&
+	    may_move_to(p, bpf_get_smp_processor_id()))
 		moved = scx_bpf_dsq_move(&it, p, SCX_DSQ_LOCAL, 0);
 	bpf_iter_scx_dsq_destroy(&it);
 	bpf_task_release(p);

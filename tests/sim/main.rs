@@ -6,8 +6,10 @@
 //! | --- | --- |
 //! | `vmland`, `rustland` | the schedulers: their BPF parts (`*.c`) and their user space |
 //! | `fairness`, `ordering`, `scale` | what is checked |
+//! | `explore` | schedules of interleaved ops |
 //! | `figures` | what docs/ quotes |
 
+mod explore;
 mod fairness;
 mod figures;
 mod ordering;

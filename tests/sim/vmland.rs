@@ -60,8 +60,8 @@ pub struct Vmland {
     nr_cpus: usize,
 }
 
-pub fn vmland(nr_cpus: usize, settings: Settings) -> Ext<Vmland> {
-    let user = Vmland {
+pub fn user(nr_cpus: usize, settings: Settings) -> Vmland {
+    Vmland {
         settings,
         policy: Policy::new(16_384),
         vm_weights: HashMap::new(),
@@ -70,8 +70,11 @@ pub fn vmland(nr_cpus: usize, settings: Settings) -> Ext<Vmland> {
         counters: std::ptr::null(),
         debt: None,
         nr_cpus,
-    };
-    Ext::new(&source("vmland.c"), nr_cpus, user)
+    }
+}
+
+pub fn vmland(nr_cpus: usize, settings: Settings) -> Ext<Vmland> {
+    Ext::new(&source("vmland.c"), nr_cpus, user(nr_cpus, settings))
 }
 
 const COUNTERS: usize = vmland_counter_VMLAND_NR_COUNTERS as usize;

@@ -9,6 +9,8 @@
 #ifndef SIM_HOST_H
 #define SIM_HOST_H
 
+struct bpf_iter_scx_dsq;
+
 struct sim_host {
 	void *kernel;			/* first argument of each function */
 	u64 now_ns;
@@ -20,10 +22,12 @@ struct sim_host {
 	int (*dsq_create)(void *kernel, u64 dsq);
 	void (*dsq_insert)(void *kernel, struct task_struct *p, u64 dsq, u64 slice,
 			   u64 vtime, u64 flags);
-	bool (*dsq_move)(void *kernel, struct task_struct *p, u64 from, u64 to, u64 slice,
-			 u64 vtime, u64 flags);
+	bool (*dsq_move)(void *kernel, struct bpf_iter_scx_dsq *it, struct task_struct *p,
+			 u64 to, bool set_vtime, u64 flags);
 	bool (*dsq_move_to_local)(void *kernel, u64 dsq);
-	struct task_struct *(*dsq_after)(void *kernel, u64 dsq, struct task_struct *p);
+	struct task_struct *(*dsq_peek)(void *kernel, u64 dsq);
+	void (*dsq_iterate)(void *kernel, struct bpf_iter_scx_dsq *it);
+	struct task_struct *(*dsq_next)(void *kernel, struct bpf_iter_scx_dsq *it);
 	s32 (*dsq_nr_queued)(void *kernel, u64 dsq);
 	void (*kick_cpu)(void *kernel, s32 cpu, u64 flags);
 	s32 (*take_idle)(void *kernel, s32 cpu, const struct cpumask *allowed);
@@ -34,9 +38,26 @@ struct sim_host {
 	void (*ring_submit)(void *kernel, void *record);
 	u64 (*ring_used)(void *kernel);
 	void *(*user_ring_next)(void *kernel);
+	void (*timer_start)(void *kernel, void *timer, u64 ns, u64 flags);
+	void (*point)(void *kernel, const char *call);
 	void (*error)(void *kernel, const char *text);
 };
 
 struct sim_host *sim_host;
+
+/*
+ * Before a call into the kernel that the simulator does not see otherwise, and before an
+ * atomic operation. With SIM_POINTS, another CPU may go on there (src/explore.rs).
+ */
+#ifdef SIM_POINTS
+#define sim_point(call) sim_host->point(sim_host->kernel, call)
+#define __sync_fetch_and_add(at, n) (sim_point("atomic"), __sync_fetch_and_add(at, n))
+#define __sync_fetch_and_sub(at, n) (sim_point("atomic"), __sync_fetch_and_sub(at, n))
+#define __sync_lock_test_and_set(at, n) (sim_point("atomic"), __sync_lock_test_and_set(at, n))
+#define __sync_val_compare_and_swap(at, a, b)						\
+	(sim_point("atomic"), __sync_val_compare_and_swap(at, a, b))
+#else
+#define sim_point(call) ((void)0)
+#endif
 
 #endif

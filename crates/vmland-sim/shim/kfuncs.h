@@ -12,11 +12,11 @@
 #define bpf_get_current_task_btf() (sim_host->current)
 #define bpf_task_from_pid(pid) sim_host->task_from_pid(K, pid)
 #define bpf_task_release(p) ((void)(p))
-#define scx_bpf_task_cpu(p) ((p)->cpu)
-#define scx_bpf_task_running(p) ((p)->on_cpu)
+#define scx_bpf_task_cpu(p) (sim_point("task_cpu"), (p)->cpu)
+#define scx_bpf_task_running(p) (sim_point("task_running"), (p)->on_cpu)
 #define scx_bpf_task_set_slice(p, slice) sim_host->set_slice(K, p, slice)
 #define scx_bpf_task_set_dsq_vtime(p, vtime) ((p)->scx.dsq_vtime = (vtime))
-#define is_migration_disabled(p) false
+#define is_migration_disabled(p) ((p)->migration_disabled)
 #define __COMPAT_is_enq_cpu_selected(flags) ((flags) & SCX_ENQ_CPU_SELECTED)
 #define scx_bpf_error(...) sim_error(__VA_ARGS__)
 
@@ -35,11 +35,13 @@
 /* CPU masks and idle CPUs. */
 static inline bool bpf_cpumask_test_cpu(u32 cpu, const struct cpumask *mask)
 {
+	sim_point("cpumask_test_cpu");
 	return mask->bits[cpu / 64] >> cpu % 64 & 1;
 }
 
 static inline bool bpf_cpumask_intersects(const struct cpumask *a, const struct cpumask *b)
 {
+	sim_point("cpumask_intersects");
 	for (s32 i = 0; i * 64 < sim_host->nr_cpus; i++)
 		if (a->bits[i] & b->bits[i])
 			return true;
@@ -92,13 +94,15 @@ static inline u32 bpf_cpumask_weight(const struct cpumask *mask)
 
 static inline struct task_struct *scx_bpf_dsq_peek(u64 dsq)
 {
-	return sim_host->dsq_after(K, dsq, NULL);
+	return sim_host->dsq_peek(K, dsq);
 }
 
 /* An iterator, and what the next move through it is to change. */
 struct bpf_iter_scx_dsq {
 	u64 dsq, slice, vtime;
-	struct task_struct *at;
+	u64 seq;	/* tasks that were inserted later are not seen */
+	s64 place[2];	/* of the last task, as the simulator has it */
+	bool started;
 };
 
 /* "Unchanged", as the simulator is told. */
@@ -107,12 +111,13 @@ struct bpf_iter_scx_dsq {
 static inline int bpf_iter_scx_dsq_new(struct bpf_iter_scx_dsq *it, u64 dsq, u64 flags)
 {
 	*it = (struct bpf_iter_scx_dsq){ .dsq = dsq, .slice = SIM_SAME, .vtime = SIM_SAME };
+	sim_host->dsq_iterate(K, it);
 	return 0;
 }
 
 static inline struct task_struct *bpf_iter_scx_dsq_next(struct bpf_iter_scx_dsq *it)
 {
-	return it->at = sim_host->dsq_after(K, it->dsq, it->at);
+	return sim_host->dsq_next(K, it);
 }
 
 #define bpf_iter_scx_dsq_destroy(it) ((void)(it))
@@ -128,11 +133,13 @@ static inline struct task_struct *bpf_iter_scx_dsq_next(struct bpf_iter_scx_dsq 
 #define scx_bpf_dsq_move_set_slice(it, ns) ((it)->slice = (ns))
 #define scx_bpf_dsq_move_set_vtime(it, to) ((it)->vtime = (to))
 #define scx_bpf_dsq_move(it, p, to, flags) \
-	sim_host->dsq_move(K, p, (it)->dsq, to, (it)->slice, SIM_SAME, flags)
+	sim_host->dsq_move(K, it, p, to, false, flags)
 #define scx_bpf_dsq_move_vtime(it, p, to, flags) \
-	sim_host->dsq_move(K, p, (it)->dsq, to, (it)->slice, (it)->vtime, flags)
+	sim_host->dsq_move(K, it, p, to, true, flags)
 
 /*
+ * Timers, without SIM_POINTS; with it, they are events as others.
+ *
  * A timer that is bound to its CPU fires at once. One waits for a probe to return
  * (ipi/ipi.bpf.c), which takes no time here. One waits for the end of a turn
  * (handoff/turn.bpf.h); it fires too early, does nothing, and the next tick ends the turn.
@@ -146,17 +153,25 @@ struct bpf_timer {
 
 #define BPF_F_TIMER_CPU_PIN 2
 
-static inline int sim_timer_start(struct bpf_timer *timer, u64 flags)
+#ifdef SIM_POINTS
+static inline int sim_timer_start(struct bpf_timer *timer, u64 ns, u64 flags)
+{
+	sim_host->timer_start(K, timer, ns, flags);
+	return 0;
+}
+#else
+static inline int sim_timer_start(struct bpf_timer *timer, u64 ns, u64 flags)
 {
 	u32 cpu = sim_host->cpu;
 
 	/* A timer is the first member of its map's value. */
 	return flags & BPF_F_TIMER_CPU_PIN ? timer->callback(NULL, &cpu, timer) : 0;
 }
+#endif
 
 #define bpf_timer_init(timer, map, clock) ((void)(timer), 0)
 #define bpf_timer_set_callback(timer, function) \
 	((timer)->callback = (int (*)(void *, u32 *, void *))(function), 0)
-#define bpf_timer_start(timer, ns, flags) sim_timer_start(timer, flags)
+#define bpf_timer_start(timer, ns, flags) sim_timer_start(timer, ns, flags)
 
 #endif

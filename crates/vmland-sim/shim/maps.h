@@ -39,13 +39,27 @@ enum {
 
 enum { SIM_HASH_FIND, SIM_HASH_MAKE, SIM_HASH_REMOVE };
 
-static inline void *sim_zeroed(size_t count, size_t size)
+/* What maps hold, for sim_release() to free: each begins with a pointer to the next. */
+static void *sim_memory;
+
+void *sim_zeroed(size_t count, size_t size)
 {
-	void *memory = calloc(count, size);
+	void **memory = calloc(1, 2 * sizeof(u64) + count * size);
 
 	if (!memory)
 		abort();
-	return memory;
+	*memory = sim_memory;
+	sim_memory = memory;
+	return memory + 2;
+}
+
+/* The object is unloaded. */
+void sim_release(void)
+{
+	for (void **next; sim_memory; sim_memory = next) {
+		next = *(void **)sim_memory;
+		free(sim_memory);
+	}
 }
 
 static inline void *sim_array(void **memory, size_t entries, size_t size, u32 key, s32 cpu)
@@ -87,9 +101,10 @@ static inline int sim_update(void *map, const void *key, size_t key_size, const 
 }
 
 #define bpf_map_lookup_percpu_elem(map, k, cpu)						\
-	((typeof((map)->value))sim_lookup(map, SIM_NUMBER(map, type),			\
+	((typeof((map)->value))(sim_point("map_lookup"),				\
+			sim_lookup(map, SIM_NUMBER(map, type),				\
 					  SIM_NUMBER(map, max_entries), k,		\
-					  sizeof(*(map)->key), sizeof(*(map)->value), cpu))
+					  sizeof(*(map)->key), sizeof(*(map)->value), cpu)))
 #define bpf_map_lookup_elem(map, k) bpf_map_lookup_percpu_elem(map, k, sim_host->cpu)
 #define bpf_map_update_elem(map, k, v, flags)						\
 	sim_update(map, k, sizeof(*(map)->key), v, sizeof(*(map)->value), flags)
@@ -147,6 +162,7 @@ static inline void *sim_storage(uintptr_t *number, struct task_struct *p, size_t
 }
 
 #define bpf_task_storage_get(map, p, value_, flags)					\
-	((typeof((map)->value))sim_storage((void *)(map), p, sizeof(*(map)->value), flags))
+	((typeof((map)->value))(sim_point("task_storage_get"),				\
+			sim_storage((void *)(map), p, sizeof(*(map)->value), flags)))
 
 #endif

@@ -27,14 +27,19 @@ static inline void *bpf_dynptr_data(struct bpf_dynptr *dynptr, u32 offset, u32 s
 
 static inline long sim_drain(long (*each)(struct bpf_dynptr *, void *), void *context)
 {
+	static bool busy;
 	struct bpf_dynptr record;
 	long drained = 0;
 
+	if (busy)
+		return -EBUSY;
+	busy = true;
 	while ((record.data = sim_host->user_ring_next(sim_host->kernel))) {
 		drained++;
 		if (each(&record, context))
 			break;
 	}
+	busy = false;
 	return drained;
 }
 

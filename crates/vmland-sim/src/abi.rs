@@ -139,11 +139,15 @@ pub struct Host {
     pub dsq_create: extern "C" fn(*mut c_void, u64) -> c_int,
     /// task, DSQ, slice, vtime, flags
     pub dsq_insert: extern "C" fn(*mut c_void, *mut Task, u64, u64, u64, u64),
-    /// task, from, to, slice, vtime, flags
-    pub dsq_move: extern "C" fn(*mut c_void, *mut Task, u64, u64, u64, u64, u64) -> bool,
+    /// iterator, task, to, whether the iterator's vtime is meant, flags
+    pub dsq_move: extern "C" fn(*mut c_void, *mut DsqIter, *mut Task, u64, bool, u64) -> bool,
     pub dsq_move_to_local: extern "C" fn(*mut c_void, u64) -> bool,
-    /// The task behind the given one, or the first; null: none.
-    pub dsq_after: extern "C" fn(*mut c_void, u64, *mut Task) -> *mut Task,
+    /// The first task; null: none.
+    pub dsq_peek: extern "C" fn(*mut c_void, u64) -> *mut Task,
+    /// An iterator begins.
+    pub dsq_iterate: extern "C" fn(*mut c_void, *mut DsqIter),
+    /// Its next task; null: none.
+    pub dsq_next: extern "C" fn(*mut c_void, *mut DsqIter) -> *mut Task,
     pub dsq_nr_queued: extern "C" fn(*mut c_void, u64) -> i32,
     pub kick_cpu: extern "C" fn(*mut c_void, i32, u64),
     /// Claims that CPU if it is idle, else any idle one of the mask (null: none).
@@ -156,8 +160,33 @@ pub struct Host {
     pub ring_submit: extern "C" fn(*mut c_void, *mut c_void),
     pub ring_used: extern "C" fn(*mut c_void) -> u64,
     pub user_ring_next: extern "C" fn(*mut c_void) -> *mut c_void,
+    /// timer, ns from now, flags; called with `SIM_POINTS` only, as `point`.
+    pub timer_start: extern "C" fn(*mut c_void, *mut Timer, u64, u64),
+    /// A call into the kernel, or an atomic operation, is about to happen.
+    pub point: extern "C" fn(*mut c_void, *const c_char),
     pub error: extern "C" fn(*mut c_void, *const c_char),
 }
+
+/// An iterator over a DSQ, and what the next move through it is to change.
+#[repr(C)]
+pub struct DsqIter {
+    pub dsq: u64,
+    pub slice_ns: u64,
+    pub vtime: u64,
+    /// Of the DSQ, when the iterator began: tasks that were inserted later are not seen.
+    pub seq: u64,
+    /// Where the last task was found.
+    pub place: [i64; 2],
+    pub started: bool,
+}
+
+/// A timer of the BPF part; the first member of its map's value.
+#[repr(C)]
+pub struct Timer {
+    pub callback: extern "C" fn(*mut c_void, *mut u32, *mut Timer) -> c_int,
+}
+
+pub const TIMER_CPU_PIN: u64 = 2;
 
 /// A program of the scheduler's; its first argument is unused.
 type Context = *mut c_void;
@@ -173,7 +202,7 @@ pub struct Ops {
     pub stopping: extern "C" fn(Context, *mut Task, bool),
     pub yields: Option<extern "C" fn(Context, *mut Task, *mut Task) -> bool>,
     pub enable: extern "C" fn(Context, *mut Task),
-    pub disable: *mut c_void,
+    pub disable: Option<extern "C" fn(Context, *mut Task)>,
     pub init_task: extern "C" fn(Context, *mut Task, *const InitTaskArgs) -> i32,
     pub exit_task: Option<extern "C" fn(Context, *mut Task, *mut c_void)>,
     pub cgroup: [*mut c_void; 6],

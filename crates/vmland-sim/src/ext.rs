@@ -13,7 +13,7 @@ use crate::native::{Native, Source};
 use crate::scheduler::{At, Joins, Round, Scheduler, TaskId};
 
 /// The slice of a task that was given none (SCX_SLICE_DFL), in ns.
-const SLICE_DFL_NS: u64 = 20_000_000;
+pub(crate) const SLICE_DFL_NS: u64 = 20_000_000;
 
 /// The scheduler's part in user space.
 pub trait UserSpace {
@@ -36,14 +36,24 @@ pub trait UserSpace {
 }
 
 /// Probes on KVM, of schedulers that have some.
-struct Probes {
-    on_ipi: extern "C" fn(*mut c_void, u32, u32) -> i32,
-    on_accept: extern "C" fn(*mut c_void, u32, u16, u16, u8) -> i32,
-    on_spin: extern "C" fn(*mut c_void) -> i32,
+pub(crate) struct Probes {
+    pub on_ipi: extern "C" fn(*mut c_void, u32, u32) -> i32,
+    pub on_accept: extern "C" fn(*mut c_void, u32, u16, u16, u8) -> i32,
+    pub on_spin: extern "C" fn(*mut c_void) -> i32,
+}
+
+impl Probes {
+    pub fn of(native: &Native) -> Option<Self> {
+        native.has("on_spin").then(|| Self {
+            on_ipi: native.function("on_apic_ipi"),
+            on_accept: native.function("on_accept_irq"),
+            on_spin: native.function("on_spin"),
+        })
+    }
 }
 
 /// A fixed IPI's vector; any will do.
-const VECTOR: u8 = 0xfb;
+pub(crate) const VECTOR: u8 = 0xfb;
 
 pub struct Ext<U> {
     // The native code holds pointers to these two.
@@ -81,11 +91,7 @@ impl<U: UserSpace> Ext<U> {
         let ops = native.start(host);
         user.load(&native, 1);
         assert_eq!((ops.init)(abi::NO_CONTEXT), 0, "ops.init");
-        let probes = native.has("on_spin").then(|| Probes {
-            on_ipi: native.function("on_apic_ipi"),
-            on_accept: native.function("on_accept_irq"),
-            on_spin: native.function("on_spin"),
-        });
+        let probes = Probes::of(&native);
         Self {
             kernel,
             host,
@@ -386,7 +392,7 @@ impl<U: UserSpace> Scheduler for Ext<U> {
 
     fn round_begins(&mut self) -> Round {
         let mut cost_ns = self.user.round_ns();
-        while let Some(record) = self.kernel().ring.pop_front() {
+        while let Some(record) = self.kernel().ring_next() {
             // SAFETY: its BPF part writes no other records.
             let event = unsafe { record.read() };
             // SAFETY: as kernel_ref(); no native code is called.

@@ -12,7 +12,7 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 use std::mem::size_of;
 use std::ptr::{null, null_mut};
 
-use crate::abi::{self, CpuMask, Entity, Host, KvmVcpu, Task};
+use crate::abi::{self, CpuMask, DsqIter, Entity, Host, KvmVcpu, Task, Timer};
 use crate::dsq::{Dsq, Place};
 
 /// The ring of queued tasks has room for so many records without their headers
@@ -69,12 +69,16 @@ struct Known {
     task: Box<Task>,
     /// The DSQ it waits in, and where there.
     place: Option<(u64, Place)>,
+    /// Of the DSQ, when it was inserted.
+    seq: u64,
 }
 
 struct Queue {
     dsq: Dsq,
     /// What `p->scx.dsq` points to.
     id: Box<u64>,
+    /// Insertions so far.
+    seq: u64,
 }
 
 pub struct Kernel {
@@ -85,7 +89,7 @@ pub struct Kernel {
     locals: Vec<Queue>,
     pub current: Vec<Option<usize>>,
     /// Up to when the slice of the task that runs there has been charged, in ns.
-    slice_used_ns: Vec<u64>,
+    pub(crate) slice_used_ns: Vec<u64>,
     /// Runnable tasks, by the CPU that they belong to.
     pub nr_running: Vec<u32>,
     pub idle: Box<CpuMask>,
@@ -95,9 +99,9 @@ pub struct Kernel {
     pub kicks: VecDeque<(usize, u64)>,
     pub slice_changes: Vec<usize>,
     hashes: HashMap<(usize, u64), Box<[u64]>, BuildIdHasher>,
-    pub ring: VecDeque<Record>,
-    /// Reserved, and not yet submitted.
-    reserved: Option<Record>,
+    removed: Vec<Box<[u64]>>,
+    /// Records, and whether they have been submitted.
+    ring: VecDeque<(Record, bool)>,
     pub user_ring: VecDeque<Record>,
     /// The last one taken from `user_ring`.
     taken: Option<Record>,
@@ -143,6 +147,7 @@ impl Kernel {
         let local = || Queue {
             dsq: Dsq::default(),
             id: Box::new(abi::DSQ_LOCAL),
+            seq: 0,
         };
         Self {
             known: Vec::new(),
@@ -157,8 +162,8 @@ impl Kernel {
             kicks: VecDeque::new(),
             slice_changes: Vec::new(),
             hashes: HashMap::default(),
+            removed: Vec::new(),
             ring: VecDeque::new(),
-            reserved: None,
             user_ring: VecDeque::new(),
             taken: None,
             operations: 0,
@@ -196,6 +201,7 @@ impl Kernel {
         self.known.push(Known {
             task: Box::new(task),
             place: None,
+            seq: 0,
         });
     }
 
@@ -212,7 +218,7 @@ impl Kernel {
     }
 
     /// Is it runnable, and neither in a DSQ nor on a CPU?
-    fn held(&self, task: usize) -> bool {
+    pub(crate) fn held(&self, task: usize) -> bool {
         let known = &self.known[task];
         known.task.scx.flags & abi::TASK_QUEUED != 0
             && known.task.on_cpu == 0
@@ -226,7 +232,7 @@ impl Kernel {
     }
 
     /// The CPU whose local DSQ `id` is, when said on `cpu`.
-    fn local_cpu(&self, id: u64, cpu: usize) -> Option<usize> {
+    pub(crate) fn local_cpu(&self, id: u64, cpu: usize) -> Option<usize> {
         if id == abi::DSQ_LOCAL {
             Some(cpu)
         } else if id & abi::DSQ_LOCAL_ON == abi::DSQ_LOCAL_ON {
@@ -252,7 +258,7 @@ impl Kernel {
         }
     }
 
-    fn migrate(&mut self, task: usize, cpu: usize) {
+    pub(crate) fn migrate(&mut self, task: usize, cpu: usize) {
         let p = &mut self.known[task].task;
         let from = std::mem::replace(&mut p.cpu, cpu as i32) as usize;
         if from != cpu && p.scx.flags & abi::TASK_QUEUED != 0 {
@@ -268,8 +274,10 @@ impl Kernel {
         }
         let queue = self.queue(dsq);
         let place = queue.dsq.insert(task, vtime, false);
-        let id = &raw const *queue.id;
+        queue.seq += 1;
+        let (id, seq) = (&raw const *queue.id, queue.seq);
         let known = &mut self.known[task];
+        known.seq = seq;
         known.place = Some((dsq, place));
         known.task.scx.dsq = id;
         known.task.scx.dsq_vtime = vtime;
@@ -311,7 +319,7 @@ impl Kernel {
         true
     }
 
-    fn may_run_on(&self, task: usize, cpu: usize) -> bool {
+    pub(crate) fn may_run_on(&self, task: usize, cpu: usize) -> bool {
         // SAFETY: as in `add_task()`.
         unsafe { &*self.known[task].task.cpus }.has(cpu)
     }
@@ -330,6 +338,46 @@ impl Kernel {
     pub fn slice_end_ns(&self, cpu: usize) -> Option<u64> {
         let task = self.current[cpu]?;
         Some(self.slice_used_ns[cpu] + self.known[task].task.scx.slice_ns)
+    }
+
+    /// The first record, if it has been submitted.
+    pub fn ring_next(&mut self) -> Option<Record> {
+        let (_, submitted) = self.ring.front()?;
+        submitted
+            .then(|| self.ring.pop_front())?
+            .map(|(record, _)| record)
+    }
+
+    /// The DSQ that `task` waits in.
+    pub(crate) fn dsq_of(&self, task: usize) -> Option<u64> {
+        self.known[task].place.map(|(dsq, _)| dsq)
+    }
+
+    /// Does `task` wait in the DSQ of `it`, and has it not been inserted since that began?
+    pub(crate) fn iterates(&self, it: &DsqIter, task: usize) -> bool {
+        self.dsq_of(task) == Some(it.dsq) && self.known[task].seq <= it.seq
+    }
+
+    /// Tasks of `dsq`, in order.
+    pub(crate) fn tasks_in(&self, dsq: u64) -> impl Iterator<Item = usize> {
+        self.queues[&dsq].dsq.iter()
+    }
+
+    pub(crate) fn has_dsq(&self, dsq: u64) -> bool {
+        self.queues.contains_key(&dsq)
+    }
+
+    /// Applies what `it` changes to `task`, which moves.
+    pub(crate) fn change(&mut self, it: &DsqIter, task: usize, set_vtime: bool) -> u64 {
+        let scx = &mut self.known[task].task.scx;
+        if it.slice_ns != abi::SAME {
+            scx.slice_ns = it.slice_ns;
+        }
+        if set_vtime && it.vtime != abi::SAME {
+            it.vtime
+        } else {
+            scx.dsq_vtime
+        }
     }
 
     /// An entry of a hash map of the scheduler's.
@@ -369,7 +417,9 @@ pub fn functions() -> Host {
         dsq_insert,
         dsq_move,
         dsq_move_to_local,
-        dsq_after,
+        dsq_peek,
+        dsq_iterate,
+        dsq_next,
         dsq_nr_queued,
         kick_cpu,
         take_idle,
@@ -380,6 +430,8 @@ pub fn functions() -> Host {
         ring_submit,
         ring_used,
         user_ring_next,
+        timer_start,
+        point,
         error,
     }
 }
@@ -391,7 +443,7 @@ fn this<'a>(kernel: *mut c_void) -> &'a mut Kernel {
     unsafe { &mut *kernel.cast::<Kernel>() }
 }
 
-fn index(task: *mut Task) -> usize {
+pub(crate) fn index(task: *mut Task) -> usize {
     // SAFETY: the scheduler has it from us.
     (unsafe { (*task).pid } - 1) as usize
 }
@@ -400,6 +452,7 @@ extern "C" fn dsq_create(kernel: *mut c_void, dsq: u64) -> c_int {
     let queue = Queue {
         dsq: Dsq::default(),
         id: Box::new(dsq),
+        seq: 0,
     };
     this(kernel).queues.insert(dsq, queue);
     0
@@ -437,28 +490,20 @@ extern "C" fn dsq_insert(
 
 extern "C" fn dsq_move(
     kernel: *mut c_void,
+    it: *mut DsqIter,
     task: *mut Task,
-    from: u64,
     to: u64,
-    slice_ns: u64,
-    vtime: u64,
+    set_vtime: bool,
     flags: u64,
 ) -> bool {
     let task = index(task);
     let kernel = this(kernel);
-    if kernel.known[task].place.is_none_or(|(dsq, _)| dsq != from) {
+    let it = iterator(it);
+    if !kernel.iterates(it, task) {
         return false;
     }
     kernel.remove(task);
-    let scx = &mut kernel.task(task).scx;
-    if slice_ns != abi::SAME {
-        scx.slice_ns = slice_ns;
-    }
-    let vtime = if vtime == abi::SAME {
-        scx.dsq_vtime
-    } else {
-        vtime
-    };
+    let vtime = kernel.change(it, task, set_vtime);
     // The local DSQ is that of this CPU here, of the task's when it is enqueued.
     match kernel.local_cpu(to, kernel.cpu) {
         Some(cpu) => kernel.enqueue_local(task, cpu, flags),
@@ -472,16 +517,39 @@ extern "C" fn dsq_move_to_local(kernel: *mut c_void, dsq: u64) -> bool {
     kernel.move_to_local(dsq, kernel.cpu)
 }
 
-extern "C" fn dsq_after(kernel: *mut c_void, dsq: u64, task: *mut Task) -> *mut Task {
+pub(crate) fn iterator<'a>(it: *mut DsqIter) -> &'a mut DsqIter {
+    // SAFETY: shim/kfuncs.h passes one of its own stack.
+    unsafe { &mut *it }
+}
+
+extern "C" fn dsq_peek(kernel: *mut c_void, dsq: u64) -> *mut Task {
     let kernel = this(kernel);
     kernel.operations += 1;
-    let place = if task.is_null() {
-        None
-    } else {
-        kernel.known[index(task)].place.map(|(_, place)| place)
-    };
-    let next = kernel.queues[&dsq].dsq.after(place);
-    kernel.pointer(next)
+    let first = kernel.queues[&dsq].dsq.after(None);
+    kernel.pointer(first)
+}
+
+extern "C" fn dsq_iterate(kernel: *mut c_void, it: *mut DsqIter) {
+    let it = iterator(it);
+    it.seq = this(kernel).queues[&it.dsq].seq;
+}
+
+extern "C" fn dsq_next(kernel: *mut c_void, it: *mut DsqIter) -> *mut Task {
+    let kernel = this(kernel);
+    let it = iterator(it);
+    loop {
+        kernel.operations += 1;
+        let place = it.started.then_some((it.place[0], it.place[1]));
+        let Some(next) = kernel.queues[&it.dsq].dsq.after(place) else {
+            return null_mut();
+        };
+        let (_, place) = kernel.known[next].place.expect("it waits");
+        it.started = true;
+        it.place = [place.0, place.1];
+        if kernel.iterates(it, next) {
+            return kernel.pointer(Some(next));
+        }
+    }
 }
 
 extern "C" fn dsq_nr_queued(kernel: *mut c_void, dsq: u64) -> i32 {
@@ -535,7 +603,9 @@ extern "C" fn hash(
             .as_mut_ptr()
             .cast(),
         _ => {
-            kernel.hashes.remove(&key);
+            // As with RCU, what another CPU has found stays there for a while.
+            let removed = kernel.hashes.remove(&key);
+            kernel.removed.extend(removed);
             null_mut()
         }
     }
@@ -546,16 +616,24 @@ extern "C" fn ring_reserve(kernel: *mut c_void, size: usize) -> *mut c_void {
     if (kernel.ring.len() + 1) * (size + HEADER_BYTES) > RING_RECORDS * size {
         return null_mut();
     }
-    kernel.reserved.insert(Record::zeroed(size)).pointer()
+    kernel.ring.push_back((Record::zeroed(size), false));
+    kernel
+        .ring
+        .back_mut()
+        .map_or(null_mut(), |(record, _)| record.pointer())
 }
 
-extern "C" fn ring_submit(kernel: *mut c_void, _record: *mut c_void) {
-    let kernel = this(kernel);
-    kernel.ring.extend(kernel.reserved.take());
+extern "C" fn ring_submit(kernel: *mut c_void, record: *mut c_void) {
+    let ring = &mut this(kernel).ring;
+    let reserved = ring
+        .iter_mut()
+        .rev()
+        .find(|(one, _)| one.0.as_ptr().cast() == record.cast_const());
+    reserved.expect("it was reserved").1 = true;
 }
 
 extern "C" fn ring_used(kernel: *mut c_void) -> u64 {
-    let bytes = |record: &Record| (record.size() + HEADER_BYTES) as u64;
+    let bytes = |(record, _): &(Record, bool)| (record.size() + HEADER_BYTES) as u64;
     this(kernel).ring.iter().map(bytes).sum()
 }
 
@@ -564,6 +642,10 @@ extern "C" fn user_ring_next(kernel: *mut c_void) -> *mut c_void {
     kernel.taken = kernel.user_ring.pop_front();
     kernel.taken.as_mut().map_or(null_mut(), Record::pointer)
 }
+
+extern "C" fn timer_start(_kernel: *mut c_void, _timer: *mut Timer, _ns: u64, _flags: u64) {}
+
+extern "C" fn point(_kernel: *mut c_void, _call: *const c_char) {}
 
 extern "C" fn error(_kernel: *mut c_void, text: *const c_char) {
     // SAFETY: shim/kfuncs.h ends it with a zero.

@@ -12,12 +12,14 @@
 //! | `guest`, `kvm` | what loads do; pause exits and yield_to() |
 //! | [`scheduler`] | what a host asks of a scheduler |
 //! | [`ext`] | the kernel's sched_ext class, over a native scheduler |
+//! | [`explore`] | ops of several CPUs, interleaved |
 //! | [`native`], [`abi`], [`kernel`], `dsq` | the scheduler as native code, and the kernel that it calls |
 //! | [`eevdf`] | the kernel's own scheduler |
 
 pub mod abi;
 mod dsq;
 pub mod eevdf;
+pub mod explore;
 pub mod ext;
 mod guest;
 pub mod kernel;

@@ -37,7 +37,7 @@ impl Native {
         fs::copy(original, copy.path()).expect("the directory is writable");
         // SAFETY: our own object; it has no constructors.
         let library = unsafe { Library::new(copy.path()) }.expect("the object loads");
-        let native = Native { library };
+        let native = Self { library };
         // SAFETY: shim/check.h defines it so.
         let theirs = unsafe { &*native.global::<[u64; LAYOUT.len()]>("sim_layout") };
         let theirs = theirs.map(|n| n as usize);
@@ -72,7 +72,8 @@ impl Native {
         // SAFETY: a map's first member is a pointer to its entries, or null.
         unsafe {
             if (*memory).is_null() {
-                *memory = libc::calloc(entries, size_of::<T>()).cast();
+                let zeroed = self.function::<extern "C" fn(usize, usize) -> *mut T>("sim_zeroed");
+                *memory = zeroed(entries, size_of::<T>());
             }
             *memory
         }
@@ -91,6 +92,13 @@ impl Native {
             *self.global::<*mut Host>("sim_host") = host;
             *self.global::<Ops>("rustland")
         }
+    }
+}
+
+impl Drop for Native {
+    fn drop(&mut self) {
+        // shim/maps.h defines it so.
+        self.function::<extern "C" fn()>("sim_release")();
     }
 }
 
