@@ -261,7 +261,7 @@ fn kernel(root: &Path) -> Result<Host, Refusal> {
 fn isolated_from_domains(root: &Path) -> Option<String> {
     let line = read(&root.join("proc/cmdline")).unwrap_or_default();
     line.split_whitespace()
-        .filter(|word| {
+        .rfind(|word| {
             word.strip_prefix("isolcpus=").is_some_and(|value| {
                 let mut flags = value
                     .split(',')
@@ -270,7 +270,6 @@ fn isolated_from_domains(root: &Path) -> Option<String> {
                 flags.peek().is_none() || flags.any(|flag| flag == "domain")
             })
         })
-        .last()
         .map(str::to_owned)
 }
 
