@@ -14,7 +14,7 @@ enum vmland_limits {
 	/* CPUs that a preference can name, in words of 64; the framework's MAX_CPUS. */
 	VMLAND_CPU_WORDS = 16,
 	/* cgroups with the cpu controller at a time. A further one counts as its parent. */
-	VMLAND_MAX_CGROUPS = 32768,
+	VMLAND_MAX_CGROUPS = 65536,
 };
 
 /* Weight of an ordinary task at nice 0, and of a cgroup whose cpu.weight is 100. */
