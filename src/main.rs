@@ -8,6 +8,7 @@ mod group_weight;
 mod kvm;
 mod metrics;
 mod opts;
+mod params;
 mod prefer;
 mod refusal;
 mod scheduler;
@@ -99,7 +100,7 @@ fn run(opts: &Opts) -> Result<u8> {
             return Ok(refusal.exit_code());
         }
     }
-    let now = InForce::new(config, sources, settings::defaults(opts));
+    let now = InForce::new(config, sources, params::defaults(opts));
     if let Some(sec) = opts.stats {
         std::thread::spawn(move || metrics::monitor(Duration::from_secs_f64(sec)));
     }
