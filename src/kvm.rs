@@ -6,11 +6,11 @@
 //! started before the framework forbids mmap to the scheduler's, looks for both
 //! twice a second, which is all it costs.
 
-#[allow(clippy::all)]
+#[allow(warnings)]
 mod skel {
     include!(concat!(env!("OUT_DIR"), "/kvm_skel.rs"));
 }
-#[allow(clippy::all)]
+#[allow(warnings)]
 mod ipi_skel {
     include!(concat!(env!("OUT_DIR"), "/ipi_skel.rs"));
 }
@@ -27,8 +27,7 @@ use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 use libbpf_rs::{MapCore, MapFlags, MapHandle, ProgramInput};
 use log::{debug, warn};
 
-use crate::scheduler::set_nice;
-use crate::verifier;
+use crate::{nice, verifier};
 
 const POLL: Duration = Duration::from_millis(500);
 
@@ -56,7 +55,7 @@ pub fn follow(nice: i32) -> Sender<Maps> {
 fn watch(maps: Receiver<Maps>, nice: i32) {
     // While the scheduler loads, so that it knows its vCPUs from the first moment on.
     let mut layout = present().then(read_layout);
-    set_nice(nice);
+    nice::set(nice);
     let Ok(maps) = maps.recv() else { return };
     loop {
         if present()

@@ -7,6 +7,7 @@ mod clients;
 mod group_weight;
 mod kvm;
 mod metrics;
+mod nice;
 mod opts;
 mod params;
 mod prefer;
@@ -19,18 +20,19 @@ mod vms;
 
 // The framework's connector looks for this and bpf_skel at the crate's root.
 mod bpf_intf {
-    #![allow(dead_code, non_camel_case_types, non_snake_case)]
-    #![allow(non_upper_case_globals, clippy::all)]
+    #![allow(warnings)]
     include!(concat!(env!("OUT_DIR"), "/bpf_intf.rs"));
 }
 
+use std::io::{IsTerminal, stderr};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use log::{error, info};
 use scx_utils::build_id;
 use scx_vmland::preflight;
+use tracing_subscriber::filter::LevelFilter;
 use vmland_base::exit;
 use vmland_control::standby::FLAG as STANDBY;
 use vmland_control::stats;
@@ -131,19 +133,19 @@ fn version() -> String {
     )
 }
 
+/// What libbpf and the framework log goes the same way.
 fn start_log(verbose: bool) -> Result<()> {
-    use simplelog::{ColorChoice, ConfigBuilder, LevelFilter, TermLogger, TerminalMode};
     let level = if verbose {
-        LevelFilter::Debug
+        LevelFilter::DEBUG
     } else {
-        LevelFilter::Info
+        LevelFilter::INFO
     };
-    let config = ConfigBuilder::new()
-        .set_time_level(LevelFilter::Off)
-        .set_location_level(LevelFilter::Off)
-        .set_target_level(LevelFilter::Off)
-        .set_thread_level(LevelFilter::Off)
-        .build();
-    TermLogger::init(level, config, TerminalMode::Stderr, ColorChoice::Auto)?;
-    Ok(())
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(stderr)
+        .with_ansi(stderr().is_terminal())
+        .without_time()
+        .with_target(false)
+        .try_init()
+        .map_err(|e| anyhow!("cannot start the log: {e}"))
 }

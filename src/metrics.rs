@@ -15,7 +15,9 @@ use vmland_control::stats::{self, Metrics, VmMetrics};
 
 use crate::bpf_intf::{self, *};
 
+// SAFETY: numbers only.
 unsafe impl Plain for vmland_vm_ctx {}
+// SAFETY: numbers only.
 unsafe impl Plain for vmland_vcpu {}
 
 /// Handles of the maps that statistics are read from.
@@ -121,6 +123,7 @@ pub fn lookup<T: Plain + Copy>(map: &MapHandle, key: &[u8]) -> Result<Option<T>>
     let Some(bytes) = map.lookup(key, MapFlags::ANY)? else {
         return Ok(None);
     };
+    // SAFETY: a `Plain` may have any bytes.
     let mut value: T = unsafe { std::mem::zeroed() };
     plain::copy_from_bytes(&mut value, &bytes).map_err(|e| anyhow!("map value: {e:?}"))?;
     Ok(Some(value))

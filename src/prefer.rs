@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Tells the BPF part which CPUs a VM prefers, by way of `bpf/placement/prefer.bpf.c`.
 
-#[allow(clippy::all)]
+#[allow(warnings)]
 mod skel {
     include!(concat!(env!("OUT_DIR"), "/prefer_skel.rs"));
 }

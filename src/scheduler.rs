@@ -2,7 +2,6 @@
 //! The scheduling loop: drain events, ask the policy, dispatch.
 
 use std::cell::OnceCell;
-use std::io::Error;
 use std::mem::MaybeUninit;
 use std::rc::Rc;
 use std::time::Duration;
@@ -10,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use libbpf_rs::skel::Skel;
 use libbpf_rs::{MapHandle, OpenObject};
-use log::{debug, error, info, warn};
+use log::{error, info, warn};
 use scx_vmland::event::{self, Event, Record};
 use scx_vmland::policy::{self, Decision, Policy};
 use scx_vmland::preflight;
@@ -29,7 +28,7 @@ use crate::bpf_intf::{
 use crate::clients::Clients;
 use crate::group_weight::GroupWeight;
 use crate::opts::{Mechanism, Opts};
-use crate::{Exit, kvm, metrics, refusal, settings, standby, verifier, vms};
+use crate::{Exit, kvm, metrics, nice, refusal, settings, standby, verifier, vms};
 
 /// vCPUs that the policy can hold without allocating.
 const CAPACITY: usize = 16_384;
@@ -67,13 +66,13 @@ pub fn run(opts: &Opts, now: InForce) -> Result<Ended> {
         serve(Duration::ZERO)?;
     }
     // On a full host every step towards attaching would wait for its turn.
-    let nice = nice();
-    set_nice(-20);
+    let nice = nice::get();
+    nice::set(-20);
     let kvm = kvm::follow(nice);
 
     let mut object = MaybeUninit::uninit();
     let bpf = attach(opts, &mut object)?;
-    set_nice(nice);
+    nice::set(nice);
     verifier::log_insns(bpf.skel.object());
     let scheduler = Scheduler::new(opts, bpf)?;
     let _ = maps.set(scheduler.metrics_maps()?);
@@ -90,20 +89,6 @@ fn place_free() -> Result<()> {
         error!("{refusal}");
         Exit(refusal.exit_code()).into()
     })
-}
-
-/// Of this thread.
-fn nice() -> i32 {
-    // SAFETY: a system call without pointers.
-    unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) }
-}
-
-/// Of this thread, and of those that it starts from now on.
-pub fn set_nice(nice: i32) {
-    // SAFETY: a system call without pointers.
-    if unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) } != 0 {
-        debug!("no nice level {nice}: {}", Error::last_os_error());
-    }
 }
 
 /// Loads and attaches the BPF part. If the kernel refuses it, says why.

@@ -189,6 +189,7 @@ fn write(maps: &Maps, preferences: &Preferences, vm: &Known, settings: &Settings
     {
         params.flags &= !VMLAND_VM_PREFERS_CPUS;
     }
+    // SAFETY: numbers, without padding between them.
     let bytes = unsafe { plain::as_bytes(&params) };
     Ok(maps.params.update(&vm.slot, bytes, MapFlags::ANY)?)
 }

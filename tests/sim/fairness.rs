@@ -7,9 +7,9 @@ use crate::bpf_intf::{
 };
 use crate::vmland::{Settings, Vmland, debt_percent, vmland};
 use vmland_sim::ext::Ext;
-use vmland_sim::guest::Load;
 use vmland_sim::machine::{Costs, Machine};
 use vmland_sim::scheduler::TaskId;
+use vmland_sim::vm::Load;
 
 type Host = Machine<Ext<Vmland>>;
 

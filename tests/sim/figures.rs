@@ -18,9 +18,9 @@ use crate::ordering::{LOADS, LOCK, Run, two_guests};
 use crate::rustland::rustland;
 use crate::vmland::{Settings, vmland};
 use vmland_sim::eevdf::Eevdf;
-use vmland_sim::guest::Load;
 use vmland_sim::machine::{Costs, Machine};
 use vmland_sim::scheduler::Scheduler;
+use vmland_sim::vm::Load;
 
 /// Names as `--without` has them, and their bits. The first row leaves nothing out.
 const MECHANISMS: [(&str, u32); 8] = [

@@ -16,8 +16,7 @@ mod scale;
 mod vmland;
 
 mod bpf_intf {
-    #![allow(dead_code, non_camel_case_types, non_snake_case)]
-    #![allow(non_upper_case_globals, clippy::all)]
+    #![allow(warnings)]
     include!(concat!(env!("OUT_DIR"), "/bpf_intf.rs"));
 }
 

@@ -6,9 +6,9 @@ use std::fmt::{self, Display, Formatter};
 use crate::rustland::rustland;
 use crate::vmland::{Settings, vmland};
 use vmland_sim::eevdf::Eevdf;
-use vmland_sim::guest::Load;
 use vmland_sim::machine::{Costs, Machine};
 use vmland_sim::scheduler::Scheduler;
+use vmland_sim::vm::Load;
 
 pub const LOCK: Load = Load::Lock {
     held_ns: 2_000,

@@ -9,9 +9,9 @@ use plotters::prelude::*;
 use crate::fairness::jain;
 use crate::vmland::{Settings, Vmland, vmland};
 use vmland_sim::ext::Ext;
-use vmland_sim::guest::Load;
 use vmland_sim::machine::{Costs, Machine};
 use vmland_sim::scheduler::Scheduler;
+use vmland_sim::vm::Load;
 
 const VCPUS_PER_CPU: usize = 20;
 

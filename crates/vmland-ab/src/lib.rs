@@ -6,6 +6,7 @@
 //! all of that as data, from which every [`report`] is made. Nothing in here touches
 //! a kernel: the host is a trait, and a test can play it.
 
+pub mod comparison;
 pub mod measure;
 pub mod plan;
 pub mod record;

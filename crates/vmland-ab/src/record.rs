@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::statistics::Comparison;
+use crate::comparison::Comparison;
 
 /// One comparison, finished or interrupted.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

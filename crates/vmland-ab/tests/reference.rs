@@ -6,8 +6,9 @@
 //! stands for which of ours.
 
 use serde::Deserialize;
+use vmland_ab::comparison::ALPHA;
 use vmland_ab::statistics::rank_sum::RankSum;
-use vmland_ab::statistics::{ALPHA, holm, summary};
+use vmland_ab::statistics::{holm, summary};
 
 /// R adds up and takes logarithms in another order.
 const TOLERANCE: f64 = 1e-9;

@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 
 use fastrand::Rng;
 use proptest::prelude::*;
+use vmland_ab::comparison::Verdict;
 use vmland_ab::measure::{Measure, Sample, Source, Values};
 use vmland_ab::plan::plan;
 use vmland_ab::record::{About, Arm, Better, Metric, Record, Settings, Window};
 use vmland_ab::run::{self, FAILURES, Host};
-use vmland_ab::statistics::Verdict;
 
 const WINDOW_S: f64 = 10.0;
 const SETTLE_S: f64 = 2.0;

@@ -8,11 +8,10 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use proptest::prelude::*;
+use vmland_ab::comparison::{ALPHA, Comparison, Verdict, Versus};
 use vmland_ab::record::{Arm, Better, Metric, Record, Window};
 use vmland_ab::statistics::rank_sum::RankSum;
-use vmland_ab::statistics::{
-    ALPHA, Comparison, Verdict, Versus, compare, fewest_windows, holm, summary,
-};
+use vmland_ab::statistics::{compare, fewest_windows, holm, summary};
 
 /// What the values of a window are drawn from.
 #[derive(Clone, Copy, Debug)]

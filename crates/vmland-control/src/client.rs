@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::answer::{ErrorKind, Refused};
+use super::refused::{ErrorKind, Refused};
 use super::request::Request;
 use vmland_base::exit;
 

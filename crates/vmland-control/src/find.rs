@@ -3,8 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::answer::{ErrorKind, Refused};
-use super::told;
+use super::line::told;
+use super::refused::{ErrorKind, Refused};
 use vmland_base::suggest::nearest;
 use vmland_settings::VmFacts;
 

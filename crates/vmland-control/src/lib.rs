@@ -10,6 +10,8 @@
 //! | `request` | requests, and what is wrong with a line |
 //! | `answer` | what becomes of a request, and answers |
 //! | `find` | which VM is meant |
+//! | `refused` | why a request was refused |
+//! | `line` | what a line may be: the protocol's version, lengths, harmless text |
 //! | `server` | clients, however they behave |
 //! | `socket` | where the socket is, and who may connect |
 //! | `client` | the other end |
@@ -17,36 +19,16 @@
 mod answer;
 pub mod client;
 mod find;
+mod line;
+mod refused;
 mod request;
 pub mod server;
 pub mod socket;
 pub mod standby;
 pub mod stats;
 
-pub use answer::{Answered, Change, ErrorKind, Refused, Reloaded, Setting, Shown, answer};
+pub use answer::{Answered, Change, Reloaded, Setting, Shown, answer};
 pub use find::{By, Running};
+pub use line::{LINE_MAX, VERSION};
+pub use refused::{ErrorKind, Refused};
 pub use request::{Request, Value};
-
-/// Version of the protocol. Another one is refused.
-pub const VERSION: u64 = 1;
-
-/// Longest line that a client may send, in bytes, its end left out.
-pub const LINE_MAX: usize = 16 * 1024;
-
-/// Of lists that may be long, such as what is wrong with a configuration, at most so many
-/// are told, and each in at most so many characters.
-const ITEMS_MAX: usize = 50;
-const ITEM_MAX_CHARS: usize = 1000;
-
-/// What can be sent to a terminal, and is not too long.
-fn told(text: &str) -> String {
-    let harmless = |c| match c {
-        '\n' => c,
-        c => vmland_base::printable::harmless(c),
-    };
-    let mut told: String = text.chars().take(ITEM_MAX_CHARS).map(harmless).collect();
-    if text.chars().nth(ITEM_MAX_CHARS).is_some() {
-        told.push('…');
-    }
-    told
-}

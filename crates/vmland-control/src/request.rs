@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Map;
 
-use super::answer::{ErrorKind, Refused};
-use super::{VERSION, told};
+use super::line::{VERSION, told};
+use super::refused::{ErrorKind, Refused};
 
 /// What a client may ask for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

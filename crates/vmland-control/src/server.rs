@@ -16,8 +16,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::geteuid;
 
-use super::answer::{Answered, ErrorKind, Refused};
-use super::{LINE_MAX, told};
+use super::answer::Answered;
+use super::line::{LINE_MAX, told};
+use super::refused::{ErrorKind, Refused};
 
 /// Most clients at a time.
 pub const CLIENTS_MAX: usize = 8;
@@ -64,9 +65,8 @@ impl Server {
 
     /// Takes in a client that has connected, if it may ask.
     pub fn admit(&mut self, stream: UnixStream) {
-        let mut client = match Client::new(stream) {
-            Ok(client) => client,
-            Err(_) => return,
+        let Ok(mut client) = Client::new(stream) else {
+            return;
         };
         if !client.may_ask() {
             let text = "only root may ask";

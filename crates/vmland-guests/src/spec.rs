@@ -306,13 +306,13 @@ mod tests {
         assert_eq!(
             names("lock,tlb:vcpus=4,name=web,lat:name=x").unwrap(),
             [
-                (Load::Lock, None, "".into()),
+                (Load::Lock, None, String::new()),
                 (Load::Tlb, Some(4), "web".into()),
                 (Load::Lat, None, "x".into()),
             ]
         );
-        assert_eq!(names(""), Err(SpecError::NoSuchLoad("".into())));
-        assert_eq!(names("lock,"), Err(SpecError::NoSuchLoad("".into())));
+        assert_eq!(names(""), Err(SpecError::NoSuchLoad(String::new())));
+        assert_eq!(names("lock,"), Err(SpecError::NoSuchLoad(String::new())));
         assert!(names("vcpus=4,lock").is_err());
     }
 
@@ -346,24 +346,24 @@ mod tests {
         let long = "x".repeat(NAME_MAX_CHARS + 1);
         let too_long = format!("lock:name={long}");
         for (word, error) in [
-            ("", NoSuchLoad("".into())),
+            ("", NoSuchLoad(String::new())),
             ("Lock", NoSuchLoad("Lock".into())),
             ("lok:vcpus=2", NoSuchLoad("lok".into())),
-            ("lock:", NoSuchSetting("".into())),
+            ("lock:", NoSuchSetting(String::new())),
             ("lock:vcpus", NoSuchSetting("vcpus".into())),
-            ("lock:vcpus=2,", NoSuchSetting("".into())),
+            ("lock:vcpus=2,", NoSuchSetting(String::new())),
             ("lock:cpus=2", NoSuchSetting("cpus=2".into())),
             ("lock:vcpus=0", BadVcpus("0".into())),
             ("lock:vcpus=256", BadVcpus("256".into())),
             ("lock:vcpus=-1", BadVcpus("-1".into())),
-            ("lock:vcpus=", BadVcpus("".into())),
+            ("lock:vcpus=", BadVcpus(String::new())),
             ("lock:vcpus=1,vcpus=1", Twice("vcpus")),
             ("lock:name=a,name=b", Twice("name")),
             ("lock:weight=0", BadWeight("0".into())),
             ("lock:weight=10001", BadWeight("10001".into())),
             ("lock:weight=1.5", BadWeight("1.5".into())),
             ("lock:weight=1,weight=1", Twice("weight")),
-            ("lock:name=", BadName("".into())),
+            ("lock:name=", BadName(String::new())),
             ("lock:name=a b", BadName("a b".into())),
             ("lock:name=ü", BadName("ü".into())),
             (&too_long, BadName(long)),

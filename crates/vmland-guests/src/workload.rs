@@ -114,9 +114,8 @@ pub fn pack(request: &Request) -> Result<Vec<u8>, Error> {
         let (source, dest) = source_and_dest(file, root)?;
         contents.insert(dest, read(root, &source)?);
     }
-    let elf = Elf::parse(&content).map_err(|_| Error::NotElf(program.clone()))?;
-    // A program without is static.
-    if let Some(loader) = elf.interpreter.map(PathBuf::from) {
+    let loader = loader_of(&content).ok_or_else(|| Error::NotElf(program.clone()))?;
+    if let Some(loader) = loader {
         for (soname, library) in libraries(&loader, &program, root)? {
             contents.insert(Path::new("/lib").join(soname), read(root, &library)?);
         }
@@ -166,6 +165,16 @@ fn source_and_dest(text: &str, root: &Path) -> Result<(PathBuf, PathBuf), Error>
         return Err(Error::BadFile(text.to_owned()));
     }
     Ok((absolute(source, root), dest))
+}
+
+/// The loader (`PT_INTERP`) of a program, which a static one has not. None if the program is
+/// no ELF file.
+///
+/// goblin parses all tables of the file for this one segment: 0.02 ms for a shell, 1 ms for
+/// a program of 70 MB. By hand it takes the offsets of two classes and two byte orders.
+fn loader_of(program: &[u8]) -> Option<Option<PathBuf>> {
+    let elf = Elf::parse(program).ok()?;
+    Some(elf.interpreter.map(PathBuf::from))
 }
 
 /// Its libraries by soname, as its loader finds them; the loader itself is not among

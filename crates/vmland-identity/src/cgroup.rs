@@ -4,17 +4,12 @@
 //! Threads of a VM may be in cgroups of their own below the VM's (libvirt's `emulator` and
 //! `vcpu0`), so a VM's cgroup is mostly the beginning of a process's.
 
+use super::of_vm::OfVm;
 use super::vmm::Vmm;
 use super::{firecracker, kubernetes, libvirt, proxmox};
 
 /// The lines of `/proc/PID/cgroup`: controllers (none for cgroup v2) and path.
 pub struct Cgroups(Vec<(String, String)>);
-
-/// A cgroup that belongs to one VM; with the VM's name, if its own name tells that.
-#[derive(Debug, PartialEq, Eq)]
-pub struct OfVm {
-    pub name: Option<String>,
-}
 
 /// Whether the last component of a path is the cgroup of a VM, by the path above it.
 type Layout = fn(component: &str, above: &str) -> Option<OfVm>;
@@ -78,11 +73,6 @@ fn find(path: &str, vmm: Vmm) -> Option<(&str, OfVm)> {
         let of_vm = layouts.iter().find_map(|layout| layout(component, above))?;
         Some((&path[..end], of_vm))
     })
-}
-
-/// The last component of a path.
-pub fn last(path: &str) -> &str {
-    path.rsplit('/').next().unwrap_or(path)
 }
 
 #[cfg(test)]

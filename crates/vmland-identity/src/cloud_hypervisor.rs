@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Cloud Hypervisor, whose VMs have no names: its socket mostly has one.
 
-use super::Told;
 use super::arguments::{option, socket_name, value};
+use super::told::Told;
 
 pub fn told(args: &[String]) -> Told {
     let platform = option(args, "--platform");

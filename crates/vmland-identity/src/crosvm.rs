@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! crosvm: `--name`, and the control socket where that is missing.
 
-use super::Told;
 use super::arguments::{option, socket_name, value};
+use super::told::Told;
 
 pub fn told(args: &[String]) -> Told {
     let socket = option(args, "--socket").or_else(|| option(args, "-s"));

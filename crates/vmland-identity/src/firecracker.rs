@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Firecracker: `--id`, which its jailer passes on, and the jailer's cgroup.
 
-use super::Told;
 use super::arguments::option;
-use super::cgroup::{OfVm, last};
+use super::of_vm::{OfVm, last};
+use super::told::Told;
 use super::vmm::Vmm;
 
 pub fn told(args: &[String]) -> Told {

@@ -9,7 +9,7 @@
 //! each without the middle part for a guaranteed pod, and possibly deeper: in kind, all is below
 //! `/kubelet.slice/kubelet-kubepods.slice`.
 
-use super::cgroup::OfVm;
+use super::of_vm::OfVm;
 
 /// The cgroup of a pod, which does not say what its VM is called.
 pub fn pod(component: &str, above: &str) -> Option<OfVm> {

@@ -25,6 +25,7 @@
 //! | `vmm` | which program it is |
 //! | `qemu`, `firecracker`, `cloud_hypervisor`, `crosvm` | their command lines |
 //! | `libvirt`, `proxmox`, `kubernetes` | how those lay out their cgroups, and call their VMs |
+//! | `told`, `of_vm` | what a command line and a cgroup tell of a VM |
 //! | `holders` | which processes have VMs at all |
 //! | `threads` | the threads of a process, and which look like vCPUs |
 //! | `printable` | names made safe to show |
@@ -41,11 +42,13 @@ mod firecracker;
 mod holders;
 mod kubernetes;
 mod libvirt;
+mod of_vm;
 mod printable;
 mod process;
 mod proxmox;
 mod qemu;
 mod threads;
+mod told;
 mod uuid;
 mod vmm;
 
@@ -56,6 +59,7 @@ use serde::Serialize;
 pub use holders::holders;
 use process::Process;
 pub use threads::{Thread, threads};
+use told::Told;
 pub use vmm::Vmm;
 
 /// What is known about the VM that a process runs.
@@ -82,16 +86,6 @@ pub struct VmIdentity {
 /// unreadable is skipped; without privileges that is `exe` of other users' processes.
 pub fn identify(proc_root: &Path, pid: i32) -> VmIdentity {
     identity(&Process::read(&proc_root.join(pid.to_string())), pid)
-}
-
-/// What a VMM's command line tells about its VM.
-#[derive(Default)]
-struct Told {
-    /// What the user calls it.
-    name: Option<String>,
-    /// What tells it apart if nothing better does.
-    otherwise: Option<String>,
-    uuid: Option<String>,
 }
 
 fn identity(process: &Process, pid: i32) -> VmIdentity {

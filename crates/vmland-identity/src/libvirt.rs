@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use super::cgroup::OfVm;
+use super::of_vm::OfVm;
 
 pub fn vm(component: &str, _above: &str) -> Option<OfVm> {
     let name = if let Some(unit) = component

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Proxmox VE's cgroups: `/qemu.slice/VMID.scope`.
 
-use super::cgroup::{OfVm, last};
+use super::of_vm::{OfVm, last};
 
 pub fn vm(component: &str, above: &str) -> Option<OfVm> {
     let id = component.strip_suffix(".scope")?;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! QEMU's command line, whoever wrote it: libvirt, Proxmox (`-id`), KubeVirt or a person.
 
-use super::Told;
+use super::told::Told;
 
 pub fn told(args: &[String]) -> Told {
     let last = |wanted: &str, of: fn(&str) -> Option<String>| {
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     fn told_by(args: &[&str]) -> Told {
-        let args: Vec<String> = args.iter().map(|arg| arg.to_string()).collect();
+        let args: Vec<String> = args.iter().map(std::string::ToString::to_string).collect();
         told(&args)
     }
 

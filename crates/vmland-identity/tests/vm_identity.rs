@@ -277,7 +277,7 @@ fn threads_and_the_vm_of_a_qemu() {
     assert_eq!(holders(&root), [2201]);
     let (vcpus, helpers): (Vec<_>, Vec<_>) = threads(&root, 2201)
         .into_iter()
-        .partition(|thread| thread.is_vcpu_by_name());
+        .partition(vmland_identity::Thread::is_vcpu_by_name);
     let tids: Vec<i32> = vcpus.iter().map(|thread| thread.tid).collect();
     assert_eq!(tids, [2207, 2208]);
     let names: Vec<&str> = helpers.iter().map(|thread| thread.name.as_str()).collect();

@@ -3,7 +3,7 @@
 
 use std::borrow::Borrow;
 
-use super::Config;
+use super::config::Config;
 use super::finding::{Place, Warning};
 use super::matching::{Field, VmFacts};
 use super::rule::Rule;

@@ -6,12 +6,13 @@
 //! back. It is for a name or a UUID, so that it also holds for a VM that is started
 //! again. Whatever is changed is checked whole first.
 
+use super::config::Config;
 use super::finding::{Diagnostics, Source, Warning};
+use super::load::Sources;
 use super::matching::{Field, Match, VmFacts};
 use super::parse::known_key;
 use super::rule::Rule;
 use super::settings::{Key, Settings};
-use super::{Config, Sources};
 
 /// Most VMs for which something is set at a time.
 const LIVE_MAX: usize = 1000;
@@ -278,7 +279,7 @@ mod tests {
         let sources = Sources {
             file: "/nowhere/config.toml".into(),
             host_cpus: Some(8),
-            flags: flags.iter().map(|flag| flag.to_string()).collect(),
+            flags: flags.iter().map(std::string::ToString::to_string).collect(),
             ..Sources::default()
         };
         let (config, _) = Config::load(&sources).expect("right");

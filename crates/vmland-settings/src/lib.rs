@@ -29,6 +29,7 @@
 //! | `finding`, `suggest` | errors and warnings: where, what, and what was meant |
 //! | `schema`, `sample` | all settings for editors, and for people |
 
+mod config;
 mod edit;
 mod explain;
 mod finding;
@@ -51,6 +52,7 @@ mod table;
 mod trust;
 mod vcpus;
 
+pub use config::Config;
 pub use edit::Edit;
 pub use explain::Explained;
 pub use finding::{Diagnostics, Finding, Place, Position, Source, Warning};
@@ -65,40 +67,3 @@ pub use save::{SaveError, save};
 pub use schema::schema;
 pub use settings::{Key, Settings};
 pub use trust::Caller;
-
-use rule_index::RuleIndex;
-
-/// A whole and valid configuration.
-#[derive(Debug)]
-pub struct Config {
-    /// Defaults, rules, flags: later ones win.
-    rules: Vec<Rule>,
-    index: RuleIndex,
-}
-
-impl Config {
-    fn new(rules: Vec<Rule>) -> Self {
-        Self {
-            index: RuleIndex::new(&rules),
-            rules,
-        }
-    }
-
-    /// With one rule more, which comes last.
-    pub fn with(mut self, rule: Rule) -> Self {
-        self.rules.push(rule);
-        Self::new(self.rules)
-    }
-
-    /// With these rules behind the first `kept`.
-    fn rebuilt(&mut self, kept: usize, rules: impl IntoIterator<Item = Rule>) {
-        self.rules.truncate(kept);
-        self.rules.extend(rules);
-        self.index = RuleIndex::new(&self.rules);
-    }
-
-    /// Defaults, rules and flags, in the order in which they count.
-    pub fn rules(&self) -> &[Rule] {
-        &self.rules
-    }
-}

@@ -5,13 +5,14 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::config::Config;
 use super::finding::{Diagnostics, Finding, Warning};
 use super::matching::Match;
 use super::read::{self, Unread};
 use super::rule::Rule;
 use super::settings::{Key, Settings};
 use super::trust::Caller;
-use super::{Config, flag, parse};
+use super::{flag, parse};
 use vmland_base::cpus;
 
 /// Where the configuration is unless somebody says otherwise.

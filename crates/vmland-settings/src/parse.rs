@@ -84,7 +84,7 @@ impl Reader<'_> {
                 }
                 ("defaults", _) => self.structure(key.span(), "one table is expected: [defaults]"),
                 ("vm", DeValue::Array(rules)) => {
-                    for rule in rules.iter() {
+                    for rule in rules {
                         match rule.get_ref() {
                             DeValue::Table(table) => {
                                 parsed.rules.push(self.rule(rule.span(), table));
@@ -190,7 +190,7 @@ impl Reader<'_> {
         }
         for (key, value) in table {
             match &**key.get_ref() {
-                "vmm" => matches.vmms = self.each(value, |reader, value| reader.vmm(value)),
+                "vmm" => matches.vmms = self.each(value, Reader::vmm),
                 "vcpus" => matches.vcpus = self.vcpus(value),
                 name => match Field::ALL.into_iter().find(|field| field.as_str() == name) {
                     Some(field) => {

@@ -78,7 +78,7 @@ impl Rule {
     }
 
     /// What it says cannot be meant. Rules that contradict each other are for
-    /// [`super::Config::warnings_for`].
+    /// [`Config::warnings_for`](crate::Config::warnings_for).
     pub(super) fn contradiction(&self) -> Option<Finding> {
         let written = |key| self.settings.written(key).unwrap_or_default();
         self.settings.is_contradictory().then(|| Finding {

@@ -9,11 +9,12 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
+use super::config::Config;
 use super::edit::{Edit, edited};
 use super::finding::{Diagnostics, Lines};
 use super::in_force::Target;
+use super::load::Sources;
 use super::read::{self, Unread};
-use super::{Config, Sources};
 
 /// Of a file that is new.
 const MODE: u32 = 0o644;

@@ -582,7 +582,7 @@ fn hostile_text_ends_in_messages() {
     ] {
         let dir = Dir::new();
         let errors = dir.put("config.toml", text).error();
-        let longest = errors.lines().map(|line| line.len()).max();
+        let longest = errors.lines().map(str::len).max();
         assert!(longest.is_some_and(|longest| longest < 1000));
     }
 }

@@ -8,75 +8,11 @@ use std::collections::VecDeque;
 
 use crate::machine::{Event, Machine, State, Step};
 use crate::scheduler::{Joins, Scheduler, TaskId};
+use crate::vm::{Doing, Load, Vm};
 
 /// How long the sleeping lock is waited for by spinning, in ns (the kernel's
 /// rwsem_rspin_threshold()).
 const SPIN_NS: u64 = 25_000;
-
-/// What all vCPUs of a VM do. Times are in ns, and vary by a quarter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Load {
-    /// A ticket lock that is waited for by spinning. Work: an acquisition.
-    Lock { held_ns: u64, outside_ns: u64 },
-    /// munmap(): under a lock that is waited for asleep, IPIs to all siblings that are
-    /// not idle, and spinning until all have answered. Work: a munmap.
-    Tlb { held_ns: u64, outside_ns: u64 },
-    /// Ping-pong in pairs that wait asleep. Work: a round trip.
-    Message { each_ns: u64 },
-    /// Meet, spinning. Work: a barrier that all have passed.
-    Barrier { between_ns: u64 },
-    /// Compute. Work: a chunk.
-    Cpu { chunk_ns: u64 },
-    /// Sleep until a tick. Work: a wake-up.
-    Latency { period_ns: u64, each_ns: u64 },
-    /// Hostile: spin for nothing, so that every pause exit asks for a yield.
-    YieldStorm,
-    /// Hostile: IPIs to the next sibling, without a pause.
-    IpiStorm,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Doing {
-    Compute(u64),
-    Spin,
-    Sleep,
-    /// A round of the scheduler's user space, and what is left of it; 0: it begins.
-    Round(u64),
-}
-
-/// What a vCPU is up to.
-#[derive(Clone, Debug, Default)]
-pub struct Vcpu {
-    phase: u8,
-    ticket: u64,
-    /// Who has sent it IPIs that it has not taken yet, and what it handles now.
-    irqs: Vec<TaskId>,
-    handling: Vec<TaskId>,
-    answers_due: usize,
-    messages: u32,
-    due_ns: u64,
-    /// Of a task that is no vCPU: how long it sleeps and works, on average; None: it
-    /// computes.
-    helper_ns: Option<(u64, u64)>,
-    /// Would be found in the guest's kernel, were it preempted.
-    pub in_kernel: bool,
-}
-
-pub struct Vm {
-    pub load: Load,
-    pub vcpus: Vec<TaskId>,
-    pub work: u64,
-    /// How late wake-ups were, in ns.
-    pub late_ns: Vec<u64>,
-    /// KVM's memory of whom it boosted last.
-    pub last_boosted: usize,
-    next_ticket: u64,
-    serving: u64,
-    waiting: VecDeque<TaskId>,
-    locked: bool,
-    arrived: usize,
-    round: u64,
-}
 
 impl<S: Scheduler> Machine<S> {
     /// A VM of that many vCPUs, which start in its first millisecond.

@@ -125,7 +125,9 @@ impl std::hash::Hasher for IdHasher {
         self.0
     }
     fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|&b| self.write_u64(b.into()));
+        for &byte in bytes {
+            self.write_u64(byte.into());
+        }
     }
     fn write_u64(&mut self, n: u64) {
         let mixed = (self.0 ^ n).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -565,8 +567,6 @@ extern "C" fn user_ring_next(kernel: *mut c_void) -> *mut c_void {
 
 extern "C" fn error(_kernel: *mut c_void, text: *const c_char) {
     // SAFETY: shim/kfuncs.h ends it with a zero.
-    panic!(
-        "scx_bpf_error: {}",
-        unsafe { CStr::from_ptr(text) }.to_string_lossy()
-    );
+    let text = unsafe { CStr::from_ptr(text) };
+    panic!("scx_bpf_error: {}", text.to_string_lossy());
 }

@@ -6,25 +6,10 @@
 
 use crate::machine::{Machine, State};
 use crate::scheduler::{Scheduler, TaskId};
+use crate::vm::Spin;
 
 /// yield_to() fails so often before the search is given up.
 const TRIES: u32 = 3;
-
-/// What KVM remembers of a vCPU (kvm_vcpu.spin_loop).
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Spin {
-    in_loop: bool,
-    eligible: bool,
-    /// It has yielded from a pause exit, and is still in there.
-    returns: bool,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Totals {
-    pub pause_exits: u64,
-    pub yields_asked: u64,
-    pub yields_accepted: u64,
-}
 
 enum Yielded {
     Yes,

@@ -8,7 +8,8 @@
 //! | module | what it knows |
 //! | --- | --- |
 //! | [`machine`] | CPUs, ticks, tasks, the order of events |
-//! | [`guest`], [`kvm`] | loads; pause exits and yield_to() |
+//! | [`vm`] | what the host keeps of VMs and vCPUs |
+//! | `guest`, `kvm` | what loads do; pause exits and yield_to() |
 //! | [`scheduler`] | what a host asks of a scheduler |
 //! | [`ext`] | the kernel's sched_ext class, over a native scheduler |
 //! | [`native`], [`abi`], [`kernel`], `dsq` | the scheduler as native code, and the kernel that it calls |
@@ -18,9 +19,10 @@ pub mod abi;
 mod dsq;
 pub mod eevdf;
 pub mod ext;
-pub mod guest;
+mod guest;
 pub mod kernel;
-pub mod kvm;
+mod kvm;
 pub mod machine;
 pub mod native;
 pub mod scheduler;
+pub mod vm;

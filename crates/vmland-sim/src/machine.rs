@@ -9,8 +9,8 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
-use crate::guest::{Doing, Vm};
 use crate::scheduler::{At, Joins, Scheduler, TaskId};
+use crate::vm::{Doing, Spin, Totals, Vcpu, Vm};
 
 /// What things cost on the host, in ns.
 #[derive(Clone, Copy, Debug)]
@@ -107,8 +107,8 @@ pub struct Task {
     pub cpu_ns: u64,
     /// Longest time that it was ready without a CPU.
     pub waited_ns: u64,
-    pub guest: crate::guest::Vcpu,
-    pub spin: crate::kvm::Spin,
+    pub guest: Vcpu,
+    pub spin: Spin,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -138,7 +138,7 @@ pub struct Machine<S> {
     /// Events handled, and calls of schedule(), so far.
     pub handled: u64,
     pub schedules: u64,
-    pub kvm: crate::kvm::Totals,
+    pub kvm: Totals,
     /// Whether to find out how long the scheduler takes in schedule(), and how long
     /// that was so far.
     pub timed: bool,
@@ -361,7 +361,7 @@ impl<S: Scheduler> Machine<S> {
         match (task.step, &mut task.doing) {
             (Step::Overhead, _) => task.overhead_ns = task.overhead_ns.saturating_sub(ran_ns),
             (Step::Compute, Doing::Compute(left_ns) | Doing::Round(left_ns)) => {
-                *left_ns = left_ns.saturating_sub(ran_ns).max(1)
+                *left_ns = left_ns.saturating_sub(ran_ns).max(1);
             }
             _ => {}
         }

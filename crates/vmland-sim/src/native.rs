@@ -52,8 +52,7 @@ impl Native {
     pub fn global<T>(&self, name: &str) -> *mut T {
         // SAFETY: only the address is taken.
         unsafe { self.library.get::<*mut T>(name.as_bytes()) }
-            .map(|symbol| *symbol)
-            .unwrap_or_else(|e| panic!("{name}: {e}"))
+            .map_or_else(|e| panic!("{name}: {e}"), |symbol| *symbol)
     }
 
     pub fn has(&self, name: &str) -> bool {

@@ -10,8 +10,8 @@ use super::plot::{self, Plot};
 use super::rows::{self, ResultRow};
 use super::words::{self, count, span};
 use super::{safe, summary};
+use crate::comparison::Verdict;
 use crate::record::Record;
-use crate::statistics::Verdict;
 
 /// The empty icon keeps browsers from asking a server for one.
 const HEAD: &str = r#"<meta charset="utf-8"/>

@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::words::{self, NONE};
+use crate::comparison::{ArmResult, Summary, Verdict};
 use crate::record::{Metric, Record};
-use crate::statistics::{self, ArmResult, Summary, Verdict};
+use crate::statistics;
 
 /// One arm's line in the table of a metric.
 pub struct ResultRow<'a> {

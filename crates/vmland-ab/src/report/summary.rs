@@ -2,8 +2,8 @@
 //! A comparison in a few sentences.
 
 use super::words::{count, list, span};
+use crate::comparison::Verdict;
 use crate::record::Record;
-use crate::statistics::Verdict;
 
 /// How the figures are to be read, for who does not know the words.
 pub const HOW_TO_READ: &str = "\

@@ -32,7 +32,7 @@ const NAME_WIDTH: usize = 24;
 /// The report as lines of at most `width` columns, where words allow; 100 if none.
 ///
 /// Each metric has a line an arm: median, quartiles, the spread of the windows
-/// (see the axis in the metric's heading), [`Ratio`](crate::statistics::Ratio)
+/// (see the axis in the metric's heading), [`Ratio`](crate::comparison::Ratio)
 /// to the reference with its 95 % interval, corrected p, and the verdict. Where a
 /// line does not hold all that, it is two lines an arm; then the spread is left out.
 pub fn table(record: &Record, width: Option<u16>) -> String {

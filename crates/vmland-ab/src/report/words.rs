@@ -4,8 +4,8 @@
 //! Parts of one number are joined by no-break spaces, so that no table or
 //! browser breaks a line inside it.
 
+use crate::comparison::{Verdict, Versus};
 use crate::record::{Better, Metric};
-use crate::statistics::{Verdict, Versus};
 
 const NO_BREAK_SPACE: char = '\u{a0}';
 

@@ -28,7 +28,7 @@
 use std::cmp::Ordering;
 use std::f64::consts::SQRT_2;
 
-use super::{ALPHA, Ratio};
+use crate::comparison::{ALPHA, Ratio};
 
 /// Up to this product of the samples' sizes, 40 windows an arm, the distribution is
 /// exact. Beyond, where that would take long, it is taken as normal, which gives too

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use vmland_ab::comparison::{ArmResult, Comparison, Ratio, Summary, Verdict, Versus};
 use vmland_ab::record::{About, Arm, Better, Metric, Note, Record, Settings, Switch, Window};
-use vmland_ab::statistics::{ArmResult, Comparison, Ratio, Summary, Verdict, Versus};
 
 const ROUNDS: usize = 12;
 const WINDOW_S: f64 = 8.0;

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use vmland_ab::comparison::Verdict;
 use vmland_ab::record::{Metric, Record, Window};
 use vmland_ab::report;
-use vmland_ab::statistics::Verdict;
 
 use crate::sample;
 

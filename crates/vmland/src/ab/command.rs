@@ -200,7 +200,7 @@ mod tests {
     #[test]
     fn a_workload_is_timed_or_says_why_not() {
         let time = |words: &[&str], limit| {
-            let words: Vec<String> = words.iter().map(|w| w.to_string()).collect();
+            let words: Vec<String> = words.iter().map(std::string::ToString::to_string).collect();
             time_workload(&words, Duration::from_millis(limit), &|| false)
         };
         let took = time(&["sleep", "0.1"], 5_000).unwrap().unwrap();

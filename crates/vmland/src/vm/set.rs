@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn keys_with_values() {
         let given =
-            |words: &[&str]| pairs(&words.iter().map(|w| w.to_string()).collect::<Vec<_>>());
+            |words: &[&str]| pairs(&words.iter().map(|&w| w.to_owned()).collect::<Vec<_>>());
         let own = |key: &str, value: &str| (key.to_owned(), value.to_owned());
         assert_eq!(
             given(&["weight=400", "cpus=0-3,8"]),
