@@ -9,6 +9,7 @@ mod kvm;
 mod metrics;
 mod nice;
 mod opts;
+mod params;
 mod prefer;
 mod refusal;
 mod scheduler;
@@ -100,7 +101,7 @@ fn run(opts: &Opts) -> Result<u8> {
             return Ok(refusal.exit_code());
         }
     }
-    let now = InForce::new(config, sources, settings::defaults(opts));
+    let now = InForce::new(config, sources, params::defaults(opts));
     if let Some(sec) = opts.stats {
         std::thread::spawn(move || metrics::monitor(Duration::from_secs_f64(sec)));
     }

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The command line.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use clap::Parser;
 use scx_utils::libbpf_clap_opts::LibbpfOpts;
-use vmland_settings::{DEFAULT_FILE, Sources, host_cpus};
+use vmland_settings::{DEFAULT_FILE, Key, Settings, Sources, host_cpus};
 
 /// A sched_ext scheduler for KVM hosts that honours yield_to
 ///
@@ -33,22 +34,22 @@ use vmland_settings::{DEFAULT_FILE, Sources, host_cpus};
 #[command(name = super::NAME, verbatim_doc_comment, disable_version_flag = true)]
 pub struct Opts {
     /// Time slice in microseconds.
-    #[arg(short = 's', long, value_name = "USEC", default_value_t = 10_000,
-          value_parser = clap::value_parser!(u64).range(100..=100_000))]
+    #[arg(short = 's', long, value_name = "USEC", default_value_t = us(Settings::DEFAULTS.slice_ns),
+          value_parser = clap::value_parser!(u64).range(range_us(Key::slice)))]
     pub slice_us: u64,
 
     /// Least difference of virtual time, in microseconds, by which a waking task
     /// preempts a running one, and least time that the turn of this one has lasted
     /// by then.
-    #[arg(short = 'S', long, value_name = "USEC", default_value_t = 2_000,
-          value_parser = clap::value_parser!(u64).range(0..=100_000))]
+    #[arg(short = 'S', long, value_name = "USEC", default_value_t = us(Settings::DEFAULTS.slice_min_ns),
+          value_parser = clap::value_parser!(u64).range(..=range_us(Key::slice_min).end()))]
     pub slice_us_min: u64,
 
     /// How long after an IPI, in microseconds, a receiver that waits for a CPU gets that
     /// of the sender when the sender spins, sleeps or has used up its slice. 0: never.
     /// A VM may have another value (ipi_window).
-    #[arg(long, value_name = "USEC", default_value_t = 50_000,
-          value_parser = clap::value_parser!(u64).range(0..=100_000))]
+    #[arg(long, value_name = "USEC", default_value_t = us(Settings::DEFAULTS.ipi_window_ns),
+          value_parser = clap::value_parser!(u64).range(range_us(Key::ipi_window)))]
     pub ipi_window_us: u64,
 
     /// Leave out a mechanism, to see what it is worth. May be repeated or be a list:
@@ -139,6 +140,16 @@ impl Opts {
             ..Sources::default()
         }
     }
+}
+
+fn us(ns: Option<u64>) -> u64 {
+    ns.unwrap_or_default() / 1_000
+}
+
+/// What a setting takes, in us.
+fn range_us(key: Key) -> RangeInclusive<u64> {
+    let range = key.range().unwrap_or(0..=0);
+    range.start() / 1_000..=range.end() / 1_000
 }
 
 fn seconds(text: &str) -> Result<f64, String> {

@@ -18,12 +18,9 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use vmland_control::answer;
 use vmland_control::server::Server;
-use vmland_settings::{
-    Config, Cosched, CpuSet, Diagnostics, InForce, Latency, Settings, Sources, YieldTo,
-};
+use vmland_settings::{Config, Diagnostics, InForce, Sources};
 
-use crate::opts::Opts;
-use crate::vms::{DEFAULT_WEIGHT, Maps, Vms};
+use crate::vms::{Maps, Vms};
 
 const POLL: Duration = Duration::from_millis(250);
 
@@ -34,23 +31,6 @@ pub fn load(sources: &Sources) -> Result<Config, Diagnostics> {
         warn!("{warning}");
     }
     Ok(config)
-}
-
-/// What holds where nobody says anything.
-pub fn defaults(opts: &Opts) -> Settings {
-    Settings {
-        weight: Some(DEFAULT_WEIGHT),
-        cap_millicpus: None,
-        slice_ns: Some(opts.slice_us * 1_000),
-        slice_min_ns: Some(opts.slice_us_min * 1_000),
-        yield_to: Some(YieldTo::Honour),
-        ipi_window_ns: Some(opts.ipi_window_us * 1_000),
-        boost_percent: Some(100),
-        cosched: Some(Cosched::Auto),
-        skew_ns: None,
-        latency: Some(Latency::Normal),
-        cpus: Some(CpuSet::ALL),
-    }
 }
 
 fn hangup() -> SigSet {

@@ -9,19 +9,13 @@ use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use log::{debug, warn};
 use vmland_control::Running;
 use vmland_identity::identify;
-use vmland_settings::{Cosched, CpuSet, InForce, Latency, Settings, VmFacts, YieldTo};
+use vmland_settings::{InForce, Settings, VmFacts};
 
-use crate::bpf_intf::{
-    VMLAND_CAP_PERIOD, VMLAND_VM_COSCHED_OFF, VMLAND_VM_COSCHED_STRICT, VMLAND_VM_IGNORE_YIELD,
-    VMLAND_VM_LATENCY_BATCH, VMLAND_VM_LATENCY_LOW, VMLAND_VM_PREFERS_CPUS, vmland_vm_ctx,
-    vmland_vm_params,
-};
+use crate::bpf_intf::{VMLAND_VM_PREFERS_CPUS, vmland_vm_ctx};
 use crate::group_weight::{self, GroupWeight};
 use crate::metrics::lookup;
+use crate::params::params;
 use crate::prefer::Preferences;
-
-/// The weight of a VM for which none is set.
-pub const DEFAULT_WEIGHT: u64 = 100;
 
 /// What of the scheduler this works with.
 pub struct Maps {
@@ -189,40 +183,13 @@ impl Known {
 fn write(maps: &Maps, preferences: &Preferences, vm: &Known, settings: &Settings) -> Result<()> {
     let mut params = params(vm.running.id, settings);
     let slot = u32::from_ne_bytes(vm.slot.as_slice().try_into()?);
-    if let Some(cpus) = settings.cpus.filter(|cpus| *cpus != CpuSet::ALL)
-        && preferences.set(&maps.preferred, slot, &cpus)?
+    if let Some(cpus) = settings.cpus
+        && params.flags & VMLAND_VM_PREFERS_CPUS != 0
+        && !preferences.set(&maps.preferred, slot, &cpus)?
     {
-        params.flags |= VMLAND_VM_PREFERS_CPUS;
+        params.flags &= !VMLAND_VM_PREFERS_CPUS;
     }
     // SAFETY: numbers, without padding between them.
     let bytes = unsafe { plain::as_bytes(&params) };
     Ok(maps.params.update(&vm.slot, bytes, MapFlags::ANY)?)
-}
-
-fn params(vm_id: u32, settings: &Settings) -> vmland_vm_params {
-    let mut flags = 0;
-    if settings.yield_to == Some(YieldTo::Ignore) {
-        flags |= VMLAND_VM_IGNORE_YIELD;
-    }
-    flags |= match settings.latency {
-        Some(Latency::Low) => VMLAND_VM_LATENCY_LOW,
-        Some(Latency::Batch) => VMLAND_VM_LATENCY_BATCH,
-        Some(Latency::Normal) | None => 0,
-    };
-    flags |= match settings.cosched {
-        Some(Cosched::Off) => VMLAND_VM_COSCHED_OFF,
-        Some(Cosched::Strict) => VMLAND_VM_COSCHED_STRICT,
-        Some(Cosched::Auto) | None => 0,
-    };
-    vmland_vm_params {
-        vm_id,
-        weight: settings.weight.unwrap_or(DEFAULT_WEIGHT) as u32,
-        slice_ns: settings.slice_ns.unwrap_or(0),
-        slice_min_ns: settings.slice_min_ns.unwrap_or(0),
-        ipi_window_ns: settings.ipi_window_ns.unwrap_or(0),
-        skew_ns: settings.skew_ns.unwrap_or(0),
-        boost_percent: settings.boost_percent.unwrap_or(100) as u32,
-        cap_ns: settings.cap_millicpus.unwrap_or(0) * u64::from(VMLAND_CAP_PERIOD) / 1000,
-        flags,
-    }
 }

@@ -17,7 +17,7 @@
 //!
 //! | file | what it knows |
 //! | --- | --- |
-//! | `settings` | the table of all settings; `table` makes types of it |
+//! | `settings` | the table of all settings ([`settings_table`]); `table` makes types of it |
 //! | `kind/` | the kinds of values: numbers, times, words, lists of CPUs |
 //! | `matching`, `glob_text`, `vcpus` | for which VMs a rule is |
 //! | `parse`, `flag` | rules from a file, and from the command line |
@@ -28,7 +28,7 @@
 //! | `edit`, `save` | what was set, written into a file |
 //! | `config` | the rules, in their order |
 //! | `finding` | errors and warnings: where, and what |
-//! | `schema` | the same for editors |
+//! | `schema`, `sample` | all settings for editors, and for people |
 
 mod config;
 mod edit;
@@ -45,6 +45,7 @@ mod parse;
 mod read;
 mod rule;
 mod rule_index;
+mod sample;
 mod save;
 mod schema;
 mod settings;
@@ -62,6 +63,7 @@ pub use load::{DEFAULT_FILE, RULES_MAX, Sources, host_cpus};
 pub use matching::VmFacts;
 pub use read::FILE_MAX;
 pub use rule::Rule;
+pub use sample::sample;
 pub use save::{SaveError, save};
 pub use schema::schema;
 pub use settings::{Key, Settings};

@@ -347,10 +347,8 @@ pub(super) fn unknown_key<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Latency;
     use crate::settings::Settings;
-    use crate::{CPU_MAX, Cosched, CpuSet, Latency, YieldTo};
-    use proptest::collection::vec;
-    use proptest::option;
     use proptest::prelude::*;
 
     fn read(text: &str) -> Parsed {
@@ -412,43 +410,9 @@ mod tests {
         assert_eq!(read("").errors, []);
     }
 
-    fn any_settings() -> impl Strategy<Value = Settings> {
-        let time = 100_000..=100_000_000_u64;
-        let word = |n: usize| option::of(0..n);
-        let caps = option::of(10..=64_000_u64);
-        let numbers = (
-            option::of(1..=10_000_u64),
-            caps,
-            option::of((time.clone(), time)),
-        );
-        let words = (word(2), word(3));
-        let others = (
-            option::of(0..=100_000_000_u64),
-            option::of(vec(0..=CPU_MAX, 1..9)),
-            option::of(0..=100_u64),
-            word(3),
-            option::of(100_000..=100_000_000_u64),
-        );
-        (numbers, words, others).prop_map(
-            |((weight, cap_millicpus, slices), (yields, latency), others)| Settings {
-                weight,
-                cap_millicpus,
-                slice_ns: slices.map(|(a, b)| a.max(b)),
-                slice_min_ns: slices.map(|(a, b)| a.min(b)),
-                yield_to: yields.map(|i| [YieldTo::Honour, YieldTo::Ignore][i]),
-                latency: latency.map(|i| [Latency::Normal, Latency::Low, Latency::Batch][i]),
-                ipi_window_ns: others.0,
-                cpus: others.1.map(CpuSet::from_iter),
-                boost_percent: others.2,
-                cosched: { others.3 }.map(|i| [Cosched::Auto, Cosched::Off, Cosched::Strict][i]),
-                skew_ns: others.4,
-            },
-        )
-    }
-
     proptest! {
         #[test]
-        fn round_trip(settings in any_settings()) {
+        fn round_trip(settings in Settings::any()) {
             let mut text = "[defaults]\n".to_owned();
             for key in Key::ALL {
                 match settings.written(*key) {

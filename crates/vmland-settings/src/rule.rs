@@ -52,7 +52,7 @@ impl Rule {
                 Some(meant) => format!("; did you mean {meant:?}?"),
                 None => String::new(),
             };
-            let (name, shown, expected) = (key.name(), shown(), key.expected());
+            let (name, shown, expected) = (key.name(), shown(), key.values());
             format!("{name} = {shown}: expected {expected}{meant}")
         })
     }

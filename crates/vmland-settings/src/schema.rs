@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 
-use super::settings::{DefaultsSchema, RuleSchema};
+use super::settings::{DefaultsSchema, Key, RuleSchema};
 
 /// Settings of VMs for scx_vmland.
 #[derive(JsonSchema)]
@@ -21,8 +21,14 @@ struct FileSchema {
 /// The schema as text, in JSON. Of draft 7, which editors of TOML know.
 pub fn schema() -> String {
     let settings = SchemaSettings::draft07().with(|settings| settings.inline_subschemas = true);
-    let schema = settings
+    let mut schema = settings
         .into_generator()
         .into_root_schema_for::<FileSchema>();
+    for table in ["/properties/defaults", "/properties/vm/items"] {
+        let table = schema.pointer_mut(table).expect("a table of a file");
+        for key in Key::ALL {
+            table["properties"][key.name()]["description"] = key.documentation().into();
+        }
+    }
     serde_json::to_string_pretty(&schema).expect("a schema is JSON")
 }

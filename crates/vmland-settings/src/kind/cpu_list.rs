@@ -143,6 +143,13 @@ impl Kind for CpuList {
     fn write(cpus: CpuSet) -> String {
         cpus.to_string()
     }
+
+    #[cfg(test)]
+    fn any() -> proptest::strategy::BoxedStrategy<Self::Plain> {
+        use proptest::strategy::Strategy;
+        let cpus = proptest::collection::vec(0..=CPU_MAX, 1..9);
+        cpus.prop_map(CpuSet::from_iter).boxed()
+    }
 }
 
 impl JsonSchema for CpuList {

@@ -53,6 +53,12 @@ impl Kind for Cpus {
     fn write(value: u64) -> String {
         (value as f64 / 1000.0).to_string()
     }
+
+    #[cfg(test)]
+    fn any() -> proptest::strategy::BoxedStrategy<Self::Plain> {
+        use proptest::strategy::Strategy;
+        (MIN..=MAX).boxed()
+    }
 }
 
 impl JsonSchema for Cpus {

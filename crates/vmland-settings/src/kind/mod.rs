@@ -22,6 +22,7 @@ mod word;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use schemars::JsonSchema;
 use toml::de::DeValue;
@@ -80,6 +81,9 @@ pub trait Kind: JsonSchema {
     /// It may have commas.
     const IS_LIST: bool = false;
 
+    /// The least and the largest value, of a number with bounds.
+    const RANGE: Option<RangeInclusive<u64>> = None;
+
     /// The value, or else what was probably meant, as [`Kind::write`] has it.
     fn read(given: &Given<'_>) -> Result<Self::Plain, Option<String>>;
 
@@ -88,4 +92,8 @@ pub trait Kind: JsonSchema {
 
     /// As it is written, without quotes. `read` takes it back.
     fn write(value: Self::Plain) -> String;
+
+    /// Any value, for tests.
+    #[cfg(test)]
+    fn any() -> proptest::strategy::BoxedStrategy<Self::Plain>;
 }

@@ -2,6 +2,7 @@
 //! Whole numbers.
 
 use std::borrow::Cow;
+use std::ops::RangeInclusive;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
@@ -15,6 +16,8 @@ impl<const MIN: u64, const MAX: u64> Kind for Number<MIN, MAX> {
     type Plain = u64;
 
     const QUOTED: bool = false;
+
+    const RANGE: Option<RangeInclusive<u64>> = Some(MIN..=MAX);
 
     fn read(given: &Given<'_>) -> Result<u64, Option<String>> {
         let number = |text: &str| {
@@ -35,6 +38,12 @@ impl<const MIN: u64, const MAX: u64> Kind for Number<MIN, MAX> {
 
     fn write(value: u64) -> String {
         value.to_string()
+    }
+
+    #[cfg(test)]
+    fn any() -> proptest::strategy::BoxedStrategy<Self::Plain> {
+        use proptest::strategy::Strategy;
+        (MIN..=MAX).boxed()
     }
 }
 

@@ -46,6 +46,12 @@ impl Kind for Percent {
     fn write(value: u64) -> String {
         format!("{value}%")
     }
+
+    #[cfg(test)]
+    fn any() -> proptest::strategy::BoxedStrategy<Self::Plain> {
+        use proptest::strategy::Strategy;
+        (0..=100_u64).boxed()
+    }
 }
 
 impl JsonSchema for Percent {

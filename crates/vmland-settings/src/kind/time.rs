@@ -2,6 +2,7 @@
 //! Times with their unit: `500us`, `3ms`, `1.5ms`.
 
 use std::borrow::Cow;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use humantime::{format_duration, parse_duration};
@@ -53,6 +54,8 @@ impl<const MIN_NS: u64, const MAX_NS: u64> Kind for Time<MIN_NS, MAX_NS> {
 
     const QUOTED: bool = true;
 
+    const RANGE: Option<RangeInclusive<u64>> = Some(MIN_NS..=MAX_NS);
+
     fn read(given: &Given<'_>) -> Result<u64, Option<String>> {
         match given {
             Given::Text(text) | Given::Word(text) => nanoseconds(text)
@@ -77,6 +80,12 @@ impl<const MIN_NS: u64, const MAX_NS: u64> Kind for Time<MIN_NS, MAX_NS> {
             return "0".into();
         }
         format_duration(Duration::from_nanos(ns)).to_string()
+    }
+
+    #[cfg(test)]
+    fn any() -> proptest::strategy::BoxedStrategy<Self::Plain> {
+        use proptest::strategy::Strategy;
+        (MIN_NS..=MAX_NS).boxed()
     }
 }
 

@@ -99,6 +99,14 @@ impl<W: Words> Kind for Word<W> {
         let known = W::ALL.iter().find(|(_, plain)| *plain == value);
         known.map(|(word, _)| *word).unwrap_or_default().to_owned()
     }
+
+    #[cfg(test)]
+    fn any() -> proptest::strategy::BoxedStrategy<Self::Plain> {
+        use proptest::strategy::Strategy;
+        proptest::sample::select(W::ALL)
+            .prop_map(|(_, word)| word)
+            .boxed()
+    }
 }
 
 impl<W: Words> JsonSchema for Word<W> {

@@ -3,6 +3,7 @@
 
 mod check;
 mod reload;
+mod sample;
 mod schema;
 mod show;
 
@@ -21,6 +22,7 @@ pub struct Opts {
 enum Command {
     Check(check::Opts),
     Reload(reload::Opts),
+    Sample(sample::Opts),
     Schema(schema::Opts),
     Show(show::Opts),
 }
@@ -29,6 +31,7 @@ pub fn run(opts: &Opts) -> Result<()> {
     match &opts.command {
         Command::Check(opts) => check::run(opts),
         Command::Reload(opts) => reload::run(opts),
+        Command::Sample(opts) => sample::run(opts),
         Command::Schema(opts) => schema::run(opts),
         Command::Show(opts) => show::run(opts),
     }

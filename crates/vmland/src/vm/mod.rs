@@ -12,7 +12,7 @@ use anyhow::Result;
 /// Show, set and take back what one VM may have
 ///
 /// NAME is a VM's name as "vmland vms" shows it, or its UUID. Keys and values are those of
-/// the configuration (configs/scx_vmland.toml explains them).
+/// the configuration ("vmland config sample" explains them).
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Opts {

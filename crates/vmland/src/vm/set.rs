@@ -13,7 +13,7 @@ use super::save;
 /// Everything is checked before any of it takes effect. It is for the VM's name (or its
 /// UUID, if that is what NAME is), so that it also holds when the VM is started again.
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(verbatim_doc_comment, after_help = keys())]
 pub struct Opts {
     /// Name or UUID.
     #[arg(value_name = "NAME")]
@@ -26,6 +26,16 @@ pub struct Opts {
     /// For good: write it into the configuration's main file, whose comments stay.
     #[arg(long)]
     save: bool,
+}
+
+/// For --help.
+fn keys() -> String {
+    let mut text = "Keys (\"vmland config sample\" explains them):".to_owned();
+    for key in Key::ALL {
+        let (name, values, default) = (key.name(), key.values(), key.default_in_words());
+        text += &format!("\n  {name:14}{values}\n{:16}[default: {default}]", "");
+    }
+    text
 }
 
 pub fn run(opts: &Opts) -> Result<()> {

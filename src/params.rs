@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What the table of settings says about the scheduler: the defaults that options set for
+//! all VMs, and the parameters of a VM as the BPF part reads them.
+
+use vmland_settings::{Cosched, CpuSet, Latency, Settings, YieldTo, settings_table};
+
+use crate::bpf_intf::{
+    VMLAND_CAP_PERIOD, VMLAND_VM_COSCHED_OFF, VMLAND_VM_COSCHED_STRICT, VMLAND_VM_IGNORE_YIELD,
+    VMLAND_VM_LATENCY_BATCH, VMLAND_VM_LATENCY_LOW, VMLAND_VM_PREFERS_CPUS, vmland_vm_params,
+};
+use crate::opts::Opts;
+
+/// A row sets a field, or adds flags to it.
+macro_rules! put {
+    ($field:expr, =, $value:expr) => {
+        $field = $value as _
+    };
+    ($field:expr, |=, $value:expr) => {
+        $field |= $value
+    };
+}
+
+macro_rules! for_scheduler {
+    ($(
+        $(#[$doc:meta])+
+        $key:ident: $kind:ty => $field:ident: $plain:ty {
+            default: $default:expr,
+            $(unset: $unset:literal,)?
+            $(example: $example:expr,)?
+            $(flag: $flag:ident,)?
+            bpf: $bpf:ident $becomes:tt $convert:expr,
+        }
+    )+) => {
+        /// What holds for a VM if nobody says anything.
+        pub fn defaults(opts: &Opts) -> Settings {
+            Settings {
+                $( $( $field: Some(opts.$flag * 1_000), )? )+
+                ..Settings::DEFAULTS
+            }
+        }
+
+        /// What is unset has its default, or else is 0.
+        pub fn params(vm_id: u32, settings: &Settings) -> vmland_vm_params {
+            // SAFETY: it consists of numbers.
+            let mut params: vmland_vm_params = unsafe { std::mem::zeroed() };
+            params.vm_id = vm_id;
+            $(
+                let convert: fn($plain) -> _ = $convert;
+                if let Some(value) = settings.$field.or(Settings::DEFAULTS.$field) {
+                    put!(params.$bpf, $becomes, convert(value));
+                }
+            )+
+            params
+        }
+    };
+}
+
+settings_table!(for_scheduler);
