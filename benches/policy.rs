@@ -13,13 +13,12 @@ use std::hint::black_box;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use scx_vmland::policy::Policy;
 
-use arrivals::{SLICE_NS, VCPUS_PER_VM, arrival};
+use arrivals::{SLICE_NS, arrival};
 
 /// `waiting` vCPUs, in no order.
 fn full(waiting: i32, random: &mut fastrand::Rng) -> Policy {
     let mut policy = Policy::new(waiting as usize + 1);
     for pid in 1..=waiting {
-        policy.vcpu_seen(pid, (pid / VCPUS_PER_VM) as u32);
         policy.enqueue(arrival(pid, random.u64(0..SLICE_NS)));
     }
     policy

@@ -94,10 +94,7 @@ enum vmland_event_kind {
 	VMLAND_EVENT_SLICE_EXPIRED = 3,	/* a vCPU has used up its slice, and is parked */
 };
 
-/*
- * An event for the policy. Events arrive in the order in which they were sent, so a vCPU is
- * known before its first slice has expired.
- */
+/* An event for user space (policy/event.bpf.h). */
 struct vmland_event {
 	unsigned int kind;	/* enum vmland_event_kind */
 	int pid;		/* of the vCPU thread */
@@ -108,7 +105,6 @@ struct vmland_event {
 	unsigned long long generation;	/* a decision with another one is cancelled */
 	unsigned long long vruntime;	/* ns of a task of weight VMLAND_NICE_0 */
 	unsigned long long vtime;	/* of the CPU that it has left, likewise */
-	unsigned long long ran_ns;	/* since it got that CPU */
 	unsigned long long slice_ns;
 	unsigned long long weight;	/* effective; VMLAND_NICE_0: an ordinary task */
 };

@@ -15,6 +15,7 @@ mod refusal;
 mod scheduler;
 mod settings;
 mod standby;
+mod vcpu_events;
 mod verifier;
 mod vms;
 

@@ -2,12 +2,10 @@
 //! What the table of settings says about the scheduler: the defaults that options set for
 //! all VMs, and the parameters of a VM as the BPF part reads them.
 
-use vmland_settings::{Cosched, CpuSet, Latency, Settings, YieldTo, settings_table};
+use vmland_settings::*;
 
-use crate::bpf_intf::{
-    VMLAND_CAP_PERIOD, VMLAND_VM_COSCHED_OFF, VMLAND_VM_COSCHED_STRICT, VMLAND_VM_IGNORE_YIELD,
-    VMLAND_VM_LATENCY_BATCH, VMLAND_VM_LATENCY_LOW, VMLAND_VM_PREFERS_CPUS, vmland_vm_params,
-};
+// Whatever the table names.
+use crate::bpf_intf::*;
 use crate::opts::Opts;
 
 /// A row sets a field, or adds flags to it.

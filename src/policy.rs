@@ -10,16 +10,13 @@
 //! example) does not outlive its reason, and a credit is no larger than what the order of
 //! deadlines makes a vCPU wait.
 //!
-//! vCPUs are grouped by VM. The policy knows the VM of each vCPU, counts the CPU time of
-//! each VM, and forgets a VM with its last vCPU.
-//!
 //! The policy takes plain values and returns plain values. Times are in nanoseconds. Virtual
 //! times are in nanoseconds of a task of [`DEFAULT_WEIGHT`]; they wrap around, and are
 //! compared as in the kernel, by the sign of their difference. After warm-up nothing
 //! allocates. A decision costs O(log n).
 
 use std::cmp::Ordering;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::BinaryHeap;
 
 /// Weight of a task at nice 0, for which 1 ns of CPU time is 1 ns of vruntime.
 /// `VMLAND_NICE_0` of `bpf/intf.h`.
@@ -44,9 +41,6 @@ pub fn ns_to_vtime(ns: u64, weight: u64) -> u64 {
     ns * DEFAULT_WEIGHT / weight.max(1)
 }
 
-/// Identity of a VM, never reused while the scheduler runs.
-pub type VmId = u32;
-
 /// A vCPU that used up its slice and waits for a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Arrival {
@@ -60,8 +54,6 @@ pub struct Arrival {
     pub vruntime: u64,
     /// The vtime of the CPU that it left.
     pub vtime: u64,
-    /// Length of its last run, in ns.
-    pub ran_ns: u64,
     /// Returned with the decision, by which the BPF part recognises a stale one.
     pub generation: u64,
 }
@@ -76,19 +68,9 @@ pub struct Decision {
     pub generation: u64,
 }
 
-/// The CPU time of a VM, as far as the policy knows it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct VmAccount {
-    pub vcpus: u32,
-    /// CPU time of the slices that its vCPUs have used up, in ns.
-    pub served_ns: u64,
-}
-
 pub struct Policy {
     waiting: BinaryHeap<Waiting>,
     arrivals: u64,
-    vm_of: HashMap<i32, VmId>,
-    vms: HashMap<VmId, VmAccount>,
 }
 
 impl Policy {
@@ -97,44 +79,11 @@ impl Policy {
         Self {
             waiting: BinaryHeap::with_capacity(capacity),
             arrivals: 0,
-            vm_of: HashMap::with_capacity(capacity),
-            vms: HashMap::with_capacity(capacity),
         }
-    }
-
-    /// Thread `pid` became a vCPU of `vm`.
-    pub fn vcpu_seen(&mut self, pid: i32, vm: VmId) {
-        self.vcpu_gone(pid);
-        self.vm_of.insert(pid, vm);
-        self.vms.entry(vm).or_default().vcpus += 1;
-    }
-
-    /// Thread `pid` is no vCPU any more. An unknown one is ignored.
-    pub fn vcpu_gone(&mut self, pid: i32) {
-        let Some(vm) = self.vm_of.remove(&pid) else {
-            return;
-        };
-        if let Some(account) = self.vms.get_mut(&vm) {
-            account.vcpus -= 1;
-            if account.vcpus == 0 {
-                self.vms.remove(&vm);
-            }
-        }
-    }
-
-    pub fn account(&self, vm: VmId) -> Option<VmAccount> {
-        self.vms.get(&vm).copied()
     }
 
     /// Adds a vCPU to those that wait for a decision.
     pub fn enqueue(&mut self, arrival: Arrival) {
-        if let Some(account) = self
-            .vm_of
-            .get(&arrival.pid)
-            .and_then(|vm| self.vms.get_mut(vm))
-        {
-            account.served_ns += arrival.ran_ns;
-        }
         let slice_ns = arrival.slice_ns;
         let vruntime = bound_lag(&arrival);
         self.waiting.push(Waiting {

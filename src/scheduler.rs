@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use libbpf_rs::skel::Skel;
 use libbpf_rs::{MapHandle, OpenObject};
 use log::{error, info, warn};
-use scx_vmland::event::{self, Event, Record};
+use scx_vmland::event::{self, Record};
 use scx_vmland::policy::{self, Decision, Policy};
 use scx_vmland::preflight;
 use vmland_base::exit;
@@ -19,7 +19,6 @@ use vmland_settings::InForce;
 use crate::bpf::{BpfScheduler, DispatchedTask, QueuedTask, RL_CPU_ANY};
 use crate::bpf_intf::{
     VMLAND_NICE_0, vmland_event_kind_VMLAND_EVENT_SLICE_EXPIRED,
-    vmland_event_kind_VMLAND_EVENT_VCPU_GONE, vmland_event_kind_VMLAND_EVENT_VCPU_SEEN,
     vmland_mechanism_VMLAND_PREEMPTION, vmland_mechanism_VMLAND_PROLONG,
     vmland_mechanism_VMLAND_RECEIVERS, vmland_mechanism_VMLAND_SECOND_CHANCE,
     vmland_mechanism_VMLAND_STICKY, vmland_mechanism_VMLAND_TURNS,
@@ -37,8 +36,6 @@ const CAPACITY: usize = 16_384;
 const HANDOVER: Duration = Duration::from_secs(5);
 
 const _: () = assert!(policy::DEFAULT_WEIGHT == VMLAND_NICE_0 as u64);
-const _: () = assert!(event::VCPU_SEEN == vmland_event_kind_VMLAND_EVENT_VCPU_SEEN as u64);
-const _: () = assert!(event::VCPU_GONE == vmland_event_kind_VMLAND_EVENT_VCPU_GONE as u64);
 const _: () = assert!(event::SLICE_EXPIRED == vmland_event_kind_VMLAND_EVENT_SLICE_EXPIRED as u64);
 
 /// How a run came to its end.
@@ -158,6 +155,7 @@ impl<'a> Scheduler<'a> {
     fn settings_maps(&self) -> Result<vms::Maps> {
         let maps = &self.bpf.skel.maps;
         Ok(vms::Maps {
+            vcpu_events: MapHandle::try_from(&maps.vmland_vcpu_events)?,
             vm_slots: MapHandle::try_from(&maps.vmland_vm_slots)?,
             vms: MapHandle::try_from(&maps.vmland_vms)?,
             params: MapHandle::try_from(&maps.vmland_vm_params)?,
@@ -190,8 +188,8 @@ impl<'a> Scheduler<'a> {
     fn drain_queued(&mut self) {
         loop {
             match self.bpf.dequeue_task() {
-                Ok(Some(task)) => match Event::decode(&record(&task)) {
-                    Some(event) => event.apply(&mut self.policy),
+                Ok(Some(task)) => match event::decode(&record(&task)) {
+                    Some(arrival) => self.policy.enqueue(arrival),
                     None => warn!("no event of ours in the ring: {task:?}"),
                 },
                 Ok(None) => return,
@@ -230,9 +228,7 @@ fn bit(mechanism: Mechanism) -> u32 {
 fn record(task: &QueuedTask) -> Record {
     Record {
         pid: task.pid,
-        nr_cpus_allowed: task.nr_cpus_allowed,
         flags: task.flags,
-        start_ts: task.start_ts,
         stop_ts: task.stop_ts,
         exec_runtime: task.exec_runtime,
         weight: task.weight,

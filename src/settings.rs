@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Gives each VM the terms that are in force for it.
+//! Gives each VM the settings that are effective for it.
 //!
 //! A thread of its own, since finding out who a VM is reads files of its process,
-//! which can block. Four times a second it looks for VMs that are new or have
-//! more vCPUs than before, and writes their parameters where `bpf/params/params.bpf.h` reads
-//! them. In between it serves the control socket, whose clients may change what is
-//! in force. SIGHUP makes it read the configuration anew; one with an error changes
-//! nothing.
+//! which can block. It wakes up
+//!
+//! - when BPF has seen a vCPU, or one is gone ([`VcpuEvents`]): it writes the parameters of
+//!   VMs that are new or have more vCPUs where `bpf/params/params.bpf.h` reads them,
+//! - for clients of the control socket, which may change what is effective,
+//! - for SIGHUP, and reads the configuration anew; one with an error changes nothing,
+//! - every [`BACKSTOP`].
 
+use std::os::fd::AsFd;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::spawn;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use log::{error, info, warn};
@@ -20,9 +23,13 @@ use vmland_control::answer;
 use vmland_control::server::Server;
 use vmland_settings::{Config, Diagnostics, InForce, Sources};
 
+use crate::vcpu_events::VcpuEvents;
 use crate::vms::{Maps, Vms};
 
-const POLL: Duration = Duration::from_millis(250);
+/// For what no event tells: a VM was moved to another cgroup, which may change its settings,
+/// or parameters could not be written. It is long because all VMs are identified anew, which
+/// takes about 0.1 ms a VM.
+const BACKSTOP: Duration = Duration::from_secs(5);
 
 /// Reads the configuration, and says what it is warned of.
 pub fn load(sources: &Sources) -> Result<Config, Diagnostics> {
@@ -54,14 +61,25 @@ pub fn follow(now: InForce, server: Server) -> Result<Sender<Maps>> {
 
 fn watch(mut now: InForce, mut server: Server, hangups: &SignalFd, maps: &Receiver<Maps>) {
     let Ok(maps) = maps.recv() else { return };
+    let events = VcpuEvents::new(&maps.vcpu_events)
+        .inspect_err(|e| error!("new VMs get their settings late: {e:#}"))
+        .ok();
+    let mut wakers = vec![hangups.as_fd()];
+    wakers.extend(events.as_ref().map(VcpuEvents::as_fd));
     let mut vms = Vms::new(maps);
+    let mut identified = Instant::now();
     loop {
+        events.iter().for_each(VcpuEvents::clear);
+        if identified.elapsed() >= BACKSTOP {
+            vms.identify_anew();
+            identified = Instant::now();
+        }
         vms.look();
         if let Ok(Some(_)) = hangups.read_signal() {
             reload(&mut now, &mut vms);
         }
         vms.settle(&now);
-        server.turn(POLL, |line| {
+        server.turn(&wakers, BACKSTOP, |line| {
             vms.look();
             let running = vms.running();
             let answered = answer(line, &mut now, &running);

@@ -19,6 +19,7 @@ use crate::prefer::Preferences;
 
 /// What of the scheduler this works with.
 pub struct Maps {
+    pub vcpu_events: MapHandle,
     pub vm_slots: MapHandle,
     pub vms: MapHandle,
     pub params: MapHandle,
@@ -75,9 +76,10 @@ impl Vms {
             let Some(vm) = vm.filter(|vm| vm.vm_id != 0) else {
                 continue;
             };
-            let before = self.known.remove(&vm.vm_id);
-            let known = before.filter(|known| known.running.facts.vcpus == vm.nr_vcpus);
-            let known = known.unwrap_or_else(|| Known::new(&vm, slot));
+            let known = match self.known.remove(&vm.vm_id) {
+                Some(known) => known.with_vcpus(vm.nr_vcpus),
+                None => Known::new(&vm, slot),
+            };
             there.insert(vm.vm_id, known);
         }
         self.known = there;
@@ -106,6 +108,13 @@ impl Vms {
             self.outweighed.remove(&cgroup);
         }
         Ok(())
+    }
+
+    /// Finds out who has another name or cgroup than before.
+    pub fn identify_anew(&mut self) {
+        for vm in self.known.values_mut() {
+            vm.identify();
+        }
     }
 
     /// Something else is in force.
@@ -164,11 +173,10 @@ fn weigh(
 
 impl Known {
     fn new(vm: &vmland_vm_ctx, slot: Vec<u8>) -> Self {
-        let identity = identify(Path::new("/proc"), vm.tgid);
-        let facts = VmFacts::new(identity, vm.nr_vcpus);
+        let facts = facts_of(vm.tgid, vm.nr_vcpus);
         Self {
             slot,
-            cgroup: facts.cgroup.as_deref().and_then(group_weight::id_of),
+            cgroup: cgroup_of(&facts),
             settled: false,
             running: Running {
                 id: vm.vm_id,
@@ -178,6 +186,35 @@ impl Known {
             },
         }
     }
+
+    /// A VM that gets more vCPUs starts, and may not have been in its cgroup before. One that
+    /// gets fewer may end, and its process may be gone.
+    fn with_vcpus(mut self, vcpus: u32) -> Self {
+        let before = std::mem::replace(&mut self.running.facts.vcpus, vcpus);
+        self.settled &= vcpus == before;
+        if vcpus > before {
+            self.identify();
+        }
+        self
+    }
+
+    fn identify(&mut self) {
+        let facts = facts_of(self.running.pid, self.running.facts.vcpus);
+        if facts != self.running.facts {
+            self.cgroup = cgroup_of(&facts);
+            self.running.facts = facts;
+            self.settled = false;
+        }
+    }
+}
+
+fn facts_of(pid: i32, vcpus: u32) -> VmFacts {
+    VmFacts::new(identify(Path::new("/proc"), pid), vcpus)
+}
+
+/// The kernel's id.
+fn cgroup_of(facts: &VmFacts) -> Option<u64> {
+    facts.cgroup.as_deref().and_then(group_weight::id_of)
 }
 
 fn write(maps: &Maps, preferences: &Preferences, vm: &Known, settings: &Settings) -> Result<()> {

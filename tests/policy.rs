@@ -49,13 +49,12 @@ impl Host {
             vtime: 0,
         };
         for pid in 0..weights.len() {
-            host.policy.vcpu_seen(pid as i32, pid as u32 / 2);
-            host.enqueue(pid, 0);
+            host.enqueue(pid);
         }
         host
     }
 
-    fn enqueue(&mut self, pid: usize, ran_ns: u64) {
+    fn enqueue(&mut self, pid: usize) {
         let task = &mut self.tasks[pid];
         assert!(!task.waiting, "{pid} is enqueued twice");
         task.waiting = true;
@@ -66,7 +65,6 @@ impl Host {
             slice_ns: SLICE_NS,
             vruntime: task.vruntime,
             vtime: self.vtime,
-            ran_ns,
             generation: task.runs,
         });
     }
@@ -106,7 +104,7 @@ impl Host {
             if let Some(target) = target {
                 task.vruntime = task.vruntime.max(target + 1);
             }
-            self.enqueue(pid, ran_ns);
+            self.enqueue(pid);
         }
     }
 }
@@ -159,7 +157,7 @@ proptest! {
         for (pid, (&weight, &vruntime)) in weights.iter().zip(&vruntimes).enumerate() {
             let (credit, debt) = lag_bounds(SLICE_NS, weight);
             let mut one = Policy::new(1);
-            one.enqueue(Arrival { pid: pid as i32, weight, slice_ns: SLICE_NS, vruntime, vtime, ran_ns: 0, generation: 0 });
+            one.enqueue(Arrival { pid: pid as i32, weight, slice_ns: SLICE_NS, vruntime, vtime, generation: 0 });
             let decision = one.take().expect("it went in");
             let bounded = decision.deadline.wrapping_sub(ns_to_vtime(SLICE_NS, weight));
             let lag = bounded.wrapping_sub(vtime) as i64;
@@ -222,36 +220,10 @@ fn virtual_time_wraps_around() {
         slice_ns: SLICE_NS,
         vruntime,
         vtime: u64::MAX - 10,
-        ran_ns: 0,
         generation: 0,
     };
     policy.enqueue(arrival(1, 5)); // after the wrap
     policy.enqueue(arrival(2, u64::MAX - 5)); // before it
     assert_eq!(policy.take().expect("two").pid, 2);
     assert_eq!(policy.take().expect("one").pid, 1);
-}
-
-#[test]
-fn a_vm_is_forgotten_with_its_last_vcpu() {
-    let mut policy = Policy::new(4);
-    policy.vcpu_seen(1, 7);
-    policy.vcpu_seen(2, 7);
-    policy.vcpu_seen(2, 8); // it is another VM's now
-    policy.enqueue(Arrival {
-        pid: 1,
-        weight: 100,
-        slice_ns: SLICE_NS,
-        vruntime: 0,
-        vtime: 0,
-        ran_ns: 42,
-        generation: 0,
-    });
-    assert_eq!(
-        policy.account(7).map(|vm| (vm.vcpus, vm.served_ns)),
-        Some((1, 42))
-    );
-    policy.vcpu_gone(1);
-    policy.vcpu_gone(1);
-    assert_eq!(policy.account(7), None);
-    assert_eq!(policy.account(8).map(|vm| vm.vcpus), Some(1));
 }

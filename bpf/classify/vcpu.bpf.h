@@ -109,8 +109,9 @@ static void send_vcpu_event(u32 kind, const struct task_struct *p,
 			    const struct vmland_task_ctx *taskc)
 {
 	struct vmland_event event = { .kind = kind, .pid = p->pid, .vm_id = taskc->vm_id };
-	struct queued_task_ctx *record = event_reserve();
+	struct queued_task_ctx *record;
 
+	record = bpf_ringbuf_reserve(&vmland_vcpu_events, sizeof(*record), 0);
 	if (record)
 		event_submit(record, &event);
 }

@@ -1,16 +1,25 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Sending events (struct vmland_event) to the policy in user space.
+ * Sending events (struct vmland_event) to user space.
  *
- * They travel in the framework's ring, whose records are a struct queued_task_ctx. Its fields
- * carry those of the event under other names:
+ *   ring                 events           receiver
+ *   queued               slice expired    the policy, in the scheduling thread
+ *   vmland_vcpu_events   vCPU seen, gone  the thread that gives VMs their parameters
+ *                                         (src/settings.rs)
+ *
+ * A record in vmland_vcpu_events wakes its reader by way of an interrupt, on an idle host as on a
+ * full one. The scheduling thread has no part in it. The reader then looks at the map of VMs,
+ * and does not need the content of a record: when the ring is full, there are records that it
+ * has not read, so it will look after the event that found no room.
+ *
+ * The records are a struct queued_task_ctx, the framework's. Its fields carry those of the
+ * event under other names:
  *
  *   event        record             event        record
- *   kind         flags              vtime        exec_runtime
- *   pid          pid                ran_ns       start_ts
+ *   kind         flags              vruntime     vtime
+ *   pid          pid                vtime        exec_runtime
  *   vm_id        nr_cpus_allowed    slice_ns     stop_ts
  *   generation   enq_cnt            weight       weight
- *   vruntime     vtime
  *
  * event_submit() and src/event.rs are the only places that know this mapping.
  */
@@ -18,18 +27,13 @@
 #define VMLAND_POLICY_EVENT_BPF_H
 
 #include "../framework.bpf.h"
-#include "../counters.bpf.h"
 #include "../intf.h"
 
-/* A record for event_submit(); NULL: the ring is full. */
-static __always_inline struct queued_task_ctx *event_reserve(void)
-{
-	struct queued_task_ctx *record = bpf_ringbuf_reserve(&queued, sizeof(*record), 0);
-
-	if (!record)
-		count(VMLAND_POLICY_RING_FULL);
-	return record;
-}
+/* A page, as a ring is at least. It holds forty records. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 4096);
+} vmland_vcpu_events SEC(".maps");
 
 static __always_inline void event_submit(struct queued_task_ctx *record,
 					 const struct vmland_event *event)
@@ -41,7 +45,6 @@ static __always_inline void event_submit(struct queued_task_ctx *record,
 	record->enq_cnt = event->generation;
 	record->vtime = event->vruntime;
 	record->exec_runtime = event->vtime;
-	record->start_ts = event->ran_ns;
 	record->stop_ts = event->slice_ns;
 	record->weight = event->weight;
 	bpf_ringbuf_submit(record, 0);

@@ -37,15 +37,15 @@ static bool policy_ask(struct task_struct *p, const struct vmland_task_ctx *task
 		.vm_id = taskc->vm_id,
 		.vruntime = taskc->vruntime,
 		.vtime = vtime,
-		.ran_ns = taskc->ran_ns,
 		.slice_ns = taskc->slice_ns,
 		.weight = taskc->weight,
 	};
 
 	if (!tctx)
 		return false;
-	record = event_reserve();
+	record = bpf_ringbuf_reserve(&queued, sizeof(*record), 0);
 	if (!record) {
+		count(VMLAND_POLICY_RING_FULL);
 		sched_congested(p);
 		return false;
 	}

@@ -4,7 +4,6 @@
 use scx_vmland::policy::Arrival;
 
 pub const SLICE_NS: u64 = 10_000_000;
-pub const VCPUS_PER_VM: i32 = 50;
 
 /// One that has used up its slice.
 pub fn arrival(pid: i32, vruntime: u64) -> Arrival {
@@ -14,7 +13,6 @@ pub fn arrival(pid: i32, vruntime: u64) -> Arrival {
         slice_ns: SLICE_NS,
         vruntime,
         vtime: vruntime,
-        ran_ns: SLICE_NS,
         generation: 0,
     }
 }

@@ -14,6 +14,7 @@ mod control;
 mod fairness;
 mod groups;
 mod ipi;
+mod new_vm;
 mod regression;
 mod rig;
 mod settings;
@@ -21,3 +22,8 @@ mod siblings;
 mod survive;
 mod trace;
 mod yield_to;
+
+mod bpf_intf {
+    #![allow(warnings)]
+    include!(concat!(env!("OUT_DIR"), "/bpf_intf.rs"));
+}

@@ -6,12 +6,13 @@ use std::collections::HashMap;
 use std::ffi::c_void;
 use std::mem::{offset_of, zeroed};
 
-use scx_vmland::event::{Event, Record};
+use scx_vmland::event::{self, Record};
 use scx_vmland::policy::{Decision, Policy};
 
 use crate::bpf_intf::{
     dispatched_task_ctx, queued_task_ctx, vmland_counter, vmland_counter_VMLAND_NR_COUNTERS,
-    vmland_kvm_layout, vmland_limits_VMLAND_MAX_VMS, vmland_vcpu, vmland_vm_params,
+    vmland_event_kind_VMLAND_EVENT_VCPU_SEEN, vmland_kvm_layout, vmland_limits_VMLAND_MAX_VMS,
+    vmland_vcpu, vmland_vm_params,
 };
 use crate::source;
 use vmland_sim::abi::{KvmVcpu, Task};
@@ -87,7 +88,8 @@ impl Vmland {
             .sum()
     }
 
-    /// As src/settings.rs does when it sees a new VM.
+    /// As src/settings.rs does when it sees a new VM. The simulator has one ring and one thread
+    /// in user space; here it is that of the settings, too.
     fn vm_seen(&mut self, kernel: &Kernel, pid: i32) {
         let Some(vcpu) = kernel.hash_entry::<vmland_vcpu>(self.vcpus, pid as u32 as u64) else {
             return;
@@ -116,9 +118,7 @@ pub fn debt_percent(scheduler: &mut Ext<Vmland>, task: TaskId) -> i64 {
 fn record(queued: &queued_task_ctx) -> Record {
     Record {
         pid: queued.pid,
-        nr_cpus_allowed: queued.nr_cpus_allowed,
         flags: queued.flags,
-        start_ts: queued.start_ts,
         stop_ts: queued.stop_ts,
         exec_runtime: queued.exec_runtime,
         weight: queued.weight,
@@ -163,11 +163,11 @@ impl UserSpace for Vmland {
     }
 
     fn event(&mut self, kernel: &Kernel, queued: &queued_task_ctx) -> u64 {
-        let event = Event::decode(&record(queued)).expect("an event of bpf/intf.h");
-        if let Event::VcpuSeen { pid, .. } = event {
-            self.vm_seen(kernel, pid);
+        if let Some(arrival) = event::decode(&record(queued)) {
+            self.policy.enqueue(arrival);
+        } else if queued.flags == u64::from(vmland_event_kind_VMLAND_EVENT_VCPU_SEEN) {
+            self.vm_seen(kernel, queued.pid);
         }
-        event.apply(&mut self.policy);
         self.settings.event_ns
     }
 

@@ -8,7 +8,7 @@
 //! makes room for the next. Drip-fed or half lines do not count.
 
 use std::io::{ErrorKind as IoError, Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
@@ -80,9 +80,15 @@ impl Server {
         self.clients.push(client);
     }
 
-    /// Waits until somebody wants something, or for `timeout`, and serves each once.
-    pub fn turn(&mut self, timeout: Duration, mut answer: impl FnMut(&[u8]) -> Vec<u8>) {
-        self.wait(timeout);
+    /// Waits until a client wants something, one of `wakers` can be read, or for `timeout`, and
+    /// serves each client once.
+    pub fn turn(
+        &mut self,
+        wakers: &[BorrowedFd<'_>],
+        timeout: Duration,
+        mut answer: impl FnMut(&[u8]) -> Vec<u8>,
+    ) {
+        self.wait(wakers, timeout);
         self.accept();
         let now = Instant::now();
         for client in &mut self.clients {
@@ -92,12 +98,13 @@ impl Server {
             .retain(|client| !client.is_gone && now.duration_since(client.since) < IDLE);
     }
 
-    fn wait(&self, timeout: Duration) {
+    fn wait(&self, wakers: &[BorrowedFd<'_>], timeout: Duration) {
         if self.clients.iter().any(Client::has_line) {
             return;
         }
         let listener = self.listener.iter().map(|listener| listener.as_fd());
         let mut fds: Vec<_> = listener
+            .chain(wakers.iter().copied())
             .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
             .collect();
         for client in &self.clients {
@@ -108,6 +115,10 @@ impl Server {
             };
             fds.push(PollFd::new(client.stream.as_fd(), flags));
         }
+        let left = |client: &Client| IDLE.saturating_sub(client.since.elapsed());
+        let timeout = { self.clients.iter() }
+            .map(left)
+            .fold(timeout, Duration::min);
         let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
         // A signal is as good as a time-out.
         let _ = poll(&mut fds, timeout);

@@ -72,7 +72,9 @@ impl Host {
                     for client in clients.try_iter() {
                         server.admit(client);
                     }
-                    server.turn(TURN, |line| answer(line, &mut now, &vms).line.into_bytes());
+                    server.turn(&[], TURN, |line| {
+                        answer(line, &mut now, &vms).line.into_bytes()
+                    });
                 }
                 server
             }
