@@ -5,11 +5,12 @@
 #   make test    everything
 #   make format  Rust, and what was changed in C
 #   make figures the tables of README.md and docs/, from docs/figures/*.json
+#   make explore  30 minutes of interleaved schedules in the simulator (docs/simulator.md)
 #   make build   the two programs, in target/release
 
 HOST_TEST_KERNELS ?= newest 6.18
 
-.PHONY: run test build setup format figures check unit host clean
+.PHONY: explore run test build setup format figures check unit host clean
 
 run: build
 	tests/demo
@@ -45,6 +46,15 @@ check: setup
 # These build the two programs, too.
 unit: setup
 	cargo test --release --locked --workspace
+
+# On two CPUs, each with seeds of its own that no earlier run had.
+explore: setup
+	cargo test --release --locked --test sim --no-run
+	for cpu in 1 2; do \
+		EXPLORE_SECONDS=1800 EXPLORE_SEED=$$cpu$$(date +%s)000000 \
+			cargo test --release --locked --test sim explored -- --nocapture & \
+		pids="$$pids $$!"; \
+	done; for pid in $$pids; do wait $$pid || exit 1; done
 
 # The tests that need a sched_ext host with KVM, in the emulated one.
 host: setup

@@ -151,6 +151,8 @@ void BPF_STRUCT_OPS(vmland_dispatch, s32 cpu, struct task_struct *prev)
 	if (any_skew && can_continue(prev) && skew_rotate(prev, cpu))
 		return;
 	serve_queues(cpuc, cpu, prev);
+	kick_idle_for_head(SHARED_DSQ);
+	kick_idle_for_head(PARKED_DSQ);
 	usersched_keep(prev);
 }
 

@@ -17,6 +17,7 @@
 #include "../counters.bpf.h"
 #include "../handoff/turn.bpf.h"
 #include "../params/effective.bpf.h"
+#include "../placement/idle.bpf.h"
 #include "../policy/policy.bpf.h"
 #include "../vtime/charge.bpf.h"
 #include "../vtime/vtime.bpf.h"
@@ -70,6 +71,26 @@ __noinline int keep_prev(struct task_struct *prev __arg_trusted,
 	turn_begin(cpuc, taskc->run_start, slice);
 	count(VMLAND_DISPATCH_KEPT);
 	return true;
+}
+
+/*
+ * Wakes an idle CPU for the first task of @dsq. When that was queued, a CPU may have been woken
+ * for it that has taken another task, which came at the same time.
+ */
+static __always_inline void kick_idle_for_head(u64 dsq)
+{
+	struct task_struct *p;
+	s32 cpu;
+
+	if (!scx_bpf_dsq_nr_queued(dsq))
+		return;
+	p = bpf_ksym_exists(scx_bpf_dsq_peek) ? scx_bpf_dsq_peek(dsq) : NULL;
+	if (!p || !any_idle_for(p))
+		return;
+	/* kick_idle() would call kfuncs that ops.dispatch() must not call. */
+	cpu = scx_bpf_pick_idle_cpu(p->cpus_ptr, 0);
+	if (cpu >= 0)
+		scx_bpf_kick_cpu(cpu, SCX_KICK_IDLE);
 }
 
 /* Chooses the next task of @cpu, which is this CPU; @prev had it. */

@@ -59,7 +59,6 @@ fn a_hand_off_meets_a_change_of_affinity() {
 
 /// EXPLORE_SECONDS of schedules from EXPLORE_SEED on.
 #[test]
-#[ignore = "it has findings"]
 fn explored_without_a_finding() {
     let until = Instant::now() + Duration::from_secs(number("EXPLORE_SECONDS").unwrap_or(60));
     let first = number("EXPLORE_SEED").unwrap_or(0);

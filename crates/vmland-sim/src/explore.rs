@@ -715,7 +715,8 @@ fn set_affinity(w: Address, cpu: usize, task: TaskId, cpus: u64) {
 /// The stopper runs in place of `task`, which moves (migration_cpu_stop()).
 fn push(w: Address, cpu: usize, task: TaskId) {
     let mut rq = lock_task_rq(w, cpu, task);
-    if rq == cpu && world(w).queued(task) && !world(w).may_run_on(task, cpu) {
+    let bound = world(w).kernel.task(task).migration_disabled != 0;
+    if rq == cpu && !bound && world(w).queued(task) && !world(w).may_run_on(task, cpu) {
         if world(w).kernel.current[cpu] == Some(task) {
             world(w).kernel.use_slice(cpu);
             put_prev(w, cpu, task, 0);
@@ -837,6 +838,10 @@ fn perform(w: Address, cpu: usize, work: Work) {
             if !disable {
                 lock_rq(w, cpu, cpu);
                 world(w).kernel.task(task).cpus = all;
+                // Its affinity has changed before.
+                if !world(w).may_run_on(task, cpu) {
+                    world(w).push(cpu, Work::Push(task));
+                }
                 unlock_rq(w, cpu);
             }
         }
