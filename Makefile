@@ -4,7 +4,7 @@
 #                show it in an emulated host with two KVM guests
 #   make test    everything
 #   make format  Rust, and what was changed in C
-#   make figures the tables of README.md and docs/, from docs/figures/*.json
+#   make figures the tables of docs/ and docs/, from docs/figures/*.json
 #   make explore  30 minutes of interleaved schedules in the simulator (docs/simulator.md)
 #   make build   the two programs, in target/release
 

@@ -13,7 +13,7 @@ use vmland_base::exit;
 use vmland_control::client::DIRECTORY;
 use vmland_control::server::Server;
 use vmland_control::socket::{BindError, Socket};
-use vmland_settings::InForce;
+use vmland_settings::EffectiveSettings;
 
 use crate::{Exit, metrics, settings, vms};
 
@@ -31,7 +31,11 @@ pub struct Clients {
 impl Clients {
     /// To be called before attaching, since it starts threads. If another scx_vmland still
     /// has the socket, its end is waited for as long as `patience`.
-    pub fn serve(now: InForce, maps: metrics::SharedMaps, patience: Duration) -> Result<Self> {
+    pub fn serve(
+        now: EffectiveSettings,
+        maps: metrics::SharedMaps,
+        patience: Duration,
+    ) -> Result<Self> {
         let (socket, server) = match bind(patience) {
             Ok((socket, listener)) => (Some(socket), Server::new(listener)?),
             Err(e @ BindError::Locked(_)) => {

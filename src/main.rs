@@ -36,7 +36,7 @@ use scx_vmland::preflight;
 use tracing_subscriber::filter::LevelFilter;
 use vmland_base::exit;
 use vmland_control::stats;
-use vmland_settings::InForce;
+use vmland_settings::EffectiveSettings;
 
 use opts::Opts;
 use scheduler::Ended;
@@ -102,7 +102,7 @@ fn run(opts: &Opts) -> Result<u8> {
             return Ok(refusal.exit_code());
         }
     }
-    let now = InForce::new(config, sources, params::defaults(opts));
+    let now = EffectiveSettings::new(config, sources, params::defaults(opts));
     if let Some(sec) = opts.stats {
         std::thread::spawn(move || metrics::monitor(Duration::from_secs_f64(sec)));
     }

@@ -10,11 +10,12 @@ use anyhow::{Context, Result};
 use libbpf_rs::skel::Skel;
 use libbpf_rs::{MapHandle, OpenObject};
 use log::{error, info, warn};
+use nix::sys::signal::{SigSet, Signal};
 use scx_vmland::event::{self, Record};
 use scx_vmland::policy::{self, Decision, Policy};
 use scx_vmland::preflight;
 use vmland_base::exit;
-use vmland_settings::InForce;
+use vmland_settings::EffectiveSettings;
 
 use crate::bpf::{BpfScheduler, DispatchedTask, QueuedTask, RL_CPU_ANY};
 use crate::bpf_intf::{
@@ -48,7 +49,7 @@ pub enum Ended {
     Restart,
 }
 
-pub fn run(opts: &Opts, now: InForce) -> Result<Ended> {
+pub fn run(opts: &Opts, now: EffectiveSettings) -> Result<Ended> {
     settings::block_hangups()?;
     let maps = metrics::SharedMaps::default();
     let clients = Rc::new(OnceCell::new());
@@ -70,6 +71,7 @@ pub fn run(opts: &Opts, now: InForce) -> Result<Ended> {
     let mut object = MaybeUninit::uninit();
     let bpf = attach(opts, &mut object)?;
     nice::set(nice);
+    leave_signals_to_others()?;
     verifier::log_insns(bpf.skel.object());
     let scheduler = Scheduler::new(opts, bpf)?;
     let _ = maps.set(scheduler.metrics_maps()?);
@@ -86,6 +88,14 @@ fn place_free() -> Result<()> {
         error!("{refusal}");
         Exit(refusal.exit_code()).into()
     })
+}
+
+/// This thread runs only when there is something to decide, on an idle host once a second. A
+/// signal to end that is delivered to it would wait for that, and so it blocks these signals.
+/// The other threads, which are there by now, take them.
+fn leave_signals_to_others() -> Result<()> {
+    let ends: SigSet = [Signal::SIGINT, Signal::SIGTERM].into_iter().collect();
+    Ok(ends.thread_block()?)
 }
 
 /// Loads and attaches the BPF part. If the kernel refuses it, says why.

@@ -21,7 +21,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use vmland_control::answer;
 use vmland_control::server::Server;
-use vmland_settings::{Config, Diagnostics, InForce, Sources};
+use vmland_settings::{Config, Diagnostics, EffectiveSettings, Sources};
 
 use crate::vcpu_events::VcpuEvents;
 use crate::vms::{Maps, Vms};
@@ -51,7 +51,7 @@ pub fn block_hangups() -> Result<()> {
 }
 
 /// Starts the thread; it begins when it is sent the maps.
-pub fn follow(now: InForce, server: Server) -> Result<Sender<Maps>> {
+pub fn follow(now: EffectiveSettings, server: Server) -> Result<Sender<Maps>> {
     let hangups = SignalFd::with_flags(&hangup(), SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
         .context("cannot wait for SIGHUP")?;
     let (sender, maps) = channel();
@@ -59,7 +59,12 @@ pub fn follow(now: InForce, server: Server) -> Result<Sender<Maps>> {
     Ok(sender)
 }
 
-fn watch(mut now: InForce, mut server: Server, hangups: &SignalFd, maps: &Receiver<Maps>) {
+fn watch(
+    mut now: EffectiveSettings,
+    mut server: Server,
+    hangups: &SignalFd,
+    maps: &Receiver<Maps>,
+) {
     let Ok(maps) = maps.recv() else { return };
     let events = VcpuEvents::new(&maps.vcpu_events)
         .inspect_err(|e| error!("new VMs get their settings late: {e:#}"))
@@ -93,14 +98,14 @@ fn watch(mut now: InForce, mut server: Server, hangups: &SignalFd, maps: &Receiv
 }
 
 /// At SIGHUP. The log is told what a client of the socket would be.
-fn reload(now: &mut InForce, vms: &mut Vms) {
+fn reload(now: &mut EffectiveSettings, vms: &mut Vms) {
     let facts: Vec<_> = vms.running().iter().map(|vm| &vm.facts).collect();
     match now.reload(&facts) {
         Ok((changes, warnings)) => {
             for warning in warnings {
                 warn!("{warning}");
             }
-            let rules = now.said();
+            let rules = now.configured();
             info!(
                 "configuration read anew: {rules} rules, {} changes",
                 changes.len()

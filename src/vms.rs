@@ -9,7 +9,7 @@ use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use log::{debug, warn};
 use vmland_control::Running;
 use vmland_identity::identify;
-use vmland_settings::{InForce, Settings, VmFacts};
+use vmland_settings::{EffectiveSettings, Settings, VmFacts};
 
 use crate::bpf_intf::{VMLAND_VM_PREFERS_CPUS, vmland_vm_ctx};
 use crate::group_weight::{self, GroupWeight};
@@ -117,7 +117,7 @@ impl Vms {
         }
     }
 
-    /// Something else is in force.
+    /// Effective settings have changed.
     pub fn unsettle(&mut self) {
         for vm in self.known.values_mut() {
             vm.settled = false;
@@ -125,7 +125,7 @@ impl Vms {
     }
 
     /// Writes the parameters of VMs that are new or have changed.
-    pub fn settle(&mut self, now: &InForce) {
+    pub fn settle(&mut self, now: &EffectiveSettings) {
         let Vms {
             maps,
             preferences,
@@ -136,9 +136,9 @@ impl Vms {
             let facts = &vm.running.facts;
             let mut settings = now.settings_for(facts);
             debug!("VM {}: {settings:?}", facts.name);
-            // In place of its cgroup's, only if somebody said so.
-            let said = now.config().settings_for(facts).weight;
-            let written = weigh(maps, outweighed, vm, said).and_then(|is_in_cgroup| {
+            // In place of its cgroup's, only if it is configured.
+            let configured = now.config().settings_for(facts).weight;
+            let written = weigh(maps, outweighed, vm, configured).and_then(|is_in_cgroup| {
                 if is_in_cgroup {
                     settings.weight = None;
                 }

@@ -10,7 +10,7 @@ use super::find::{By, Running, find};
 use super::line::{ITEMS_MAX, VERSION, told};
 use super::refused::{ErrorKind, Refused};
 use super::request::{Request, Value};
-use vmland_settings::{Finding, InForce, Key, Target, VmFacts};
+use vmland_settings::{EffectiveSettings, Finding, Key, Target, VmFacts};
 
 /// What holds for a VM.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,12 +33,12 @@ pub struct Shown {
     pub warnings: Vec<String>,
 }
 
-/// A value in force, as it is written in files.
+/// An effective value, as it is written in files.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Setting {
     pub key: String,
     pub value: String,
-    /// Where it was said. None: it is the default.
+    /// Where it was set. None: it is the default.
     pub origin: Option<String>,
 }
 
@@ -61,7 +61,7 @@ pub struct Change {
     pub to: String,
 }
 
-/// An answer, and whether what is in force may have changed.
+/// An answer, and whether effective settings may have changed.
 pub struct Answered {
     /// Without its end.
     pub line: String,
@@ -78,7 +78,7 @@ impl Answered {
 }
 
 /// Does what a line asks for.
-pub fn answer(line: &[u8], now: &mut InForce, vms: &[&Running]) -> Answered {
+pub fn answer(line: &[u8], now: &mut EffectiveSettings, vms: &[&Running]) -> Answered {
     let done = Request::parse(line).and_then(|request| match request {
         Request::Show { vm } => show(now, vms, &vm),
         Request::Set { vm, settings } => set(now, vms, &vm, settings),
@@ -96,12 +96,17 @@ pub fn answer(line: &[u8], now: &mut InForce, vms: &[&Running]) -> Answered {
 
 type Done = Result<(serde_json::Value, bool), Refused>;
 
-fn show(now: &InForce, vms: &[&Running], name: &str) -> Done {
+fn show(now: &EffectiveSettings, vms: &[&Running], name: &str) -> Done {
     let (vm, by) = find(vms, name)?;
     Ok((json!(shown(now, vm, by, vec![])), false))
 }
 
-fn set(now: &mut InForce, vms: &[&Running], name: &str, settings: BTreeMap<String, Value>) -> Done {
+fn set(
+    now: &mut EffectiveSettings,
+    vms: &[&Running],
+    name: &str,
+    settings: BTreeMap<String, Value>,
+) -> Done {
     let (vm, by) = find(vms, name)?;
     let written = |(key, value): (String, Value)| (key, value.as_written());
     let given: Vec<_> = settings.into_iter().map(written).collect();
@@ -114,7 +119,12 @@ fn set(now: &mut InForce, vms: &[&Running], name: &str, settings: BTreeMap<Strin
     Ok((json!(shown(now, vm, by, warnings)), true))
 }
 
-fn unset(now: &mut InForce, vms: &[&Running], name: &str, keys: Option<&[String]>) -> Done {
+fn unset(
+    now: &mut EffectiveSettings,
+    vms: &[&Running],
+    name: &str,
+    keys: Option<&[String]>,
+) -> Done {
     let (vm, by) = find(vms, name)?;
     let by_name = now.unset(Target::Name(&vm.facts.name), keys);
     let removed = by_name.map_err(|errors| invalid(&errors))?;
@@ -132,7 +142,7 @@ fn unset(now: &mut InForce, vms: &[&Running], name: &str, keys: Option<&[String]
     Ok((json!(shown(now, vm, by, warnings)), true))
 }
 
-fn reload(now: &mut InForce, vms: &[&Running]) -> Done {
+fn reload(now: &mut EffectiveSettings, vms: &[&Running]) -> Done {
     let facts: Vec<&VmFacts> = vms.iter().map(|vm| &vm.facts).collect();
     let (changes, warnings) = now.reload(&facts).map_err(|diagnostics| {
         let message = lines(diagnostics.0.iter().map(Finding::to_string));
@@ -148,7 +158,7 @@ fn reload(now: &mut InForce, vms: &[&Running]) -> Done {
     };
     let warning = |warning: &Finding| told(&warning.to_string());
     let reloaded = Reloaded {
-        rules: now.said(),
+        rules: now.configured(),
         changes: changes.iter().take(ITEMS_MAX).map(change).collect(),
         warnings: warnings.iter().take(ITEMS_MAX).map(warning).collect(),
         left_out,
@@ -163,7 +173,7 @@ fn target(vm: &Running, by: By) -> Target<'_> {
     }
 }
 
-fn shown(now: &InForce, vm: &Running, by: By, warnings: Vec<String>) -> Shown {
+fn shown(now: &EffectiveSettings, vm: &Running, by: By, warnings: Vec<String>) -> Shown {
     let VmFacts {
         name,
         uuid,

@@ -3,7 +3,7 @@
 //! shown and changed; the statistics; and the flag that keeps a scheduler in standby.
 //!
 //! One JSON object a line, in and out; docs/control.md has the protocol. What a request
-//! does is pure ([`answer()`]): it takes a line, what is in force and the VMs that there
+//! does is pure ([`answer()`]): it takes a line, the effective settings and the VMs that there
 //! are, and gives a line. Around it:
 //!
 //! | file | what it knows |

@@ -13,7 +13,7 @@ use super::refused::{ErrorKind, Refused};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Request {
-    /// What is in force for a VM, and where it was said.
+    /// The effective settings of a VM, and their origin.
     Show { vm: String },
     /// Sets what holds for a VM until the scheduler ends, all or nothing.
     Set {

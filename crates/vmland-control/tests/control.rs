@@ -15,7 +15,7 @@ use vmland_control::client::{Error, ask_over};
 use vmland_control::server::{CLIENTS_MAX, IDLE, Server};
 use vmland_control::{By, LINE_MAX, Refused, Reloaded, Request, Running, Shown, Value, answer};
 use vmland_identity::Vmm;
-use vmland_settings::{Caller, Config, InForce, RULES_MAX, Settings, Sources, VmFacts};
+use vmland_settings::{Caller, Config, EffectiveSettings, RULES_MAX, Settings, Sources, VmFacts};
 
 const TURN: Duration = Duration::from_millis(5);
 
@@ -34,7 +34,7 @@ fn vm(id: u32, name: &str) -> Running {
     }
 }
 
-fn in_force() -> InForce {
+fn effective() -> EffectiveSettings {
     let sources = Sources {
         file: "/nowhere/config.toml".into(),
         flags: vec!["web-*:weight=200".into()],
@@ -45,7 +45,7 @@ fn in_force() -> InForce {
         weight: Some(100),
         ..Settings::default()
     };
-    InForce::new(config, sources, defaults)
+    EffectiveSettings::new(config, sources, defaults)
 }
 
 /// A scheduler's side of the socket, in a thread, until it is dropped.
@@ -57,10 +57,10 @@ struct Host {
 
 impl Host {
     fn start() -> Self {
-        Self::with(in_force(), vec![vm(1, "web-1"), vm(2, "db")])
+        Self::with(effective(), vec![vm(1, "web-1"), vm(2, "db")])
     }
 
-    fn with(mut now: InForce, vms: Vec<Running>) -> Self {
+    fn with(mut now: EffectiveSettings, vms: Vec<Running>) -> Self {
         let (new, clients) = std::sync::mpsc::channel();
         let ends = Arc::new(AtomicBool::new(false));
         let thread = spawn({
@@ -155,7 +155,10 @@ fn a_reload_of_the_largest_configuration() {
     let (config, _) = Config::load(&sources).expect("right");
     let name = |i: u32| format!("vm-{}", 2 * i);
     let vms = (0..5_000).map(|i| vm(i, &name(i))).collect();
-    let host = Host::with(InForce::new(config, sources, Settings::default()), vms);
+    let host = Host::with(
+        EffectiveSettings::new(config, sources, Settings::default()),
+        vms,
+    );
     let mut least = Duration::MAX;
     for weight in 2..7 {
         write(weight);

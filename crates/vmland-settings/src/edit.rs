@@ -7,7 +7,7 @@
 use glob::Pattern;
 use toml_edit::{DocumentMut, Item, Table, TableLike, TomlError, Value};
 
-use super::in_force::Target;
+use super::effective::Target;
 use super::settings::Key;
 
 /// A key, and its value as the command line has it; None: it is to be unset.

@@ -11,7 +11,7 @@ use vmland_base::printable::harmless;
 /// Longest piece of a file that a message repeats, in characters.
 const QUOTE_MAX_CHARS: usize = 60;
 
-/// Who said it: a file, a `--vm` on the command line, or `vmland vm set`.
+/// The origin: a file, a `--vm` on the command line, or `vmland vm set`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Source {
     File(Arc<Path>),
@@ -38,7 +38,7 @@ pub struct Position {
     pub column: u32,
 }
 
-/// Where something was said; as a compiler writes it, `FILE:LINE:COLUMN`.
+/// Where something was set; as a compiler writes it, `FILE:LINE:COLUMN`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Place {
     pub source: Source,

@@ -24,7 +24,7 @@
 //! | `read`, `trust` | which files are read at all |
 //! | `rule_index`, `glob_index` | the rules of a VM, found fast |
 //! | `load`, `explain` | from files and flags to a [`Config`], and from that to settings |
-//! | `in_force` | a configuration, and what was set since on top of it |
+//! | `effective` | a configuration, and what was set since on top of it |
 //! | `edit`, `save` | what was set, written into a file |
 //! | `config` | the rules, in their order |
 //! | `finding` | errors and warnings: where, and what |
@@ -32,12 +32,12 @@
 
 mod config;
 mod edit;
+mod effective;
 mod explain;
 mod finding;
 mod flag;
 mod glob_index;
 mod glob_text;
-mod in_force;
 mod kind;
 mod load;
 mod matching;
@@ -55,9 +55,9 @@ mod vcpus;
 
 pub use config::Config;
 pub use edit::Edit;
+pub use effective::{Changed, EffectiveSettings, Target, check_settings};
 pub use explain::Explained;
 pub use finding::{Diagnostics, Finding, Place, Position, Source, Warning};
-pub use in_force::{Changed, InForce, Target, check_settings};
 pub use kind::{CPU_MAX, Cosched, CpuSet, Latency, YieldTo};
 pub use load::{DEFAULT_FILE, RULES_MAX, Sources, host_cpus};
 pub use matching::VmFacts;

@@ -15,7 +15,7 @@ const HEAD: &str = "\
 #     vmland config reload
 #
 # The first says what is wrong, the second what each running VM gets and which line
-# says so, and the third puts it in force. Files are refused if anybody but root may
+# says so, and the third makes it effective. Files are refused if anybody but root may
 # write them. \"vmland vm set NAME key=value\" sets any key below for one VM at once, and
 # with --save writes it into this file.
 #

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use super::config::Config;
 use super::edit::{Edit, edited};
+use super::effective::Target;
 use super::finding::{Diagnostics, Lines};
-use super::in_force::Target;
 use super::load::Sources;
 use super::read::{self, Unread};
 

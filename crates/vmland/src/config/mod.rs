@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! `vmland config`: the settings of VMs, before and while they are in force.
+//! `vmland config`: the settings of VMs, before and while they are effective.
 
 mod check;
 mod reload;

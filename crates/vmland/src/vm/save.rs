@@ -8,7 +8,7 @@ use vmland_settings::{Edit, Sources, Target, host_cpus, save as write};
 
 use crate::config::caller;
 
-/// Writes the edits, has the scheduler read them, and says what is in force then.
+/// Writes the edits, has the scheduler read them, and tells the effective settings.
 ///
 /// What was set until the scheduler ends would win over the file, and is taken back. If
 /// something else wins, a flag of the scheduler's or a file that is read later, that is
@@ -30,7 +30,7 @@ pub fn save(vm: &str, edits: Vec<Edit>) -> Result<Shown> {
     write(&sources, target, &edits)?;
 
     let _: Reloaded = ask(&Request::Reload {})
-        .with_context(|| format!("{} is written, but not in force", shown.config))?;
+        .with_context(|| format!("{} is written, but not effective", shown.config))?;
     let _: Shown = ask(&Request::Unset {
         vm: vm.into(),
         keys: Some(edits.iter().map(|(key, _)| key.name().into()).collect()),

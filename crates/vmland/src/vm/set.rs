@@ -57,7 +57,7 @@ pub fn run(opts: &Opts) -> Result<()> {
     Ok(())
 }
 
-/// What is now in force of these keys.
+/// The effective values of these keys.
 pub fn tell(shown: &Shown, keys: &[&str]) {
     for warning in &shown.warnings {
         eprintln!("warning: {warning}");

@@ -17,7 +17,7 @@ use vmland_control::{Request, Shown};
 use super::cgroup;
 use crate::client::{Client, schedstat};
 
-/// Show what holds for a VM, where it was said, and what comes of it
+/// Show the effective settings of a VM, the origin of each, and what the VM gets
 #[derive(clap::Args)]
 pub struct Opts {
     /// Name or UUID.
@@ -56,7 +56,7 @@ struct Effect {
     pause_exits: u64,
     yields_asked: u64,
     yields_honoured: u64,
-    /// How long its vCPUs were put aside since a quota or the cap was used up, summed.
+    /// How long its vCPUs were throttled since a quota or the cap was used up, summed.
     throttled_ns: u64,
     /// Of `cpu_ns`, out of turn.
     boosted_ns: u64,

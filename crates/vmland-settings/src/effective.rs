@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! What is in force: a configuration, and on top of it what was set for single VMs while
+//! Effective settings: a configuration, and on top of it what was set for single VMs while
 //! the scheduler runs.
 //!
 //! What was set stays over a reload, and ends with the scheduler or when it is taken
@@ -48,21 +48,21 @@ pub struct Changed {
 }
 
 #[derive(Debug)]
-pub struct InForce {
+pub struct EffectiveSettings {
     sources: Sources,
     config: Config,
     /// Rules of the configuration; behind them is what was set.
-    said: usize,
+    configured: usize,
     /// What holds where nobody says anything.
     defaults: Settings,
 }
 
-impl InForce {
+impl EffectiveSettings {
     /// `config` is what `sources` say.
     pub fn new(config: Config, sources: Sources, defaults: Settings) -> Self {
         Self {
             sources,
-            said: config.rules.len(),
+            configured: config.rules.len(),
             config,
             defaults,
         }
@@ -77,8 +77,8 @@ impl InForce {
     }
 
     /// How many rules the configuration has, defaults and flags among them.
-    pub fn said(&self) -> usize {
-        self.said
+    pub fn configured(&self) -> usize {
+        self.configured
     }
 
     /// Everything that holds for a VM: of each key that has a default, a value.
@@ -88,7 +88,7 @@ impl InForce {
         settings
     }
 
-    /// The value of `key` for a VM as it is written, and where it was said; None is the
+    /// The value of `key` for a VM as it is written, and its origin; None is the
     /// default.
     pub fn explain(&self, vm: &VmFacts, key: Key) -> (String, Option<String>) {
         let explained = self.config.explain(vm);
@@ -109,12 +109,12 @@ impl InForce {
         warnings.extend(config.warnings_for(vms));
 
         let before: Vec<_> = vms.iter().map(|vm| self.settings_for(vm)).collect();
-        let said = config.rules.len();
-        if self.config.rules.len() > self.said {
-            config.rebuilt(said, self.config.rules.drain(self.said..));
+        let configured = config.rules.len();
+        if self.config.rules.len() > self.configured {
+            config.rebuilt(configured, self.config.rules.drain(self.configured..));
         }
         self.config = config;
-        self.said = said;
+        self.configured = configured;
         let after = vms.iter().map(|vm| self.settings_for(vm));
         let pairs = before.iter().zip(after).enumerate();
         let differing = pairs.filter(|(_, (before, after))| *before != after);
@@ -138,7 +138,7 @@ impl InForce {
         let mut errors = fill(&mut rule, given);
         let above = self.sources.host_cpus.and_then(|cpus| rule.cap_above(cpus));
         errors.extend(above.map(|finding| finding.text));
-        if place.is_none() && self.config.rules.len() - self.said >= LIVE_MAX {
+        if place.is_none() && self.config.rules.len() - self.configured >= LIVE_MAX {
             let text = format!("something is set for {LIVE_MAX} VMs already, which is the most");
             errors.push(text);
         }
@@ -186,18 +186,18 @@ impl InForce {
 
     /// Forgets what was set for VMs that are gone, if there is room for no more.
     pub fn make_room(&mut self, vms: &[&VmFacts]) {
-        if self.config.rules.len() - self.said < LIVE_MAX {
+        if self.config.rules.len() - self.configured < LIVE_MAX {
             return;
         }
-        let mut live = self.config.rules.split_off(self.said);
+        let mut live = self.config.rules.split_off(self.configured);
         live.retain(|rule| vms.iter().any(|vm| rule.matches.is_exactly(vm)));
-        self.config.rebuilt(self.said, live);
+        self.config.rebuilt(self.configured, live);
     }
 
     /// What was set for the target, with its place among the rules, or a rule without any.
     fn live_rule(&self, target: Target<'_>) -> (Option<usize>, Rule) {
         let matches = target.matches();
-        let live = self.config.rules.iter().enumerate().skip(self.said);
+        let live = self.config.rules.iter().enumerate().skip(self.configured);
         match { live }.find(|(_, rule)| rule.matches == matches) {
             Some((place, rule)) => (Some(place), rule.clone()),
             None => (None, Rule::new(Source::Live, None, matches)),
@@ -206,13 +206,13 @@ impl InForce {
 
     /// In the place of the old one, if there is one; None takes that away.
     fn put(&mut self, place: Option<usize>, rule: Option<Rule>) {
-        let mut live = self.config.rules.split_off(self.said);
-        match (place.map(|place| place - self.said), rule) {
+        let mut live = self.config.rules.split_off(self.configured);
+        match (place.map(|place| place - self.configured), rule) {
             (Some(place), Some(rule)) => live[place] = rule,
             (Some(place), None) => drop(live.remove(place)),
             (None, rule) => live.extend(rule),
         }
-        self.config.rebuilt(self.said, live);
+        self.config.rebuilt(self.configured, live);
     }
 }
 
@@ -275,7 +275,7 @@ mod tests {
         }
     }
 
-    fn in_force(flags: &[&str]) -> InForce {
+    fn effective(flags: &[&str]) -> EffectiveSettings {
         let sources = Sources {
             file: "/nowhere/config.toml".into(),
             host_cpus: Some(8),
@@ -289,7 +289,7 @@ mod tests {
             yield_to: Some(YieldTo::Honour),
             ..Settings::default()
         };
-        InForce::new(config, sources, defaults)
+        EffectiveSettings::new(config, sources, defaults)
     }
 
     fn given(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -299,9 +299,9 @@ mod tests {
 
     #[test]
     fn set_and_taken_back() {
-        let mut now = in_force(&["a*:weight=200,latency=low"]);
+        let mut now = effective(&["a*:weight=200,latency=low"]);
         let (a, ab) = (vm("a"), vm("ab"));
-        let set = |now: &mut InForce, target, pairs| now.set(target, &a, &given(pairs));
+        let set = |now: &mut EffectiveSettings, target, pairs| now.set(target, &a, &given(pairs));
         assert_eq!(
             set(&mut now, Target::Name("a"), &[("weight", "300")]),
             Ok(None)
@@ -313,7 +313,7 @@ mod tests {
         assert_eq!(now.settings_for(&a).weight, Some(300));
         assert_eq!(now.settings_for(&a).latency, Some(Latency::Low));
         assert_eq!(now.settings_for(&ab).weight, Some(200));
-        let says = |now: &InForce, key| now.explain(&a, key);
+        let says = |now: &EffectiveSettings, key| now.explain(&a, key);
         assert_eq!(
             says(&now, Key::weight),
             ("300".into(), Some("vmland vm set".into()))
@@ -339,12 +339,12 @@ mod tests {
         assert_eq!(says(&now, Key::cpus).0, "1,3");
         assert_eq!(now.unset(Target::Name("a"), None), Ok(vec![Key::cpus]));
         assert_eq!(now.unset(Target::Name("a"), None), Ok(vec![]));
-        assert_eq!(now.config().rules().len(), now.said());
+        assert_eq!(now.config().rules().len(), now.configured());
     }
 
     #[test]
     fn all_or_nothing() {
-        let mut now = in_force(&["a:slice=2ms"]);
+        let mut now = effective(&["a:slice=2ms"]);
         let a = vm("a");
         let name = Target::Name("a");
         for (pairs, text) in [
@@ -382,7 +382,7 @@ mod tests {
 
     #[test]
     fn names_are_no_globs() {
-        let mut now = in_force(&[]);
+        let mut now = effective(&[]);
         let star = vm("db-*");
         let done = now.set(Target::Name("db-*"), &star, &given(&[("weight", "7")]));
         assert_eq!(done, Ok(None));
@@ -392,7 +392,7 @@ mod tests {
 
     #[test]
     fn there_is_a_limit() {
-        let mut now = in_force(&[]);
+        let mut now = effective(&[]);
         let weight = given(&[("weight", "7")]);
         for i in 0..LIVE_MAX {
             let name = format!("vm-{i}");
@@ -405,7 +405,7 @@ mod tests {
 
         let left = [vm("b"), vm("vm-3"), vm("vm-0")];
         now.make_room(&left.each_ref());
-        assert_eq!(now.config().rules().len() - now.said(), 2);
+        assert_eq!(now.config().rules().len() - now.configured(), 2);
         assert_eq!(now.settings_for(&vm("vm-3")).weight, Some(7));
         now.make_room(&[]);
         assert_eq!(now.settings_for(&vm("vm-3")).weight, Some(7));
@@ -415,7 +415,7 @@ mod tests {
 
     #[test]
     fn a_reload_says_what_changed() {
-        let mut now = in_force(&["a:weight=200"]);
+        let mut now = effective(&["a:weight=200"]);
         let (a, b) = (vm("a"), vm("b"));
         now.sources.flags = vec!["*:weight=200,cpus=1".into()];
         let (changes, warnings) = now.reload(&[&a, &b]).expect("right");
