@@ -56,7 +56,6 @@
 #define RECOUNT_ATTEMPTS 4
 
 struct vmland_cgroup_ctx {
-	u64 id;			/* cgroup id; 0: the slot is free */
 	u32 parent;		/* slot */
 	u32 cpu_weight;		/* as in the file cpu.weight */
 	u32 override_weight;	/* set by user space in place of cpu.weight; 0: none */

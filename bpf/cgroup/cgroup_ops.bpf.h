@@ -75,7 +75,6 @@ s32 BPF_STRUCT_OPS_SLEEPABLE(vmland_cgroup_init, struct cgroup *cgrp,
 	cgc = cgc_of(slot);
 	if (!cgc)
 		return 0;
-	cgc->id = id;
 	cgc->parent = parent_slot(cgrp);
 	cgc->override_weight = 0;
 	cgc->cpu_weight = args->weight;

@@ -15,10 +15,7 @@
 #include "../framework.bpf.h"
 #include "../context/cpu.bpf.h"
 
-/*
- * Static, as before Linux 7 a global function of an op that may sleep, which these are, may
- * not iterate over a DSQ.
- */
+/* ops.cpu_offline(). */
 static __always_inline void cpu_goes_offline(s32 cpu)
 {
 	struct vmland_cpu_ctx *cpuc = cpuc_of(cpu);
