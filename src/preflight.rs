@@ -160,7 +160,7 @@ pub fn check(root: &Path) -> Result<Host, Refusal> {
     Ok(host)
 }
 
-/// As [`check`], whoever is attached.
+/// As [`check`], but another scheduler may be attached.
 ///
 /// # Errors
 ///

@@ -135,7 +135,7 @@ fn unset(
     let removed_too = by_uuid.map_err(|errors| invalid(&errors))?;
     let nothing = removed.is_empty() && removed_too.is_empty();
     let warnings = if nothing {
-        vec!["nothing was set that could be taken back".into()]
+        vec!["nothing was set that could be unset".into()]
     } else {
         vec![]
     };

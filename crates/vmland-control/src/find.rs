@@ -37,7 +37,7 @@ pub(super) fn find<'a>(vms: &[&'a Running], text: &str) -> Result<(&'a Running, 
     let found: Vec<_> = vms.iter().filter(by_uuid).copied().collect();
     let named: Vec<_> = vms.iter().filter(by_name).copied().collect();
     match (&found[..], &named[..]) {
-        // Whoever starts a VM may call it by another's UUID.
+        // The user who starts a VM may name it like the UUID of another one.
         ([vm], _) => Ok((vm, By::Uuid)),
         ([], [vm]) => Ok((vm, By::Name)),
         ([], []) => Err(unknown(vms, text)),

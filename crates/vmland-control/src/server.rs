@@ -4,7 +4,7 @@
 //! One thread serves them all, in turns: nobody is waited for. A client has one request
 //! at a time; the next is not read before the answer to the last has left, so that who
 //! never reads holds one answer and no more. Who has sent no whole request for
-//! [`IDLE`] goes, and if there are [`CLIENTS_MAX`], whoever has sent none for longest
+//! [`IDLE`] goes, and if there are [`CLIENTS_MAX`], the one that has sent none for longest
 //! makes room for the next. Drip-fed or half lines do not count.
 
 use std::io::{ErrorKind as IoError, Read, Write};
@@ -153,7 +153,7 @@ impl Client {
         })
     }
 
-    /// Root, or whoever runs the scheduler.
+    /// Root, or the user that the scheduler runs as.
     fn may_ask(&self) -> bool {
         let peer = getsockopt(&self.stream, PeerCredentials);
         peer.is_ok_and(|peer| peer.uid() == 0 || peer.uid() == geteuid().as_raw())

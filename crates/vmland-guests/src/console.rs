@@ -181,7 +181,7 @@ impl Console {
     }
 }
 
-/// Waits for the end of the output: whoever writes it has to be gone.
+/// Waits for the end of the output: the process that writes it has to be gone.
 impl Drop for Console {
     fn drop(&mut self) {
         if let Some(reader) = self.reader.take() {

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-/// The PIDs of the processes that hold a VM of KVM's open, in ascending order: whoever has a
+/// The PIDs of the processes that hold a VM of KVM's open, in ascending order: a process that has a
 /// file descriptor from `KVM_CREATE_VM`, be it the VMM or somebody who was given it. Having
 /// opened `/dev/kvm` makes no VM yet. `proc_root` is `/proc`, except in tests.
 ///

@@ -30,7 +30,7 @@
 //! | `threads` | the threads of a process, and which look like vCPUs |
 //! | `printable` | names made safe to show |
 //!
-//! Names are labels, not identities: whoever starts a VMM chooses its command line, and two VMs
+//! Names are labels, not identities: the user who starts a VMM chooses its command line, and two VMs
 //! may have the same name. They are safe to print, see [`VmIdentity::name`]. Nothing here fails
 //! or panics, whatever a process says about itself; one that has vanished is `[1234]`.
 

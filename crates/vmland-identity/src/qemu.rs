@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! QEMU's command line, whoever wrote it: libvirt, Proxmox (`-id`), KubeVirt or a person.
+//! QEMU's command line, by any author: libvirt, Proxmox (`-id`), KubeVirt or a person.
 
 use super::told::Told;
 

@@ -322,7 +322,7 @@ mod tests {
         assert_eq!(says(&now, Key::slice), ("10ms".into(), None));
         assert_eq!(says(&now, Key::slice_min), ("none".into(), None));
 
-        // Later ones win, whoever is meant how.
+        // Later ones win, by name or by UUID.
         let by_uuid = Target::Uuid("uuid-of-a");
         assert_eq!(set(&mut now, by_uuid, &[("weight", "400")]), Ok(None));
         assert_eq!(now.settings_for(&a).weight, Some(400));

@@ -2,7 +2,7 @@
 //! Whether a file may be believed: nobody else may have written it.
 //!
 //! As sudo does for sudoers. A file, or the directory that it is in, has to
-//! belong to root or to whoever runs us, and nobody else may write it. A
+//! belong to root or to the user that runs us, and nobody else may write it. A
 //! directory in which everybody may only change what is his own (mode 1777, as
 //! `/tmp`) will do.
 

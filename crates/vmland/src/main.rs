@@ -54,7 +54,7 @@ fn main() -> ExitCode {
     };
     match done {
         Ok(()) => ExitCode::from(exit::OK),
-        // Whoever read us has seen enough.
+        // The reader of our output has seen enough.
         Err(e) if is_broken_pipe(&e) => ExitCode::from(exit::OK),
         Err(e) => {
             eprintln!("vmland: {e:#}");

@@ -53,7 +53,7 @@ words! {
         "strict" = Strict,
     }
 
-    /// When a vCPU that wakes takes the CPU from whoever runs.
+    /// When a vCPU that wakes takes the CPU from the task that runs.
     Latency {
         /// When it has a lead, and the running one has had its least time.
         "normal" = Normal,

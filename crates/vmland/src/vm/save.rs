@@ -10,7 +10,7 @@ use crate::config::caller;
 
 /// Writes the edits, has the scheduler read them, and tells the effective settings.
 ///
-/// What was set until the scheduler ends would win over the file, and is taken back. If
+/// What was set until the scheduler ends would override the file, and is unset. If
 /// something else wins, a flag of the scheduler's or a file that is read later, that is
 /// warned of.
 pub fn save(vm: &str, edits: Vec<Edit>) -> Result<Shown> {
