@@ -13,6 +13,7 @@ mod explore;
 mod fairness;
 mod figures;
 mod ordering;
+mod promises;
 mod rustland;
 mod scale;
 mod vmland;

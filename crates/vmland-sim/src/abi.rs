@@ -160,9 +160,10 @@ pub struct Host {
     pub ring_submit: extern "C" fn(*mut c_void, *mut c_void),
     pub ring_used: extern "C" fn(*mut c_void) -> u64,
     pub user_ring_next: extern "C" fn(*mut c_void) -> *mut c_void,
-    /// timer, ns from now, flags; called with `SIM_POINTS` only, as `point`.
+    /// timer, ns from now, flags
     pub timer_start: extern "C" fn(*mut c_void, *mut Timer, u64, u64),
-    /// A call into the kernel, or an atomic operation, is about to happen.
+    /// A call into the kernel, or an atomic operation, is about to happen; with `SIM_POINTS`
+    /// only.
     pub point: extern "C" fn(*mut c_void, *const c_char),
     pub error: extern "C" fn(*mut c_void, *const c_char),
 }

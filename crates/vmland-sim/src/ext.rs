@@ -10,7 +10,7 @@ use std::ffi::c_void;
 use crate::abi::{self, CpuMask, Host, KvmVcpu, Ops, Task};
 use crate::kernel::{self, Kernel, Record};
 use crate::native::{Native, Source};
-use crate::scheduler::{At, Joins, Round, Scheduler, TaskId};
+use crate::scheduler::{At, HostTimer, Joins, Round, Scheduler, TaskId};
 
 /// The slice of a task that was given none (SCX_SLICE_DFL), in ns.
 pub(crate) const SLICE_DFL_NS: u64 = 20_000_000;
@@ -366,6 +366,22 @@ impl<U: UserSpace> Scheduler for Ext<U> {
 
     fn next_slice_change(&mut self) -> Option<usize> {
         self.kernel().slice_changes.pop()
+    }
+
+    fn next_timer(&mut self) -> Option<(HostTimer, u64, usize)> {
+        self.kernel().started.pop()
+    }
+
+    fn timer(&mut self, at: At, timer: HostTimer) {
+        if !self.kernel().stands(timer) {
+            return;
+        }
+        self.enter(at);
+        let mut cpu = at.cpu as u32;
+        let timer = timer.timer as *mut abi::Timer;
+        // SAFETY: the scheduler's, which has started it.
+        let callback = unsafe { (*timer).callback };
+        callback(std::ptr::null_mut(), &mut cpu, timer);
     }
 
     fn ipi(&mut self, at: At, _from: TaskId, to: TaskId) {

@@ -14,6 +14,7 @@ use std::ptr::{null, null_mut};
 
 use crate::abi::{self, CpuMask, DsqIter, Entity, Host, KvmVcpu, Task, Timer};
 use crate::dsq::{Dsq, Place};
+use crate::scheduler::HostTimer;
 
 /// The ring of queued tasks has room for so many records without their headers
 /// (main.bpf.c, MAX_ENQUEUED_TASKS).
@@ -98,6 +99,10 @@ pub struct Kernel {
     pub dispatching: bool,
     pub kicks: VecDeque<(usize, u64)>,
     pub slice_changes: Vec<usize>,
+    /// How often each timer has been started.
+    timers: HashMap<usize, u32, BuildIdHasher>,
+    /// Timers that were started, ns from now, and on which CPU.
+    pub started: Vec<(HostTimer, u64, usize)>,
     hashes: HashMap<(usize, u64), Box<[u64]>, BuildIdHasher>,
     removed: Vec<Box<[u64]>>,
     /// Records, and whether they have been submitted.
@@ -143,6 +148,11 @@ impl std::hash::Hasher for IdHasher {
 }
 
 impl Kernel {
+    /// Does this start of the timer still stand?
+    pub fn stands(&self, timer: HostTimer) -> bool {
+        self.timers.get(&timer.timer) == Some(&timer.armed)
+    }
+
     pub fn new(nr_cpus: usize) -> Self {
         let local = || Queue {
             dsq: Dsq::default(),
@@ -161,6 +171,8 @@ impl Kernel {
             dispatching: false,
             kicks: VecDeque::new(),
             slice_changes: Vec::new(),
+            timers: HashMap::default(),
+            started: Vec::new(),
             hashes: HashMap::default(),
             removed: Vec::new(),
             ring: VecDeque::new(),
@@ -643,7 +655,19 @@ extern "C" fn user_ring_next(kernel: *mut c_void) -> *mut c_void {
     kernel.taken.as_mut().map_or(null_mut(), Record::pointer)
 }
 
-extern "C" fn timer_start(_kernel: *mut c_void, _timer: *mut Timer, _ns: u64, _flags: u64) {}
+extern "C" fn timer_start(kernel: *mut c_void, timer: *mut Timer, ns: u64, flags: u64) {
+    let kernel = this(kernel);
+    if flags & abi::TIMER_CPU_PIN == 0 {
+        return;
+    }
+    let armed = kernel.timers.entry(timer as usize).or_default();
+    *armed += 1;
+    let timer = HostTimer {
+        timer: timer as usize,
+        armed: *armed,
+    };
+    kernel.started.push((timer, ns, kernel.cpu));
+}
 
 extern "C" fn point(_kernel: *mut c_void, _call: *const c_char) {}
 

@@ -29,6 +29,14 @@ pub struct Round {
     pub cost_ns: u64,
 }
 
+/// A timer of the scheduler's, as it was started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HostTimer {
+    pub timer: usize,
+    /// Counts the starts: a later one replaces an earlier one.
+    pub armed: u32,
+}
+
 pub trait Scheduler {
     /// Tasks join in the order of their numbers, from 0.
     fn join(&mut self, at: At, task: TaskId, who: &Joins);
@@ -63,6 +71,13 @@ pub trait Scheduler {
     fn next_slice_change(&mut self) -> Option<usize> {
         None
     }
+
+    /// A timer that was started: for how many ns, and on which CPU.
+    fn next_timer(&mut self) -> Option<(HostTimer, u64, usize)> {
+        None
+    }
+    /// It fires.
+    fn timer(&mut self, _at: At, _timer: HostTimer) {}
 
     /// KVM has delivered an IPI of `from`, which runs on `at.cpu`.
     fn ipi(&mut self, _at: At, _from: TaskId, _to: TaskId) {}
