@@ -120,6 +120,7 @@ struct vmland_vcpu {
 /* The context of a VM. A slot whose kvm is 0 is free. */
 struct vmland_vm_ctx {
 	unsigned long long kvm;	/* address of its struct kvm; used as an identity only */
+	unsigned long long vruntime;	/* vtime/lag.bpf.h */
 	unsigned long long cpu_ns;		/* CPU time of its vCPU threads */
 	unsigned long long pause_exits;		/* calls of kvm_vcpu_on_spin() */
 	unsigned long long yields_asked;

@@ -44,6 +44,7 @@
 #include "policy/usersched.bpf.h"
 #include "queue/dispatch.bpf.h"
 #include "vtime/charge.bpf.h"
+#include "vtime/lag.bpf.h"
 #include "vtime/vtime.bpf.h"
 #include "watchdog/watchdog.bpf.h"
 

@@ -20,6 +20,7 @@
 #include "../placement/idle.bpf.h"
 #include "../policy/policy.bpf.h"
 #include "../vtime/charge.bpf.h"
+#include "../vtime/lag.bpf.h"
 #include "../vtime/vtime.bpf.h"
 #include "queue.bpf.h"
 
@@ -60,8 +61,8 @@ __noinline int keep_prev(struct task_struct *prev __arg_trusted,
 		 * the time that it is ahead: the bound of its debt is slices of its own.
 		 */
 		vtime_advance(cpuc, taskc->vruntime);
-	} else if (time_after(taskc->vruntime, cpuc->vtime)) {
-		taskc->vruntime = cpuc->vtime;
+	} else {
+		owe_nothing(taskc, cpuc->vtime);
 	}
 	effective_refresh(prev, taskc);
 	taskc->boosted = taskc->yielded = false;

@@ -32,6 +32,7 @@ __noinline int charge_ns(struct vmland_task_ctx *taskc __arg_nonnull, u64 ns, s3
 	if (!vmc)
 		return 0;
 	__sync_fetch_and_add(&vmc->cpu_ns, ns);
+	__sync_fetch_and_add(&vmc->vruntime, ns_to_vtime(ns, taskc->vm_weight ?: 1));
 	boost_account(vmc, taskc, ns);
 	pauses = bpf_map_lookup_percpu_elem(&vmland_pauses, &key, cpu);
 	if (pauses && *pauses) {

@@ -63,16 +63,4 @@ static __always_inline void vtime_advance(struct vmland_cpu_ctx *cpuc, u64 to)
 		cpuc->vtime = to;
 }
 
-static __always_inline void bound_lag(struct vmland_task_ctx *taskc, u64 vtime,
-				      u64 credit_slices)
-{
-	u64 slice = slice_vtime(taskc);
-	u64 least = vtime - credit_slices * slice, most = vtime + DEBT_SLICES * slice;
-
-	if (time_before(taskc->vruntime, least))
-		taskc->vruntime = least;
-	else if (time_after(taskc->vruntime, most))
-		taskc->vruntime = most;
-}
-
 #endif /* VMLAND_VTIME_VTIME_BPF_H */

@@ -32,6 +32,7 @@
 #include "../counters.bpf.h"
 #include "../params/effective.bpf.h"
 #include "../placement/idle.bpf.h"
+#include "../vtime/lag.bpf.h"
 #include "../vtime/vtime.bpf.h"
 
 #define WATCHDOG_NS (100 * 1000 * 1000ULL)
@@ -61,7 +62,8 @@ static __always_inline u64 requeue_deadline(const struct vmland_task_ctx *taskc,
 {
 	const struct vmland_cpu_ctx *cpuc = cpuc_of(cpu);
 	struct vmland_task_ctx now = { .vruntime = taskc->vruntime, .weight = taskc->weight,
-				       .slice_ns = taskc->slice_ns };
+				       .slice_ns = taskc->slice_ns,
+				       .vm_slot = taskc->vm_slot };
 
 	if (cpuc)
 		bound_lag(&now, cpuc->vtime, CREDIT_SLICES);
