@@ -120,11 +120,11 @@ void BPF_STRUCT_OPS(vmland_enqueue, struct task_struct *p, u64 enq_flags)
 			return;
 		}
 	}
+	if (wakeup && !any_idle_for(p) && preempt_if_due(p, taskc, enq_flags))
+		return;
 	scx_bpf_dsq_insert_vtime(p, queue_of(p, cpu), taskc->slice_ns, deadline(taskc),
 				 enq_flags);
-
-	if (!kick_idle(p) && wakeup)
-		preempt_if_due(taskc, cpuc, cpu);
+	kick_idle(p);
 }
 
 /* Chooses the next task of @cpu: the target of a hand-off, the user scheduler, a queue. */
@@ -136,6 +136,8 @@ void BPF_STRUCT_OPS(vmland_dispatch, s32 cpu, struct task_struct *prev)
 	if (!cpuc)
 		return;
 	policy_drain();
+	if (cpuc->suspended_pid && turn_resume(cpu))
+		return;
 	if (prev && !cpuc->handoff_pid)
 		handoff_on_leave(prev, cpu);
 	if (cpuc->handoff_pid) {
@@ -195,10 +197,16 @@ void BPF_STRUCT_OPS(vmland_running, struct task_struct *p)
 	taskc->boosted = handed;
 	if (handed)
 		count(VMLAND_HANDOFF_NEXT);
-	if (!handed || !turn_is_passed_on(taskc))
+	cpuc->stop_at = 0;
+	if (cpuc->suspended_pid && cpuc->suspended_pid != p->pid) {
+		stop_after(cpuc, FIRST_SLICE_NS);
+	} else if (cpuc->suspended_pid) {
+		cpuc->suspended_pid = 0;
+	} else if (!handed || !turn_is_passed_on(taskc)) {
 		turn_begin(cpuc, taskc->run_start, p->scx.slice);
-	else if (cpuc->prolonged)
+	} else if (cpuc->prolonged) {
 		turn_begin_prolonged(cpuc);
+	}
 	if (taskc->skew_ns)
 		scx_bpf_task_set_slice(p, slice_within_skew(taskc, p->scx.slice));
 	/* If the kernel chose @p without ops.dispatch(), a note for that is void. */

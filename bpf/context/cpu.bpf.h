@@ -32,6 +32,12 @@ struct vmland_cpu_ctx {
 	u32 scanned;
 	u64 until;		/* scx_bpf_now() */
 
+	/* The running task is to stop then, by a timer, scx_bpf_now(); 0: at a tick. */
+	u64 stop_at;
+	/* Its turn is suspended for tasks that have woken (placement/preempt.bpf.h); 0: none. */
+	s32 suspended_pid;
+	u64 suspended_vruntime;
+
 	/* The target noted by ops.yield() for the next ops.dispatch(); 0: none. */
 	s32 handoff_pid;
 	/* The task that a hand-off put first here, until a task runs; 0: none. */

@@ -137,4 +137,34 @@ __noinline int handoff_serve(s32 cpu)
 	return served;
 }
 
+/*
+ * @cpu, which is this CPU, goes on with the turn that was suspended for tasks that have
+ * woken, the last of which is @prev. Returns whether it does. Not static, so that the
+ * verifier checks it once, and not at each call.
+ */
+__noinline int turn_resume(s32 cpu)
+{
+	struct vmland_cpu_ctx *cpuc = cpuc_of(cpu);
+	struct task_struct *p;
+	bool moved = false;
+	u64 left;
+	s32 pid;
+
+	if (!cpuc)
+		return false;
+	left = turn_left(cpuc);
+	pid = cpuc->suspended_pid;
+	p = left ? bpf_task_from_pid(pid) : NULL;
+	if (p) {
+		u64 dsq = p->scx.dsq ? p->scx.dsq->id : SCX_DSQ_INVALID;
+
+		if (dsq <= PARKED_DSQ)
+			moved = move_to_cpu(p, dsq, cpu, left, 0);
+		bpf_task_release(p);
+	}
+	if (!moved)
+		cpuc->suspended_pid = 0;
+	return moved;
+}
+
 #endif /* VMLAND_HANDOFF_HANDOFF_BPF_H */

@@ -24,6 +24,7 @@
  *   HANDOFF_MIN_NS  100 us   A shorter rest of a turn is not worth two context switches.
  *   PROLONG_NS      300 us   Enough for the receiver to take the interrupt. With a whole
  *                            slice it would itself send IPIs and need another one.
+ *   TIMER_SLACK_NS  2 us     The clock of the timer and scx_bpf_now() differ by less.
  */
 #ifndef VMLAND_HANDOFF_TURN_BPF_H
 #define VMLAND_HANDOFF_TURN_BPF_H
@@ -39,6 +40,7 @@
 #define HANDOFF_SLICES 2
 #define HANDOFF_MIN_NS (100 * 1000ULL)
 #define PROLONG_NS (300 * 1000ULL)
+#define TIMER_SLACK_NS 2000ULL
 
 /*
  * May the task of @taskc run out of turn on a CPU of vtime @vtime? It may not if its
@@ -99,7 +101,8 @@ static int turn_timer_fire(void *map, u32 *cpu, struct vmland_cpu_timer *timer)
 {
 	struct vmland_cpu_ctx *cpuc = cpuc_of(*cpu);
 
-	if (cpuc && cpuc->curr_weight && !turn_left(cpuc))
+	if (cpuc && cpuc->curr_weight && cpuc->stop_at &&
+	    !time_before(scx_bpf_now() + TIMER_SLACK_NS, cpuc->stop_at))
 		scx_bpf_kick_cpu(*cpu, SCX_KICK_PREEMPT);
 	return 0;
 }
@@ -109,16 +112,23 @@ static __always_inline void turn_timers_init(void)
 	cpu_timers_init(vmland_turn_timers, turn_timer_fire);
 }
 
-/* The task that begins to run on this CPU has PROLONG_NS, by a timer. */
-static __always_inline void turn_begin_prolonged(struct vmland_cpu_ctx *cpuc)
+/* The task that begins to run on this CPU is to stop after @ns, by the timer. */
+static __always_inline void stop_after(struct vmland_cpu_ctx *cpuc, u64 ns)
 {
 	struct vmland_cpu_timer *timer = cpu_timer_here(vmland_turn_timers);
 
-	cpuc->prolonged = false;
 	if (!timer)
 		return;
+	cpuc->stop_at = scx_bpf_now() + ns;
+	cpu_timer_start(timer, ns);
+}
+
+/* The task that begins to run on this CPU has PROLONG_NS. */
+static __always_inline void turn_begin_prolonged(struct vmland_cpu_ctx *cpuc)
+{
+	cpuc->prolonged = false;
 	cpuc->turn_end = scx_bpf_now() + PROLONG_NS;
-	cpu_timer_start(timer, PROLONG_NS);
+	stop_after(cpuc, PROLONG_NS);
 }
 
 #endif /* VMLAND_HANDOFF_TURN_BPF_H */

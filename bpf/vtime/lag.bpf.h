@@ -53,6 +53,15 @@ static __always_inline void bound_lag(struct vmland_task_ctx *taskc, u64 vtime,
 				      credit_slices * slice, DEBT_SLICES * slice);
 }
 
+/* The vruntime of the task of @taskc, or of its VM, whichever has had more of its share. */
+static __always_inline u64 vruntime_with_vm(const struct vmland_task_ctx *taskc)
+{
+	const struct vmland_vm_ctx *vmc = is_vcpu(taskc) ? vmc_of(taskc->vm_slot) : NULL;
+
+	return vmc && time_after(vmc->vruntime, taskc->vruntime) ? vmc->vruntime :
+	       taskc->vruntime;
+}
+
 /* Nobody waits for what the task of @taskc has had too much: it is forgiven. */
 static __always_inline void owe_nothing(struct vmland_task_ctx *taskc, u64 vtime)
 {

@@ -565,7 +565,12 @@ extern "C" fn dsq_next(kernel: *mut c_void, it: *mut DsqIter) -> *mut Task {
 }
 
 extern "C" fn dsq_nr_queued(kernel: *mut c_void, dsq: u64) -> i32 {
-    this(kernel).queues[&dsq].dsq.len() as i32
+    let kernel = this(kernel);
+    let queue = match dsq & abi::DSQ_LOCAL_ON == abi::DSQ_LOCAL_ON {
+        true => &kernel.locals[dsq as u32 as usize],
+        false => &kernel.queues[&dsq],
+    };
+    queue.dsq.len() as i32
 }
 
 extern "C" fn kick_cpu(kernel: *mut c_void, cpu: i32, flags: u64) {
