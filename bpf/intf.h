@@ -132,9 +132,16 @@ struct vmland_vm_ctx {
 	int tgid;		/* the process that runs it */
 	unsigned int nr_vcpus;	/* vCPU threads known */
 	unsigned int nr_runnable;	/* of these, how many are runnable */
+	unsigned int nr_running;	/* and how many have a CPU */
 	unsigned int counted_in;	/* 1 + the slot of the cgroup that counts it among its
 					   VMs; 0: none does */
+
+	/* The turn of a gang (cosched/gang.bpf.h). */
+	unsigned int waits;		/* its waiting vCPUs have turn_deadline already */
 	unsigned int pad;
+	unsigned long long turn_start;	/* scx_bpf_now() */
+	unsigned long long turn_end;
+	unsigned long long turn_deadline;
 };
 
 /* The parameters of a VM. User space writes them. */
@@ -148,6 +155,12 @@ struct vmland_vm_params {
 	unsigned long long skew_ns;		/* 0: no bound */
 	unsigned int flags;	/* VMLAND_VM_* */
 	unsigned int boost_percent;	/* of its CPU time that may be out of turn */
+};
+
+/* How the vCPUs of a VM are scheduled: what the planner decides. */
+struct vmland_plan {
+	unsigned int vm_id;	/* 0, or another than the VM's: there is no plan */
+	unsigned int gang;	/* its turns are aligned (cosched/gang.bpf.h) */
 };
 
 /* yield_to() between its vCPUs is refused. */

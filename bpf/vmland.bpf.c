@@ -29,6 +29,8 @@
 #include "context/queues.bpf.h"
 #include "context/task.bpf.h"
 #include "cosched/cosched.bpf.h"
+#include "cosched/gang.bpf.h"
+#include "cosched/turn_start.bpf.h"
 #include "cosched/skew.bpf.h"
 #include "counters.bpf.h"
 #include "handoff/handoff.bpf.h"
@@ -101,7 +103,7 @@ void BPF_STRUCT_OPS(vmland_enqueue, struct task_struct *p, u64 enq_flags)
 		effective_refresh(p, taskc);
 	bound_lag(taskc, cpuc->vtime, wakeup ? 1 : CREDIT_SLICES);
 
-	expired = !wakeup && !yielded && taskc->ran_ns >= taskc->slice_ns;
+	expired = !taskc->gang && !wakeup && !yielded && taskc->ran_ns >= taskc->slice_ns;
 	if (expired && is_vcpu(taskc) && !is_pinned(p) &&
 	    policy_ask(p, taskc, cpuc->vtime)) {
 		scx_bpf_dsq_insert_vtime(p, PARKED_DSQ, taskc->slice_ns,
@@ -122,7 +124,8 @@ void BPF_STRUCT_OPS(vmland_enqueue, struct task_struct *p, u64 enq_flags)
 	}
 	if (wakeup && !any_idle_for(p) && preempt_if_due(p, taskc, enq_flags))
 		return;
-	scx_bpf_dsq_insert_vtime(p, queue_of(p, cpu), taskc->slice_ns, deadline(taskc),
+	scx_bpf_dsq_insert_vtime(p, queue_of(p, cpu), taskc->slice_ns,
+				 taskc->gang ? gang_deadline(taskc, cpuc, now) : deadline(taskc),
 				 enq_flags);
 	kick_idle(p);
 }
@@ -178,6 +181,7 @@ void BPF_STRUCT_OPS(vmland_running, struct task_struct *p)
 	handed = cpuc->expected_pid == p->pid;
 	taskc->woken = taskc->passed_over = taskc->spun = false;
 	taskc->wait_start = taskc->min_deadline = 0;
+	vm_count_running(taskc, true);
 	vcpu_runnable(taskc);
 	cgroup_runnable(p, taskc);
 	effective_refresh(p, taskc);
@@ -203,7 +207,7 @@ void BPF_STRUCT_OPS(vmland_running, struct task_struct *p)
 	} else if (cpuc->suspended_pid) {
 		cpuc->suspended_pid = 0;
 	} else if (!handed || !turn_is_passed_on(taskc)) {
-		turn_begin(cpuc, taskc->run_start, p->scx.slice);
+		turn_start(p, taskc, cpuc, p->scx.slice);
 	} else if (cpuc->prolonged) {
 		turn_begin_prolonged(cpuc);
 	}
@@ -222,6 +226,7 @@ void BPF_STRUCT_OPS(vmland_stopping, struct task_struct *p, bool runnable)
 	if (!taskc || !cpuc)
 		return;
 	cpuc->curr_weight = 0;
+	vm_count_running(taskc, false);
 	charge(p, taskc, scx_bpf_now());
 	vcpu_classify(p, taskc);
 	if (runnable)

@@ -39,6 +39,8 @@ struct vmland_task_ctx {
 	u64 skew_ns;		/* 0: no bound (cosched/skew.bpf.h) */
 	u32 boost_percent;	/* of its VM's CPU time that may be out of turn */
 	bool has_cap;		/* its VM has a cap (cgroup/bandwidth.bpf.h) */
+	bool gang;		/* the turns of its VM are aligned (cosched/gang.bpf.h) */
+	bool running;		/* its VM counts it as running */
 	bool cosched;		/* its VM is co-scheduled (cosched/cosched.bpf.h) */
 	bool has_preferred;	/* its VM prefers some CPUs (placement/prefer.bpf.h) */
 

@@ -13,6 +13,8 @@
 #include "../context/queues.bpf.h"
 #include "../context/task.bpf.h"
 #include "../cosched/cosched.bpf.h"
+#include "../cosched/gang.bpf.h"
+#include "../cosched/turn_start.bpf.h"
 #include "../cosched/skew.bpf.h"
 #include "../counters.bpf.h"
 #include "../handoff/turn.bpf.h"
@@ -40,7 +42,7 @@ __noinline int keep_prev(struct task_struct *prev __arg_trusted,
 {
 	struct vmland_task_ctx *taskc = taskc_of(prev);
 	struct vmland_cpu_ctx *cpuc = cpuc_of(cpu);
-	u64 now = scx_bpf_now(), least, slice;
+	u64 now = scx_bpf_now(), least, slice, own;
 
 	if (!taskc || !cpuc)
 		return false;
@@ -52,8 +54,8 @@ __noinline int keep_prev(struct task_struct *prev __arg_trusted,
 			DEBT_SLICES * (best->deadline - best->vruntime);
 		if (time_before(taskc->vruntime, least))
 			taskc->vruntime = least;
-		if (!time_before(deadline(taskc) + deadline_penalty(prev, taskc, cpu),
-				 best->least))
+		own = taskc->gang ? gang_deadline(taskc, cpuc, now) : deadline(taskc);
+		if (!time_before(own + deadline_penalty(prev, taskc, cpu), best->least))
 			return false;
 		/*
 		 * @best may be behind by nearly a slice of its own, by the order of deadlines.
@@ -69,7 +71,8 @@ __noinline int keep_prev(struct task_struct *prev __arg_trusted,
 	taskc->min_deadline = 0;
 	slice = slice_within_limits(taskc, taskc->slice_ns);
 	scx_bpf_task_set_slice(prev, slice_within_skew(taskc, slice));
-	turn_begin(cpuc, taskc->run_start, slice);
+	cpuc->stop_at = 0;
+	turn_start(prev, taskc, cpuc, slice);
 	count(VMLAND_DISPATCH_KEPT);
 	return true;
 }

@@ -12,7 +12,7 @@ use scx_vmland::policy::{Decision, Policy};
 use crate::bpf_intf::{
     dispatched_task_ctx, queued_task_ctx, vmland_counter, vmland_counter_VMLAND_NR_COUNTERS,
     vmland_event_kind_VMLAND_EVENT_VCPU_SEEN, vmland_kvm_layout, vmland_limits_VMLAND_MAX_VMS,
-    vmland_vcpu, vmland_vm_params,
+    vmland_plan, vmland_vcpu, vmland_vm_params,
 };
 use crate::source;
 use vmland_sim::abi::{KvmVcpu, Task};
@@ -55,6 +55,7 @@ pub struct Vmland {
     policy: Policy,
     vm_weights: HashMap<i32, u32>,
     params: *mut vmland_vm_params,
+    plans: *mut vmland_plan,
     vcpus: *const c_void,
     counters: *const u64,
     debt: Option<extern "C" fn(*mut Task) -> i64>,
@@ -67,6 +68,7 @@ pub fn user(nr_cpus: usize, settings: Settings) -> Vmland {
         policy: Policy::new(16_384),
         vm_weights: HashMap::new(),
         params: std::ptr::null_mut(),
+        plans: std::ptr::null_mut(),
         vcpus: std::ptr::null(),
         counters: std::ptr::null(),
         debt: None,
@@ -105,6 +107,12 @@ impl Vmland {
                 skew_ns: self.settings.skew_ns,
                 ..zeroed()
             };
+            if std::env::var("GANG").is_ok() {
+                *self.plans.add(vcpu.vm_slot as usize) = vmland_plan {
+                    vm_id: vcpu.vm_id,
+                    gang: 1,
+                };
+            }
         }
     }
 }
@@ -142,6 +150,7 @@ impl UserSpace for Vmland {
         native.set("vmland_ipi_window_ns", self.settings.ipi_window_ns);
         native.set("vmland_without", self.settings.without);
         self.params = native.array("vmland_vm_params", vmland_limits_VMLAND_MAX_VMS as usize);
+        self.plans = native.array("vmland_plans", vmland_limits_VMLAND_MAX_VMS as usize);
         self.counters = native.array("vmland_counters", COUNTERS * self.nr_cpus);
         self.vcpus = native.global::<c_void>("vmland_vcpus");
         let layout = native.array::<vmland_kvm_layout>("vmland_kvm_layout", 1);
