@@ -57,7 +57,6 @@ enum vmland_counter {
 
 	/* Hand-offs, by where the target was. */
 	VMLAND_HANDOFF_SHARED,	/* in the shared queue */
-	VMLAND_HANDOFF_PARKED,	/* waiting for a decision of the policy */
 	VMLAND_HANDOFF_PINNED,	/* in a per-CPU queue */
 	VMLAND_HANDOFF_REMOTE,	/* put first on another CPU: it may not run here, or is
 				   co-scheduled */
@@ -69,14 +68,11 @@ enum vmland_counter {
 	VMLAND_DISPATCH_IDLE,	/* it woke, and got an idle CPU */
 	VMLAND_DISPATCH_SHARED,	/* from the shared queue */
 	VMLAND_DISPATCH_PINNED,	/* from a per-CPU queue */
-	VMLAND_DISPATCH_PARKED,	/* parked, without a decision of the policy */
 	VMLAND_DISPATCH_KEPT,	/* it had the CPU, and the earliest deadline */
 
-	/* The policy. */
-	VMLAND_POLICY_ASKED,	/* events sent to user space */
-	VMLAND_POLICY_PLACED,	/* decisions applied */
-	VMLAND_POLICY_LATE,	/* decisions cancelled: the task had run or left */
-	VMLAND_POLICY_RING_FULL,/* events not sent: the ring was full */
+	/* The planner. */
+	VMLAND_EVIDENCE_SENT,	/* reports of VMs sent to user space */
+	VMLAND_EVIDENCE_LOST,	/* reports not sent: the ring was full */
 
 	VMLAND_PREEMPT,		/* a waking task preempted a running one */
 	VMLAND_COSCHED_STARTS,	/* a vCPU was put on a CPU to run at the same time as a sibling */
@@ -91,22 +87,21 @@ enum vmland_counter {
 enum vmland_event_kind {
 	VMLAND_EVENT_VCPU_SEEN = 1,	/* a thread became a vCPU */
 	VMLAND_EVENT_VCPU_GONE = 2,	/* it ceased to be one */
-	VMLAND_EVENT_SLICE_EXPIRED = 3,	/* a vCPU has used up its slice, and is parked */
+	VMLAND_EVENT_EVIDENCE = 3,	/* what a VM has done (planner/evidence.bpf.h) */
 };
 
-/* An event for user space (policy/event.bpf.h). */
+/* An event for user space (planner/event.bpf.h). */
 struct vmland_event {
 	unsigned int kind;	/* enum vmland_event_kind */
-	int pid;		/* of the vCPU thread */
+	int pid;		/* of the vCPU thread; 0: the event is of a VM */
+	unsigned int vm_slot;
 	unsigned int vm_id;
-	unsigned int pad;
 
-	/* Of VMLAND_EVENT_SLICE_EXPIRED; else 0. */
-	unsigned long long generation;	/* a decision with another one is cancelled */
-	unsigned long long vruntime;	/* ns of a task of weight VMLAND_NICE_0 */
-	unsigned long long vtime;	/* of the CPU that it has left, likewise */
-	unsigned long long slice_ns;
-	unsigned long long weight;	/* effective; VMLAND_NICE_0: an ordinary task */
+	/* Of VMLAND_EVENT_EVIDENCE, since the VM was seen; else 0. */
+	unsigned long long pause_exits;
+	unsigned long long receivers;	/* hand-offs to receivers of IPIs */
+	unsigned long long cpu_ns;
+	unsigned long long at_ns;	/* scx_bpf_now() */
 };
 
 /* A vCPU thread, by pid, for listings. */
@@ -123,6 +118,7 @@ struct vmland_vm_ctx {
 	unsigned long long vruntime;	/* vtime/lag.bpf.h */
 	unsigned long long cpu_ns;		/* CPU time of its vCPU threads */
 	unsigned long long pause_exits;		/* calls of kvm_vcpu_on_spin() */
+	unsigned long long receivers;		/* hand-offs to receivers of IPIs */
 	unsigned long long yields_asked;
 	unsigned long long yields_honoured;
 	unsigned long long throttled_ns;	/* sum over its vCPUs */
@@ -135,6 +131,10 @@ struct vmland_vm_ctx {
 	unsigned int nr_running;	/* and how many have a CPU */
 	unsigned int counted_in;	/* 1 + the slot of the cgroup that counts it among its
 					   VMs; 0: none does */
+
+	/* Reports to the planner (planner/evidence.bpf.h). */
+	unsigned long long evidence_due;	/* scx_bpf_now() */
+	unsigned long long reported_exits;
 
 	/* The turn of a gang (cosched/gang.bpf.h). */
 	unsigned int waits;		/* its waiting vCPUs have turn_deadline already */

@@ -13,7 +13,7 @@
  *   cosched/    co-scheduling, bounded skew
  *   cgroup/     weights, quotas and caps; throttling
  *   placement/  idle CPUs, preferred CPUs, wake-up preemption, hotplug
- *   policy/     the policy in user space
+ *   planner/    evidence for the planner in user space
  *   watchdog/   a timer that examines waiting tasks
  *
  * Each header includes what it needs, and no two include each other. classify/kvm.bpf.c,
@@ -42,8 +42,8 @@
 #include "placement/hotplug.bpf.h"
 #include "placement/idle.bpf.h"
 #include "placement/preempt.bpf.h"
-#include "policy/policy.bpf.h"
-#include "policy/usersched.bpf.h"
+#include "planner/evidence.bpf.h"
+#include "planner/usersched.bpf.h"
 #include "queue/dispatch.bpf.h"
 #include "vtime/charge.bpf.h"
 #include "vtime/lag.bpf.h"
@@ -69,7 +69,7 @@ s32 BPF_STRUCT_OPS(vmland_select_cpu, struct task_struct *p, s32 prev_cpu,
 void BPF_STRUCT_OPS(vmland_enqueue, struct task_struct *p, u64 enq_flags)
 {
 	s32 cpu = scx_bpf_task_cpu(p), other;
-	bool wakeup = enq_flags & SCX_ENQ_WAKEUP, yielded, expired;
+	bool wakeup = enq_flags & SCX_ENQ_WAKEUP, yielded;
 	struct vmland_task_ctx *taskc = taskc_of(p);
 	struct vmland_cpu_ctx *cpuc = cpuc_of(cpu);
 	u64 now = scx_bpf_now(), until, slice = 0;
@@ -103,16 +103,6 @@ void BPF_STRUCT_OPS(vmland_enqueue, struct task_struct *p, u64 enq_flags)
 		effective_refresh(p, taskc);
 	bound_lag(taskc, cpuc->vtime, wakeup ? 1 : CREDIT_SLICES);
 
-	expired = !taskc->gang && !wakeup && !yielded && taskc->ran_ns >= taskc->slice_ns;
-	if (expired && is_vcpu(taskc) && !is_pinned(p) &&
-	    policy_ask(p, taskc, cpuc->vtime)) {
-		scx_bpf_dsq_insert_vtime(p, PARKED_DSQ, taskc->slice_ns,
-					 deadline(taskc) + slice_vtime(taskc), enq_flags);
-		/* An idle CPU that @p may use runs the user scheduler first, and then @p. */
-		if (!kick_idle(p))
-			kick_idle_for_usersched();
-		return;
-	}
 	__sync_fetch_and_add(&nr_kernel_dispatches, 1);
 	if (wakeup && taskc->cosched && !any_idle_for(p)) {
 		other = cosched_late(p, taskc, &slice);
@@ -138,7 +128,6 @@ void BPF_STRUCT_OPS(vmland_dispatch, s32 cpu, struct task_struct *prev)
 
 	if (!cpuc)
 		return;
-	policy_drain();
 	if (cpuc->suspended_pid && turn_resume(cpu))
 		return;
 	if (prev && !cpuc->handoff_pid)
@@ -158,7 +147,6 @@ void BPF_STRUCT_OPS(vmland_dispatch, s32 cpu, struct task_struct *prev)
 		return;
 	serve_queues(cpuc, cpu, prev);
 	kick_idle_for_head(SHARED_DSQ);
-	kick_idle_for_head(PARKED_DSQ);
 	usersched_keep(prev);
 }
 
@@ -229,6 +217,8 @@ void BPF_STRUCT_OPS(vmland_stopping, struct task_struct *p, bool runnable)
 	vm_count_running(taskc, false);
 	charge(p, taskc, scx_bpf_now());
 	vcpu_classify(p, taskc);
+	if (is_vcpu(taskc))
+		evidence_report(taskc, taskc->run_start);
 	if (runnable)
 		return;
 	vcpu_quiescent(taskc);
@@ -317,7 +307,6 @@ s32 BPF_STRUCT_OPS_SLEEPABLE(vmland_init)
 {
 	s32 err = ____rustland_init(ctx);
 
-	err = err ?: scx_bpf_create_dsq(PARKED_DSQ, -1);
 	err = err ?: scx_bpf_create_dsq(THROTTLED_DSQ, -1);
 	err = err ?: vm_slots_init();
 	err = err ?: cgroup_slots_init();

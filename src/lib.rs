@@ -3,10 +3,10 @@
 //!
 //! | module | content |
 //! | --- | --- |
-//! | [`event`] | what the BPF part tells the policy |
-//! | [`policy`] | which vCPU gets a CPU next, and for how long |
+//! | [`event`] | what the BPF part tells the planner |
+//! | [`planner`] | how the vCPUs of each VM are scheduled |
 //! | [`preflight`] | whether a scheduler can attach to this host, and what to do if not |
 
 pub mod event;
-pub mod policy;
+pub mod planner;
 pub mod preflight;

@@ -22,7 +22,7 @@
 #include "../counters.bpf.h"
 #include "../intf.h"
 #include "../ipi/receivers.bpf.h"
-#include "../policy/event.bpf.h"
+#include "../planner/event.bpf.h"
 #include "vm.bpf.h"
 
 /* pid -> vCPU, for listings in user space. */
@@ -108,7 +108,8 @@ static __always_inline void vcpu_quiescent(struct vmland_task_ctx *taskc)
 static void send_vcpu_event(u32 kind, const struct task_struct *p,
 			    const struct vmland_task_ctx *taskc)
 {
-	struct vmland_event event = { .kind = kind, .pid = p->pid, .vm_id = taskc->vm_id };
+	struct vmland_event event = { .kind = kind, .pid = p->pid,
+				      .vm_slot = taskc->vm_slot, .vm_id = taskc->vm_id };
 	struct queued_task_ctx *record;
 
 	record = bpf_ringbuf_reserve(&vmland_vcpu_events, sizeof(*record), 0);
@@ -129,12 +130,12 @@ static u32 vm_take_slot(u64 kvm, s32 tgid)
 	vmc = vmc_of(slot);
 	if (!vmc)
 		return VMLAND_NO_VM;
-	vmc->cpu_ns = vmc->pause_exits = 0;
+	vmc->cpu_ns = vmc->pause_exits = vmc->receivers = vmc->reported_exits = 0;
 	vmc->yields_asked = vmc->yields_honoured = 0;
 	vmc->throttled_ns = vmc->boosted_ns = 0;
 	vmc->boost_left_ns = 0;
 	vmc->nr_vcpus = 0;
-	vmc->nr_runnable = 0;
+	vmc->nr_runnable = vmc->nr_running = 0;
 	vm_recount(vmc, 0);
 	vmc->tgid = tgid;
 	vmc->vm_id = __sync_fetch_and_add(&last_vm_id, 1) + 1;

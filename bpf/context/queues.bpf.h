@@ -4,10 +4,9 @@
  *
  *   SHARED_DSQ     tasks that may move between CPUs            the framework's
  *   cpu (0..)      tasks that are bound to one CPU             the framework's
- *   PARKED_DSQ     vCPUs that wait for a decision of the policy (policy/policy.bpf.h)
  *   THROTTLED_DSQ  tasks whose quota or cap is used up (cgroup/throttle.bpf.h)
  *
- * The first three are sorted by deadline (vtime/vtime.bpf.h), the last by the time at
+ * The first two are sorted by deadline (vtime/vtime.bpf.h), the last by the time at
  * which the task may run again.
  */
 #ifndef VMLAND_CONTEXT_QUEUES_BPF_H
@@ -16,11 +15,16 @@
 #include "../framework.bpf.h"
 #include "task.bpf.h"
 
-/* The next free ids behind the framework's DSQs. */
-#define PARKED_DSQ (MAX_CPUS + 2)
-#define THROTTLED_DSQ (MAX_CPUS + 3)
+/* The next free id behind the framework's DSQs. */
+#define THROTTLED_DSQ (MAX_CPUS + 2)
 
-/* The queue that @p waits in, when it is not parked and not throttled. */
+/* Do tasks wait in @dsq for a CPU? */
+static __always_inline bool is_queue(u64 dsq)
+{
+	return dsq == SHARED_DSQ || dsq < MAX_CPUS;
+}
+
+/* The queue that @p waits in, when it is not throttled. */
 static __always_inline u64 queue_of(const struct task_struct *p, s32 cpu)
 {
 	return is_pinned(p) ? (u64)cpu : SHARED_DSQ;

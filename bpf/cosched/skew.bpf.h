@@ -84,8 +84,7 @@ __noinline int skew_rotate(struct task_struct *prev __arg_trusted, s32 cpu)
 	if (!left || throttled_until(prev, taskc, now))
 		return false;
 	charge(prev, taskc, now);
-	if (skew_switch(taskc, SHARED_DSQ, cpu, left) ||
-	    skew_switch(taskc, PARKED_DSQ, cpu, left))
+	if (skew_switch(taskc, SHARED_DSQ, cpu, left))
 		return true;
 	scx_bpf_task_set_slice(prev, slice_within_skew(taskc, left));
 	return true;

@@ -3,8 +3,7 @@
  * Hand-off: ops.dispatch() puts the noted target on this CPU, wherever it waits.
  *
  *   the target waits in      what happens                                      counter
- *   a queue                  it is moved to this CPU, for the rest of the turn shared,
- *                                                                              parked, pinned
+ *   a queue                  it is moved to this CPU, for the rest of the turn shared, pinned
  *   a queue, but may not     it is put first on its own CPU                    remote
  *   run here
  *   a queue, co-scheduled    it is put on another CPU, if one can be had, and  remote
@@ -34,11 +33,7 @@ enum handoff {
 /* The counter of a target that waited in @dsq. */
 static __always_inline u32 handoff_counter(u64 dsq)
 {
-	if (dsq == SHARED_DSQ)
-		return VMLAND_HANDOFF_SHARED;
-	if (dsq == PARKED_DSQ)
-		return VMLAND_HANDOFF_PARKED;
-	return VMLAND_HANDOFF_PINNED;
+	return dsq == SHARED_DSQ ? VMLAND_HANDOFF_SHARED : VMLAND_HANDOFF_PINNED;
 }
 
 /*
@@ -119,7 +114,7 @@ __noinline int handoff_serve(s32 cpu)
 	taskc = taskc_of(p);
 	if (dsq == THROTTLED_DSQ || (taskc && throttled_until(p, taskc, scx_bpf_now()))) {
 		count(VMLAND_HANDOFF_LOST);
-	} else if (dsq <= PARKED_DSQ) {
+	} else if (is_queue(dsq)) {
 		if (taskc && taskc->cosched)
 			other = cosched_late(p, taskc, &slice);
 		if (other >= 0 && handoff_elsewhere(p, dsq, other, slice)) {
@@ -158,7 +153,7 @@ __noinline int turn_resume(s32 cpu)
 	if (p) {
 		u64 dsq = p->scx.dsq ? p->scx.dsq->id : SCX_DSQ_INVALID;
 
-		if (dsq <= PARKED_DSQ)
+		if (is_queue(dsq))
 			moved = move_to_cpu(p, dsq, cpu, left, 0);
 		bpf_task_release(p);
 	}

@@ -56,6 +56,7 @@ static bool handoff_to_receiver(struct task_struct *sender, struct vmland_task_c
 {
 	struct vmland_task_ctx *receiverc;
 	struct task_struct *receiver;
+	struct vmland_vm_ctx *vmc;
 
 	receiver = pending_receiver(sender, senderc);
 	if (!receiver)
@@ -66,6 +67,9 @@ static bool handoff_to_receiver(struct task_struct *sender, struct vmland_task_c
 		if (yields)
 			equalize_vruntime(senderc, receiverc, cpuc);
 		cpuc->handoff_pid = receiver->pid;
+		vmc = vmc_of(senderc->vm_slot);
+		if (vmc)
+			__sync_fetch_and_add(&vmc->receivers, 1);
 		sticky_mark(senderc, receiverc);
 	} else if (yields) {
 		defer_behind(senderc, receiver, cpuc);

@@ -20,7 +20,7 @@
 #include "../handoff/turn.bpf.h"
 #include "../params/effective.bpf.h"
 #include "../placement/idle.bpf.h"
-#include "../policy/policy.bpf.h"
+#include "../planner/evidence.bpf.h"
 #include "../vtime/charge.bpf.h"
 #include "../vtime/lag.bpf.h"
 #include "../vtime/vtime.bpf.h"
@@ -47,6 +47,8 @@ __noinline int keep_prev(struct task_struct *prev __arg_trusted,
 	if (!taskc || !cpuc)
 		return false;
 	charge(prev, taskc, now);
+	if (is_vcpu(taskc))
+		evidence_report(taskc, now);
 	if (throttled_until(prev, taskc, now))
 		return false;
 	if (best->found) {
@@ -105,11 +107,9 @@ static void serve_queues(struct vmland_cpu_ctx *cpuc, s32 cpu, struct task_struc
 	if (any_limit) {
 		throttle_heads(SHARED_DSQ, cpu);
 		throttle_heads(cpu, cpu);
-		throttle_heads(PARKED_DSQ, cpu);
 	}
 	/* The common case: tasks wait in the shared queue only, and its head is to be taken. */
 	if (!can_continue(prev) && !any_preferred && !any_cosched &&
-	    !scx_bpf_dsq_nr_queued(PARKED_DSQ) &&
 	    (!any_sticky || scx_bpf_dsq_nr_queued(SHARED_DSQ) < 2) &&
 	    !scx_bpf_dsq_nr_queued(cpu)) {
 		queue_take(SHARED_DSQ, cpuc);
@@ -117,21 +117,17 @@ static void serve_queues(struct vmland_cpu_ctx *cpuc, s32 cpu, struct task_struc
 	}
 	queue_peek(SHARED_DSQ, cpu, &best);
 	queue_peek(cpu, cpu, &best);
-	queue_peek(PARKED_DSQ, cpu, &best);
 	if (can_continue(prev) && keep_prev(prev, &best, cpu))
 		return;
 	if (!best.found)
 		return;
 	if (best.overtakes ? queue_take_best(&best, cpuc) : queue_take(best.dsq, cpuc)) {
-		if (best.gang) {
+		if (best.gang)
 			cosched_siblings(SHARED_DSQ, best.gang, cpu, best.slice_ns);
-			cosched_siblings(PARKED_DSQ, best.gang, cpu, best.slice_ns);
-		}
 		return;
 	}
 	/* Another CPU has taken it meanwhile. */
-	if (queue_take(SHARED_DSQ, cpuc) || queue_take(cpu, cpuc) ||
-	    queue_take(PARKED_DSQ, cpuc))
+	if (queue_take(SHARED_DSQ, cpuc) || queue_take(cpu, cpuc))
 		return;
 	/* Nothing is left: @prev goes on, as nobody would wake this CPU for it. */
 	best.found = false;

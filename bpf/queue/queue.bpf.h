@@ -110,8 +110,7 @@ __noinline int queue_peek(u64 dsq, s32 cpu, struct queue_head *best __arg_nonnul
 static __always_inline void queue_taken(u64 dsq, struct vmland_cpu_ctx *cpuc)
 {
 	cpuc->from_queue = true;
-	count(dsq == SHARED_DSQ ? VMLAND_DISPATCH_SHARED :
-	      dsq == PARKED_DSQ ? VMLAND_DISPATCH_PARKED : VMLAND_DISPATCH_PINNED);
+	count(dsq == SHARED_DSQ ? VMLAND_DISPATCH_SHARED : VMLAND_DISPATCH_PINNED);
 }
 
 /* Takes the first task of @dsq that may run on this CPU. The CPU's vtime will follow it. */

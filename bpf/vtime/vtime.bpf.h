@@ -34,7 +34,7 @@
 #include "../context/task.bpf.h"
 #include "../intf.h"
 
-/* In slices of the task. src/policy.rs has the same bounds. */
+/* In slices of the task. */
 #define CREDIT_SLICES 2
 #define DEBT_SLICES 3
 

@@ -17,8 +17,6 @@
  *   RESCUE_SCAN_NS   500 ms  period of the search for waiting tasks: with RESCUE_NS no task
  *                            waits for more than 2.5 s, half of the kernel's limit
  *   RESCUE_SLICE_NS  1 ms    slice of a rescued task: progress, at little cost for the others
- *   REQUEUE_ROUNDS   2       times that tasks are requeued: the policy may be deciding by the
- *                            old weight at the first time
  */
 #ifndef VMLAND_WATCHDOG_WATCHDOG_BPF_H
 #define VMLAND_WATCHDOG_WATCHDOG_BPF_H
@@ -39,7 +37,6 @@
 #define UNTHROTTLE_NS (4 * 1000 * 1000ULL)
 #define RESCUE_SCAN_NS (500 * 1000 * 1000ULL)
 #define RESCUE_SLICE_NS (1000 * 1000ULL)
-#define REQUEUE_ROUNDS 2
 
 struct vmland_watchdog {
 	struct bpf_timer timer;
@@ -52,8 +49,8 @@ struct {
 	__type(value, struct vmland_watchdog);
 } vmland_watchdog SEC(".maps");
 
-/* How many more times tasks are to be requeued, as weights have changed. */
-static u32 requeue_rounds;
+/* Tasks are to be requeued, as weights have changed. */
+static bool requeue_due;
 
 static u64 last_rescue_scan;	/* scx_bpf_now() */
 
@@ -124,8 +121,6 @@ static int watchdog_scan(u64 dsq, u64 now, bool requeue)
 		} else if (requeue) {
 			effective_refresh(p, taskc);
 			at = requeue_deadline(taskc, cpu);
-			if (dsq == PARKED_DSQ)
-				at += slice_vtime(taskc);
 		} else {
 			continue;
 		}
@@ -138,7 +133,7 @@ static int watchdog_scan(u64 dsq, u64 now, bool requeue)
 static int watchdog_fire(void *map, int *key, struct bpf_timer *timer)
 {
 	u64 now = scx_bpf_now(), next = WATCHDOG_NS;
-	bool requeue = requeue_rounds;
+	bool requeue = requeue_due;
 	s32 cpu;
 
 	/* For Linux 6.16, which verifies a timer's callback like the op that sets the timer up. */
@@ -147,16 +142,12 @@ static int watchdog_fire(void *map, int *key, struct bpf_timer *timer)
 		next = unthrottle_expired(now);
 	if (requeue || time_after(now, last_rescue_scan + RESCUE_SCAN_NS)) {
 		last_rescue_scan = now;
-		if (requeue)
-			requeue_rounds--;
+		requeue_due = false;
 		watchdog_scan(SHARED_DSQ, now, requeue);
-		watchdog_scan(PARKED_DSQ, now, requeue);
 		bpf_for(cpu, 0, nr_cpu_ids)
 			watchdog_scan(cpu, now, requeue);
 	}
 	bpf_rcu_read_unlock();
-	if (requeue_rounds && next > WATCHDOG_NS / 4)
-		next = WATCHDOG_NS / 4;
 	bpf_timer_start(timer, next, 0);
 	return 0;
 }
@@ -180,7 +171,7 @@ static __always_inline void requeue_soon(void)
 	u32 key = 0;
 	struct vmland_watchdog *watchdog = bpf_map_lookup_elem(&vmland_watchdog, &key);
 
-	requeue_rounds = REQUEUE_ROUNDS;
+	requeue_due = true;
 	if (watchdog)
 		bpf_timer_start(&watchdog->timer, 0, 0);
 }

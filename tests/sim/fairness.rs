@@ -15,7 +15,7 @@ type Host = Machine<Ext<Vmland>>;
 
 const SECOND_NS: u64 = 1_000_000_000;
 /// Largest debt, in slices (bpf/vtime/vtime.bpf.h).
-const DEBT_SLICES: u64 = scx_vmland::policy::DEBT_SLICES;
+const DEBT_SLICES: u64 = 3;
 
 const CPU: Load = Load::Cpu {
     chunk_ns: 1_000_000,

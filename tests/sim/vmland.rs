@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! scx_vmland's user space: the policy of `src/policy.rs`, and the loop around it as
+//! scx_vmland's user space: the planner of `src/planner.rs`, and the loop around it as
 //! `src/scheduler.rs` has it. How long a round takes is modelled.
 
 use std::collections::HashMap;
@@ -7,7 +7,7 @@ use std::ffi::c_void;
 use std::mem::{offset_of, zeroed};
 
 use scx_vmland::event::{self, Record};
-use scx_vmland::policy::{Decision, Policy};
+use scx_vmland::planner::Planner;
 
 use crate::bpf_intf::{
     dispatched_task_ctx, queued_task_ctx, vmland_counter, vmland_counter_VMLAND_NR_COUNTERS,
@@ -52,7 +52,7 @@ impl Default for Settings {
 
 pub struct Vmland {
     settings: Settings,
-    policy: Policy,
+    planner: Planner,
     vm_weights: HashMap<i32, u32>,
     params: *mut vmland_vm_params,
     plans: *mut vmland_plan,
@@ -65,7 +65,7 @@ pub struct Vmland {
 pub fn user(nr_cpus: usize, settings: Settings) -> Vmland {
     Vmland {
         settings,
-        policy: Policy::new(16_384),
+        planner: Planner::new(vmland_limits_VMLAND_MAX_VMS as usize),
         vm_weights: HashMap::new(),
         params: std::ptr::null_mut(),
         plans: std::ptr::null_mut(),
@@ -107,12 +107,6 @@ impl Vmland {
                 skew_ns: self.settings.skew_ns,
                 ..zeroed()
             };
-            if std::env::var("GANG").is_ok() {
-                *self.plans.add(vcpu.vm_slot as usize) = vmland_plan {
-                    vm_id: vcpu.vm_id,
-                    gang: 1,
-                };
-            }
         }
     }
 }
@@ -125,13 +119,13 @@ pub fn debt_percent(scheduler: &mut Ext<Vmland>, task: TaskId) -> i64 {
 
 fn record(queued: &queued_task_ctx) -> Record {
     Record {
-        pid: queued.pid,
+        cpu: queued.cpu,
+        nr_cpus_allowed: queued.nr_cpus_allowed,
         flags: queued.flags,
         stop_ts: queued.stop_ts,
         exec_runtime: queued.exec_runtime,
         weight: queued.weight,
         vtime: queued.vtime,
-        enq_cnt: queued.enq_cnt,
     }
 }
 
@@ -172,8 +166,17 @@ impl UserSpace for Vmland {
     }
 
     fn event(&mut self, kernel: &Kernel, queued: &queued_task_ctx) -> u64 {
-        if let Some(arrival) = event::decode(&record(queued)) {
-            self.policy.enqueue(arrival);
+        if let Some(evidence) = event::decode(&record(queued)) {
+            if std::env::var("TRACE").is_ok() { println!("{evidence:?}"); }
+            if let Some(plan) = self.planner.report(&evidence) {
+                // SAFETY: a slot of the map.
+                unsafe {
+                    *self.plans.add(plan.vm_slot as usize) = vmland_plan {
+                        vm_id: plan.vm_id,
+                        gang: plan.gang.into(),
+                    };
+                }
+            }
         } else if queued.flags == u64::from(vmland_event_kind_VMLAND_EVENT_VCPU_SEEN) {
             self.vm_seen(kernel, queued.pid);
         }
@@ -181,24 +184,11 @@ impl UserSpace for Vmland {
     }
 
     fn decide(&mut self) -> Option<dispatched_task_ctx> {
-        let Decision {
-            pid,
-            deadline,
-            slice_ns,
-            generation,
-        } = self.policy.take()?;
-        Some(dispatched_task_ctx {
-            pid,
-            cpu: -1,
-            flags: 0,
-            slice_ns,
-            vtime: deadline,
-            enq_cnt: generation,
-        })
+        None
     }
 
     fn waiting(&self) -> u64 {
-        self.policy.waiting() as u64
+        0
     }
 
     fn round_ns(&self) -> u64 {
