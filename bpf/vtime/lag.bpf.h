@@ -47,10 +47,13 @@ static __always_inline u64 lag_base(const struct vmland_task_ctx *taskc, u64 vti
 static __always_inline void bound_lag(struct vmland_task_ctx *taskc, u64 vtime,
 				      u64 credit_slices)
 {
-	u64 slice = slice_vtime(taskc);
+	u64 slice = slice_vtime(taskc), base = lag_base(taskc, vtime, credit_slices);
 
-	taskc->vruntime = lag_bounded(taskc->vruntime, lag_base(taskc, vtime, credit_slices),
-				      credit_slices * slice, DEBT_SLICES * slice);
+	if (taskc->gang)
+		taskc->vruntime = base;
+	else
+		taskc->vruntime = lag_bounded(taskc->vruntime, base, credit_slices * slice,
+					      DEBT_SLICES * slice);
 }
 
 /* The vruntime of the task of @taskc, or of its VM, whichever has had more of its share. */
