@@ -116,6 +116,7 @@ struct vmland_vcpu {
 struct vmland_vm_ctx {
 	unsigned long long kvm;	/* address of its struct kvm; used as an identity only */
 	unsigned long long vruntime;	/* vtime/lag.bpf.h */
+	unsigned long long owed_until;	/* likewise */
 	unsigned long long cpu_ns;		/* CPU time of its vCPU threads */
 	unsigned long long pause_exits;		/* calls of kvm_vcpu_on_spin() */
 	unsigned long long receivers;		/* hand-offs to receivers of IPIs */

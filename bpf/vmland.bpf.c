@@ -102,7 +102,6 @@ void BPF_STRUCT_OPS(vmland_enqueue, struct task_struct *p, u64 enq_flags)
 	if (!yielded)
 		effective_refresh(p, taskc);
 	bound_lag(taskc, cpuc->vtime, wakeup ? 1 : CREDIT_SLICES);
-
 	__sync_fetch_and_add(&nr_kernel_dispatches, 1);
 	if (wakeup && taskc->cosched && !any_idle_for(p)) {
 		other = cosched_late(p, taskc, &slice);

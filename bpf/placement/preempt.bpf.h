@@ -64,6 +64,7 @@ __noinline s32 preempt_choose(struct task_struct *p __arg_trusted,
 	u32 nr = nr_cpu_ids ?: 1, start = scx_bpf_task_cpu(p), i;
 	const struct vmland_cpu_ctx *cpuc;
 	u64 now = scx_bpf_now(), vruntime = vruntime_with_vm(taskc);
+	bool owed = is_owed(taskc);
 	s32 cpu, queue = -1;
 
 	if (!mechanism_on(VMLAND_PREEMPTION) || vm_has_flag(taskc, VMLAND_VM_LATENCY_BATCH))
@@ -76,12 +77,13 @@ __noinline s32 preempt_choose(struct task_struct *p __arg_trusted,
 		if (!cpuc || !bpf_cpumask_test_cpu(cpu, p->cpus_ptr))
 			continue;
 		if (cpuc->suspended_pid) {
-			if (queue < 0 && (s64)(cpuc->suspended_vruntime -
-					       vruntime) > least)
+			if (queue < 0 && (owed || (s64)(cpuc->suspended_vruntime -
+							vruntime) > least))
 				queue = cpu;
 			continue;
 		}
-		if (lead_of_curr(cpuc, vruntime, now) <= least)
+		if (!cpuc->curr_weight ||
+		    (!owed && lead_of_curr(cpuc, vruntime, now) <= least))
 			continue;
 		if (is_vcpu(taskc) && cpuc->curr_vm_id == taskc->vm_id &&
 		    time_before(now, cpuc->turn_start + cpuc->curr_slice_min))

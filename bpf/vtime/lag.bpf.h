@@ -27,6 +27,12 @@ static __always_inline u64 lag_bounded(u64 vruntime, u64 vtime, u64 credit, u64 
 	return vruntime;
 }
 
+/* What has lost credit, as it has had less than its share, is owed up to this vruntime. */
+static __always_inline u64 owed_until(u64 vruntime, u64 slice)
+{
+	return vruntime + slice / 2;
+}
+
 /* What the lag of the task of @taskc is measured from, on a CPU of vtime @vtime. */
 static __always_inline u64 lag_base(const struct vmland_task_ctx *taskc, u64 vtime,
 				    u64 credit_slices)
@@ -39,21 +45,37 @@ static __always_inline u64 lag_base(const struct vmland_task_ctx *taskc, u64 vti
 		return vtime;
 	was = vmc->vruntime;
 	bounded = lag_bounded(was, vtime, credit_slices * slice, DEBT_SLICES * slice);
-	if (bounded != was)
-		__sync_val_compare_and_swap(&vmc->vruntime, was, bounded);
+	if (bounded == was)
+		return was;
+	__sync_val_compare_and_swap(&vmc->vruntime, was, bounded);
+	if (time_after(bounded, was))
+		vmc->owed_until = owed_until(bounded, slice);
 	return bounded;
 }
 
+/* Bounds the lag of the task of @taskc, which waits for a CPU of vtime @vtime. */
 static __always_inline void bound_lag(struct vmland_task_ctx *taskc, u64 vtime,
 				      u64 credit_slices)
 {
-	u64 slice = slice_vtime(taskc), base = lag_base(taskc, vtime, credit_slices);
+	u64 slice = slice_vtime(taskc), credit = credit_slices * slice;
+	u64 base = lag_base(taskc, vtime, credit_slices);
 
-	if (taskc->gang)
+	if (taskc->gang) {
 		taskc->vruntime = base;
-	else
-		taskc->vruntime = lag_bounded(taskc->vruntime, base, credit_slices * slice,
-					      DEBT_SLICES * slice);
+		return;
+	}
+	if (!is_vcpu(taskc) && time_before(taskc->vruntime, base - credit))
+		taskc->owed_until = owed_until(base - credit, slice);
+	taskc->vruntime = lag_bounded(taskc->vruntime, base, credit, DEBT_SLICES * slice);
+}
+
+/* Has the task of @taskc, or its VM, had less than its share? */
+static __always_inline bool is_owed(const struct vmland_task_ctx *taskc)
+{
+	const struct vmland_vm_ctx *vmc = is_vcpu(taskc) ? vmc_of(taskc->vm_slot) : NULL;
+
+	return vmc ? time_before(vmc->vruntime, vmc->owed_until) :
+	       time_before(taskc->vruntime, taskc->owed_until);
 }
 
 /* The vruntime of the task of @taskc, or of its VM, whichever has had more of its share. */
