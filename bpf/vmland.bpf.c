@@ -127,7 +127,7 @@ void BPF_STRUCT_OPS(vmland_dispatch, s32 cpu, struct task_struct *prev)
 
 	if (!cpuc)
 		return;
-	if (cpuc->suspended_pid && turn_resume(cpu))
+	if (cpuc->suspended_pid && !cpuc->handoff_pid && turn_resume(cpu))
 		return;
 	if (prev && !cpuc->handoff_pid)
 		handoff_on_leave(prev, cpu);
@@ -190,7 +190,7 @@ void BPF_STRUCT_OPS(vmland_running, struct task_struct *p)
 		count(VMLAND_HANDOFF_NEXT);
 	cpuc->stop_at = 0;
 	if (cpuc->suspended_pid && cpuc->suspended_pid != p->pid) {
-		stop_after(cpuc, FIRST_SLICE_NS);
+		stop_after(cpuc, cpuc->first_slice_ns);
 	} else if (cpuc->suspended_pid) {
 		cpuc->suspended_pid = 0;
 	} else if (!handed || !turn_is_passed_on(taskc)) {

@@ -37,6 +37,7 @@ struct vmland_cpu_ctx {
 	/* Its turn is suspended for tasks that have woken (placement/preempt.bpf.h); 0: none. */
 	s32 suspended_pid;
 	u64 suspended_vruntime;
+	u64 first_slice_ns;	/* of the tasks that it is suspended for */
 
 	/* The target noted by ops.yield() for the next ops.dispatch(); 0: none. */
 	s32 handoff_pid;

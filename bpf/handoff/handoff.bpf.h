@@ -21,6 +21,7 @@
 #include "../context/task.bpf.h"
 #include "../cosched/cosched.bpf.h"
 #include "../counters.bpf.h"
+#include "../ipi/pending.bpf.h"
 #include "turn.bpf.h"
 
 /* What became of a note. */
@@ -151,6 +152,22 @@ __noinline int turn_resume(s32 cpu)
 	pid = cpuc->suspended_pid;
 	p = left ? bpf_task_from_pid(pid) : NULL;
 	if (p) {
+		struct vmland_task_ctx *taskc = taskc_of(p);
+		struct task_struct *receiver = taskc && is_vcpu(taskc) && cpuc->first_slice_ns == 10000 ? pending_receiver(p, taskc) : NULL;
+
+		if (receiver) {
+			s32 rpid = receiver->pid;
+			u64 dsq2 = receiver->scx.dsq ? receiver->scx.dsq->id : SCX_DSQ_INVALID;
+
+			if (is_queue(dsq2))
+				moved = move_to_cpu(receiver, dsq2, cpu, left, 0);
+			bpf_task_release(receiver);
+			if (moved) {
+				cpuc->expected_pid = rpid;
+				bpf_task_release(p);
+				return true;
+			}
+		}
 		u64 dsq = p->scx.dsq ? p->scx.dsq->id : SCX_DSQ_INVALID;
 
 		if (is_queue(dsq))

@@ -24,6 +24,8 @@
 #define VMLAND_HANDOFF_STICKY_BPF_H
 
 #include <scx/common.bpf.h>
+#include "../cgroup/cgroup.bpf.h"
+#include "../classify/vm.bpf.h"
 #include "../context/task.bpf.h"
 #include "../params/params.bpf.h"
 
@@ -46,11 +48,23 @@ static __always_inline void sticky_mark(struct vmland_task_ctx *senderc,
 	any_sticky = true;
 }
 
+/* Do as many vCPUs of the VM of @taskc run as its share of the CPUs that @p may use? */
+static __always_inline bool vm_is_wide(const struct task_struct *p,
+				       const struct vmland_task_ctx *taskc)
+{
+	const struct vmland_cgroup_ctx *cgc = cgc_of(taskc->cgroup_slot);
+	const struct vmland_vm_ctx *vmc = vmc_of(taskc->vm_slot);
+
+	if (!vmc || !cgc)
+		return false;
+	return vmc->nr_running * cgc->nr_vms >= p->nr_cpus_allowed;
+}
+
 static __always_inline bool sticky_elsewhere(const struct task_struct *p,
 					     const struct vmland_task_ctx *taskc, s32 cpu)
 {
-	return any_sticky && scx_bpf_task_cpu(p) != cpu &&
-	       time_before(scx_bpf_now(), taskc->sticky_until);
+	return any_sticky && time_before(scx_bpf_now(), taskc->sticky_until) &&
+	       (scx_bpf_task_cpu(p) != cpu || vm_is_wide(p, taskc));
 }
 
 #endif /* VMLAND_HANDOFF_STICKY_BPF_H */

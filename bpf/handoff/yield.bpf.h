@@ -35,6 +35,8 @@
 #include "sticky.bpf.h"
 #include "turn.bpf.h"
 
+#define RECEIVER_NS (10 * 1000ULL)
+
 /* sched_yield(): once, behind all tasks of the same weight. */
 static __always_inline void yield_plain(struct vmland_task_ctx *taskc,
 					const struct vmland_cpu_ctx *cpuc)
@@ -64,8 +66,13 @@ static bool handoff_to_receiver(struct task_struct *sender, struct vmland_task_c
 	receiverc = taskc_of(receiver);
 	if (receiverc && may_run_out_of_turn(receiverc, cpuc->vtime) &&
 	    turn_left_or_prolonged(cpuc)) {
-		if (yields)
+		if (yields && !cpuc->suspended_pid) {
+			cpuc->suspended_pid = sender->pid;
+			cpuc->suspended_vruntime = senderc->vruntime;
+			cpuc->first_slice_ns = RECEIVER_NS;
+		} else if (yields) {
 			equalize_vruntime(senderc, receiverc, cpuc);
+		}
 		cpuc->handoff_pid = receiver->pid;
 		vmc = vmc_of(senderc->vm_slot);
 		if (vmc)

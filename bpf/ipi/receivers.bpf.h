@@ -20,7 +20,7 @@
  * A receiver that ran for no longer than this after the IPI, in ns, counts as still
  * waiting: it may have left its CPU before it entered the guest and took the interrupt.
  */
-#define IPI_SERVED_NS (100 * 1000ULL)
+#define IPI_SERVED_NS (5 * 1000ULL)
 
 /* The IPIs of a vCPU, as a stack whose oldest entries are overwritten. */
 struct vmland_sent {

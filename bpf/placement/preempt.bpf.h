@@ -112,6 +112,7 @@ static __always_inline bool preempt_if_due(struct task_struct *p,
 		cpuc->suspended_vruntime = taskc->vruntime +
 			lead_of_curr(cpuc, taskc->vruntime, scx_bpf_now());
 		cpuc->suspended_pid = cpuc->curr_pid;
+		cpuc->first_slice_ns = FIRST_SLICE_NS;
 		enq_flags |= SCX_ENQ_HEAD | SCX_ENQ_PREEMPT;
 		count(VMLAND_PREEMPT);
 	}

@@ -64,7 +64,7 @@ static __always_inline bool queue_compare(struct task_struct *p, u64 dsq, s32 cp
 	if (!taskc)
 		return true;
 	here = p->scx.dsq_vtime + deadline_penalty(p, taskc, cpu);
-	order = sticky_elsewhere(p, taskc, cpu) ? here + slice_vtime(taskc) : here;
+	order = sticky_elsewhere(p, taskc, cpu) ? here + 4 * slice_vtime(taskc) : here;
 	if (!best->found || time_before(here, best->least))
 		best->least = here;
 	if (best->found && !time_before(order, best->order))

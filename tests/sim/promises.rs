@@ -197,3 +197,59 @@ fn siblings_that_sleep_in_turns_have_no_more_than_their_vms_share() {
 fn shares_are_equal_whatever_vms_do() {
     shares_are_equal(4, &[(PING_PONG, 8), (CPU, 4), (LOCK, 4)], 0.03);
 }
+
+#[test]
+#[ignore = "debug"]
+fn debug_munmap() {
+    use crate::bpf_intf as b;
+    let mut machine = Machine::new(8, vmland(8, Settings::default()), Costs::default(), 0);
+    for _ in 0..4 {
+        machine.add_vm(MUNMAP, 8, 100);
+        machine.add_helper(10_000_000, 50_000);
+    }
+    let mut hist = [0u64; 9];
+    let mut changes = 0;
+    let mut last = vec![vec![]; 4];
+    for _ in 0..13_000 {
+        machine.run_for(100_000);
+        for vm in 0..4 {
+            let on: Vec<usize> = machine.vms[vm].vcpus.iter().filter_map(|&t| match machine.tasks[t].state { vmland_sim::machine::State::Running(c) => Some(c), _ => None }).collect();
+            hist[on.len()] += 1;
+            if on != last[vm] { changes += 1; }
+            last[vm] = on;
+        }
+    }
+    println!("work hist {hist:?} changes {changes}");
+    let work: u64 = machine.vms.iter().map(|vm| vm.work).sum();
+    println!("work {work} exits {} asked {} accepted {} schedules {}", machine.kvm.pause_exits, machine.kvm.yields_asked, machine.kvm.yields_accepted, machine.schedules);
+    for (name, c) in [
+        ("honoured", b::vmland_counter_VMLAND_YIELD_HONOURED),
+        ("in_turn", b::vmland_counter_VMLAND_YIELD_IN_TURN),
+        ("woken", b::vmland_counter_VMLAND_YIELD_WOKEN),
+        ("yield_receiver", b::vmland_counter_VMLAND_YIELD_RECEIVER),
+        ("spin_receiver", b::vmland_counter_VMLAND_SPIN_RECEIVER),
+        ("left_receiver", b::vmland_counter_VMLAND_LEFT_RECEIVER),
+        ("handoff_shared", b::vmland_counter_VMLAND_HANDOFF_SHARED),
+        ("handoff_served", b::vmland_counter_VMLAND_HANDOFF_SERVED),
+        ("handoff_lost", b::vmland_counter_VMLAND_HANDOFF_LOST),
+        ("handoff_next", b::vmland_counter_VMLAND_HANDOFF_NEXT),
+        ("idle", b::vmland_counter_VMLAND_DISPATCH_IDLE),
+        ("shared", b::vmland_counter_VMLAND_DISPATCH_SHARED),
+        ("kept", b::vmland_counter_VMLAND_DISPATCH_KEPT),
+        ("preempt", b::vmland_counter_VMLAND_PREEMPT),
+    ] {
+        println!("{name} {:.3}", machine.scheduler.user().counter(c) as f64 / work as f64);
+    }
+}
+
+#[test]
+#[ignore = "debug"]
+fn debug_narrow() {
+    for cpus in [1, 2, 3, 4, 8] {
+        let mut machine = Machine::new(cpus, vmland(cpus, Settings::default()), Costs::default(), 0);
+        machine.add_vm(MUNMAP, 8, 100);
+        machine.add_helper(10_000_000, 50_000);
+        machine.run_for(1_300_000_000);
+        println!("{cpus} CPUs: {:.0} a CPU, exits {:.2}", machine.vms[0].work as f64 / 1.3 / cpus as f64, machine.kvm.pause_exits as f64 / machine.vms[0].work as f64);
+    }
+}
