@@ -75,7 +75,7 @@ enum vmland_counter {
 	VMLAND_EVIDENCE_LOST,	/* reports not sent: the ring was full */
 
 	VMLAND_PREEMPT,		/* a waking task preempted a running one */
-	VMLAND_COSCHED_STARTS,	/* a vCPU was put on a CPU to run at the same time as a sibling */
+	VMLAND_GANG_TURNS,	/* a turn of a gang began */
 	VMLAND_THROTTLED,	/* a task was throttled */
 	VMLAND_RESCUED,		/* a task that had waited too long was put first */
 	VMLAND_VMS_FULL,	/* a vCPU of a VM that had no slot was seen */
@@ -200,6 +200,8 @@ enum vmland_mechanism {
 	VMLAND_STICKY = 32,
 	/* A turn is prolonged for the receiver of an IPI (handoff/turn.bpf.h). */
 	VMLAND_PROLONG = 64,
+	/* The planner's gangs (cosched/gang.bpf.h). */
+	VMLAND_GANGS = 128,
 };
 
 /* A weight in place of a cgroup's cpu.weight: the argument of vmland_override(). */

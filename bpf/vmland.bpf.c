@@ -10,7 +10,7 @@
  *   queue/      choosing the next task from the queues
  *   handoff/    directed yields, hand-offs, turns, affinity hints, boost budgets
  *   ipi/        senders and receivers of IPIs
- *   cosched/    co-scheduling, bounded skew
+ *   cosched/    gangs, bounded skew
  *   cgroup/     weights, quotas and caps; throttling
  *   placement/  idle CPUs, preferred CPUs, wake-up preemption, hotplug
  *   planner/    evidence for the planner in user space
@@ -28,9 +28,7 @@
 #include "context/cpu.bpf.h"
 #include "context/queues.bpf.h"
 #include "context/task.bpf.h"
-#include "cosched/cosched.bpf.h"
 #include "cosched/gang.bpf.h"
-#include "cosched/turn_start.bpf.h"
 #include "cosched/skew.bpf.h"
 #include "counters.bpf.h"
 #include "handoff/handoff.bpf.h"
@@ -68,11 +66,11 @@ s32 BPF_STRUCT_OPS(vmland_select_cpu, struct task_struct *p, s32 prev_cpu,
 /* Puts @p into the queue that it is to wait in, or on a CPU. */
 void BPF_STRUCT_OPS(vmland_enqueue, struct task_struct *p, u64 enq_flags)
 {
-	s32 cpu = scx_bpf_task_cpu(p), other;
+	s32 cpu = scx_bpf_task_cpu(p);
 	bool wakeup = enq_flags & SCX_ENQ_WAKEUP, yielded;
 	struct vmland_task_ctx *taskc = taskc_of(p);
 	struct vmland_cpu_ctx *cpuc = cpuc_of(cpu);
-	u64 now = scx_bpf_now(), until, slice = 0;
+	u64 now = scx_bpf_now(), until;
 
 	if (!taskc || !cpuc) {
 		scx_bpf_error("no context for pid %d", p->pid);
@@ -103,14 +101,6 @@ void BPF_STRUCT_OPS(vmland_enqueue, struct task_struct *p, u64 enq_flags)
 		effective_refresh(p, taskc);
 	bound_lag(taskc, cpuc->vtime, wakeup ? 1 : CREDIT_SLICES);
 	__sync_fetch_and_add(&nr_kernel_dispatches, 1);
-	if (wakeup && taskc->cosched && !any_idle_for(p)) {
-		other = cosched_late(p, taskc, &slice);
-		if (other >= 0) {
-			scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL_ON | other, slice,
-					   enq_flags | SCX_ENQ_HEAD | SCX_ENQ_PREEMPT);
-			return;
-		}
-	}
 	if (wakeup && !any_idle_for(p) && preempt_if_due(p, taskc, enq_flags))
 		return;
 	scx_bpf_dsq_insert_vtime(p, queue_of(p, cpu), taskc->slice_ns,
@@ -123,7 +113,6 @@ void BPF_STRUCT_OPS(vmland_enqueue, struct task_struct *p, u64 enq_flags)
 void BPF_STRUCT_OPS(vmland_dispatch, s32 cpu, struct task_struct *prev)
 {
 	struct vmland_cpu_ctx *cpuc = cpuc_of(cpu);
-	int served;
 
 	if (!cpuc)
 		return;
@@ -131,15 +120,8 @@ void BPF_STRUCT_OPS(vmland_dispatch, s32 cpu, struct task_struct *prev)
 		return;
 	if (prev && !cpuc->handoff_pid)
 		handoff_on_leave(prev, cpu);
-	if (cpuc->handoff_pid) {
-		served = handoff_serve(cpu);
-		if (served == HANDOFF_ELSEWHERE && can_continue(prev)) {
-			scx_bpf_task_set_slice(prev, turn_left(cpuc) ?: HANDOFF_MIN_NS);
-			return;
-		}
-		if (served == HANDOFF_HERE)
-			return;
-	}
+	if (cpuc->handoff_pid && handoff_serve(cpu))
+		return;
 	if (usersched_serve())
 		return;
 	if (any_skew && can_continue(prev) && skew_rotate(prev, cpu))
@@ -193,6 +175,8 @@ void BPF_STRUCT_OPS(vmland_running, struct task_struct *p)
 		stop_after(cpuc, cpuc->first_slice_ns);
 	} else if (cpuc->suspended_pid) {
 		cpuc->suspended_pid = 0;
+		if (any_gang)
+			stop_after(cpuc, turn_left(cpuc));
 	} else if (!handed || !turn_is_passed_on(taskc)) {
 		turn_start(p, taskc, cpuc, p->scx.slice);
 	} else if (cpuc->prolonged) {

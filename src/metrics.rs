@@ -76,7 +76,7 @@ fn read(maps: &Maps) -> Result<Metrics> {
         evidence_sent: c(vmland_counter_VMLAND_EVIDENCE_SENT)?,
         evidence_lost: c(vmland_counter_VMLAND_EVIDENCE_LOST)?,
         preempt: c(vmland_counter_VMLAND_PREEMPT)?,
-        cosched_starts: c(vmland_counter_VMLAND_COSCHED_STARTS)?,
+        gang_turns: c(vmland_counter_VMLAND_GANG_TURNS)?,
         throttled: c(vmland_counter_VMLAND_THROTTLED)?,
         rescued: c(vmland_counter_VMLAND_RESCUED)?,
         vms_full: c(vmland_counter_VMLAND_VMS_FULL)?,

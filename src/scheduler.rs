@@ -20,7 +20,7 @@ use vmland_settings::EffectiveSettings;
 use crate::bpf::{BpfScheduler, QueuedTask};
 use crate::bpf_intf::{
     vmland_event_kind_VMLAND_EVENT_EVIDENCE, vmland_limits_VMLAND_MAX_VMS,
-    vmland_mechanism_VMLAND_PREEMPTION, vmland_mechanism_VMLAND_PROLONG,
+    vmland_mechanism_VMLAND_GANGS, vmland_mechanism_VMLAND_PREEMPTION, vmland_mechanism_VMLAND_PROLONG,
     vmland_mechanism_VMLAND_RECEIVERS, vmland_mechanism_VMLAND_SECOND_CHANCE,
     vmland_mechanism_VMLAND_STICKY, vmland_mechanism_VMLAND_TURNS,
     vmland_mechanism_VMLAND_YIELD_TO, vmland_plan,
@@ -28,7 +28,7 @@ use crate::bpf_intf::{
 use crate::clients::Clients;
 use crate::group_weight::GroupWeight;
 use crate::opts::{Mechanism, Opts};
-use crate::{Exit, kvm, metrics, nice, refusal, settings, standby, verifier, vms};
+use crate::{Exit, kvm, metrics, nice, receiver_time, refusal, settings, standby, verifier, vms};
 
 /// A scheduler that has just detached may be as long about ending.
 const HANDOVER: Duration = Duration::from_secs(5);
@@ -126,6 +126,7 @@ impl<'a> Scheduler<'a> {
         let data = bpf.skel.maps.data_data.as_mut().context("no .data map")?;
         data.vmland_slice_min_ns = opts.slice_us_min * 1_000;
         data.vmland_ipi_window_ns = opts.ipi_window_us * 1_000;
+        data.vmland_receiver_ns = receiver_time::ns();
         data.vmland_without = opts.without.iter().fold(0, |bits, &it| bits | bit(it));
 
         Ok(Self {
@@ -235,6 +236,7 @@ fn bit(mechanism: Mechanism) -> u32 {
         Mechanism::Preemption => vmland_mechanism_VMLAND_PREEMPTION,
         Mechanism::Sticky => vmland_mechanism_VMLAND_STICKY,
         Mechanism::Prolong => vmland_mechanism_VMLAND_PROLONG,
+        Mechanism::Gangs => vmland_mechanism_VMLAND_GANGS,
     }
 }
 

@@ -42,7 +42,6 @@ struct vmland_task_ctx {
 	bool has_cap;		/* its VM has a cap (cgroup/bandwidth.bpf.h) */
 	bool gang;		/* the turns of its VM are aligned (cosched/gang.bpf.h) */
 	bool running;		/* its VM counts it as running */
-	bool cosched;		/* its VM is co-scheduled (cosched/cosched.bpf.h) */
 	bool has_preferred;	/* its VM prefers some CPUs (placement/prefer.bpf.h) */
 
 	/* cgroups (cgroup/cgroup.bpf.h). */

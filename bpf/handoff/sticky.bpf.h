@@ -17,15 +17,13 @@
  * Limits. The hint changes when a vCPU runs, not how much. No CPU idles because of
  * it. Whether a CPU continues with its current task is decided by deadlines without the
  * hint: else the current task would be kept whenever the first waiting task is sticky
- * elsewhere. Without further hand-offs the hint expires. Co-scheduled vCPUs
- * (cosched/cosched.bpf.h) are never sticky.
+ * elsewhere. Without further hand-offs the hint expires. vCPUs of a
+ * gang (cosched/gang.bpf.h) are never sticky.
  */
 #ifndef VMLAND_HANDOFF_STICKY_BPF_H
 #define VMLAND_HANDOFF_STICKY_BPF_H
 
 #include <scx/common.bpf.h>
-#include "../cgroup/cgroup.bpf.h"
-#include "../classify/vm.bpf.h"
 #include "../context/task.bpf.h"
 #include "../params/params.bpf.h"
 
@@ -42,29 +40,17 @@ static bool any_sticky;
 static __always_inline void sticky_mark(struct vmland_task_ctx *senderc,
 					struct vmland_task_ctx *receiverc)
 {
-	if (!mechanism_on(VMLAND_STICKY) || receiverc->cosched)
+	if (!mechanism_on(VMLAND_STICKY) || receiverc->gang)
 		return;
 	senderc->sticky_until = receiverc->sticky_until = scx_bpf_now() + STICKY_NS;
 	any_sticky = true;
 }
 
-/* Do as many vCPUs of the VM of @taskc run as its share of the CPUs that @p may use? */
-static __always_inline bool vm_is_wide(const struct task_struct *p,
-				       const struct vmland_task_ctx *taskc)
-{
-	const struct vmland_cgroup_ctx *cgc = cgc_of(taskc->cgroup_slot);
-	const struct vmland_vm_ctx *vmc = vmc_of(taskc->vm_slot);
-
-	if (!vmc || !cgc)
-		return false;
-	return vmc->nr_running * cgc->nr_vms >= p->nr_cpus_allowed;
-}
-
 static __always_inline bool sticky_elsewhere(const struct task_struct *p,
 					     const struct vmland_task_ctx *taskc, s32 cpu)
 {
-	return any_sticky && time_before(scx_bpf_now(), taskc->sticky_until) &&
-	       (scx_bpf_task_cpu(p) != cpu || vm_is_wide(p, taskc));
+	return any_sticky && scx_bpf_task_cpu(p) != cpu &&
+	       time_before(scx_bpf_now(), taskc->sticky_until);
 }
 
 #endif /* VMLAND_HANDOFF_STICKY_BPF_H */

@@ -35,8 +35,6 @@
 #include "sticky.bpf.h"
 #include "turn.bpf.h"
 
-#define RECEIVER_NS (10 * 1000ULL)
-
 /* sched_yield(): once, behind all tasks of the same weight. */
 static __always_inline void yield_plain(struct vmland_task_ctx *taskc,
 					const struct vmland_cpu_ctx *cpuc)
@@ -69,7 +67,8 @@ static bool handoff_to_receiver(struct task_struct *sender, struct vmland_task_c
 		if (yields && !cpuc->suspended_pid) {
 			cpuc->suspended_pid = sender->pid;
 			cpuc->suspended_vruntime = senderc->vruntime;
-			cpuc->first_slice_ns = RECEIVER_NS;
+			cpuc->suspended_by_ipi = true;
+			cpuc->first_slice_ns = vmland_receiver_ns;
 		} else if (yields) {
 			equalize_vruntime(senderc, receiverc, cpuc);
 		}

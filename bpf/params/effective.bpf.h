@@ -80,12 +80,11 @@ __noinline int effective_update(u64 weight, struct vmland_task_ctx *taskc __arg_
 	taskc->skew_ns = params ? params->skew_ns : 0;
 	if (taskc->skew_ns)
 		any_skew = true;
-	taskc->gang = is_gang(taskc);
-	if (taskc->gang)
+	taskc->gang = is_gang(taskc, params);
+	if (taskc->gang) {
 		any_gang = true;
-	taskc->cosched = params && (params->flags & VMLAND_VM_COSCHED_STRICT);
-	if (taskc->cosched)
-		any_cosched = true;
+		last_gang_at = scx_bpf_now();
+	}
 	return 0;
 }
 

@@ -43,8 +43,9 @@ volatile u32 vmland_without SEC(".data");	/* of enum vmland_mechanism */
 /* Some VM has, or had, such a parameter. Without one, no task is checked for it. */
 static bool any_preferred;	/* preferred CPUs (placement/prefer.bpf.h) */
 static bool any_gang;		/* aligned turns (cosched/gang.bpf.h) */
-static bool any_cosched;	/* co-scheduling (cosched/cosched.bpf.h) */
 static bool any_skew;		/* a bound of the skew (cosched/skew.bpf.h) */
+
+static u64 last_gang_at;	/* when a vCPU of a gang was seen last, scx_bpf_now() */
 
 static __always_inline bool mechanism_on(u32 mechanism)
 {
@@ -64,13 +65,17 @@ params_of(const struct vmland_task_ctx *taskc)
 	return params && params->vm_id == taskc->vm_id ? params : NULL;
 }
 
-static __always_inline bool is_gang(const struct vmland_task_ctx *taskc)
+/* Are the turns of the VM of @taskc aligned? @params are the VM's. */
+static __always_inline bool is_gang(const struct vmland_task_ctx *taskc,
+				    const struct vmland_vm_params *params)
 {
 	u32 slot = taskc->vm_slot;
-	struct vmland_plan *plan = is_vcpu(taskc) ?
-				   bpf_map_lookup_elem(&vmland_plans, &slot) : NULL;
+	const struct vmland_plan *plan;
 
-	return plan && plan->vm_id == taskc->vm_id && plan->gang;
+	if (params && (params->flags & (VMLAND_VM_COSCHED_OFF | VMLAND_VM_COSCHED_STRICT)))
+		return params->flags & VMLAND_VM_COSCHED_STRICT;
+	plan = is_vcpu(taskc) ? bpf_map_lookup_elem(&vmland_plans, &slot) : NULL;
+	return plan && plan->vm_id == taskc->vm_id && plan->gang && mechanism_on(VMLAND_GANGS);
 }
 
 static __always_inline bool vm_has_flag(const struct vmland_task_ctx *taskc, u32 flag)

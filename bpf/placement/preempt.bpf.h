@@ -10,6 +10,9 @@
  * is that of the VM, too (vtime/lag.bpf.h): a VM that has had its share does not preempt,
  * whichever of its vCPUs wakes.
  *
+ * A vCPU whose gang has its turn (cosched/gang.bpf.h) preempts any task of others, until the turn
+ * ends.
+ *
  * A sibling is preempted only when its CPU's turn has lasted for its shortest slice: it may
  * be about to sleep, as vCPUs are that answer each other's IPIs. It is the turn that
  * counts: else siblings that hand the CPU back and forth would always have just begun.
@@ -30,6 +33,7 @@
 #include <scx/common.bpf.h>
 #include "../context/cpu.bpf.h"
 #include "../context/task.bpf.h"
+#include "../cosched/gang.bpf.h"
 #include "../counters.bpf.h"
 #include "../params/params.bpf.h"
 #include "../vtime/lag.bpf.h"
@@ -51,6 +55,15 @@ static __always_inline s64 lead_of_curr(const struct vmland_cpu_ctx *cpuc, u64 v
 	return lead > 0 ? lead : 0;
 }
 
+/* The first slice of the task of @taskc, in ns: if its gang has its turn, until that ends. */
+static __always_inline u64 first_slice(const struct vmland_task_ctx *taskc)
+{
+	const struct vmland_vm_ctx *vmc = taskc->gang ? vmc_of(taskc->vm_slot) : NULL;
+	u64 now = scx_bpf_now();
+
+	return vmc && gang_has_turn(vmc, now) ? vmc->turn_end - now : FIRST_SLICE_NS;
+}
+
 /*
  * Chooses the CPU that @p, which has woken, is to have at once. Sets *@preempts: it
  * preempts the task there, and does not wait for the first slice of another one. Returns -1 if
@@ -64,7 +77,8 @@ __noinline s32 preempt_choose(struct task_struct *p __arg_trusted,
 	u32 nr = nr_cpu_ids ?: 1, start = scx_bpf_task_cpu(p), i;
 	const struct vmland_cpu_ctx *cpuc;
 	u64 now = scx_bpf_now(), vruntime = vruntime_with_vm(taskc);
-	bool owed = is_owed(taskc);
+	bool late = first_slice(taskc) != FIRST_SLICE_NS;
+	bool owed = late || is_owed(taskc);
 	s32 cpu, queue = -1;
 
 	if (!mechanism_on(VMLAND_PREEMPTION) || vm_has_flag(taskc, VMLAND_VM_LATENCY_BATCH))
@@ -77,7 +91,7 @@ __noinline s32 preempt_choose(struct task_struct *p __arg_trusted,
 		if (!cpuc || !bpf_cpumask_test_cpu(cpu, p->cpus_ptr))
 			continue;
 		if (cpuc->suspended_pid) {
-			if (queue < 0 && (owed || (s64)(cpuc->suspended_vruntime -
+			if (queue < 0 && !late && (owed || (s64)(cpuc->suspended_vruntime -
 							vruntime) > least))
 				queue = cpu;
 			continue;
@@ -86,7 +100,7 @@ __noinline s32 preempt_choose(struct task_struct *p __arg_trusted,
 		    (!owed && lead_of_curr(cpuc, vruntime, now) <= least))
 			continue;
 		if (is_vcpu(taskc) && cpuc->curr_vm_id == taskc->vm_id &&
-		    time_before(now, cpuc->turn_start + cpuc->curr_slice_min))
+		    (late || time_before(now, cpuc->turn_start + cpuc->curr_slice_min)))
 			continue;
 		*preempts = true;
 		return cpu;
@@ -100,6 +114,7 @@ __noinline s32 preempt_choose(struct task_struct *p __arg_trusted,
 static __always_inline bool preempt_if_due(struct task_struct *p,
 					   const struct vmland_task_ctx *taskc, u64 enq_flags)
 {
+	u64 slice = first_slice(taskc);
 	struct vmland_cpu_ctx *cpuc;
 	bool preempts;
 	s32 cpu;
@@ -112,11 +127,12 @@ static __always_inline bool preempt_if_due(struct task_struct *p,
 		cpuc->suspended_vruntime = taskc->vruntime +
 			lead_of_curr(cpuc, taskc->vruntime, scx_bpf_now());
 		cpuc->suspended_pid = cpuc->curr_pid;
-		cpuc->first_slice_ns = FIRST_SLICE_NS;
+		cpuc->suspended_by_ipi = false;
+		cpuc->first_slice_ns = slice;
 		enq_flags |= SCX_ENQ_HEAD | SCX_ENQ_PREEMPT;
 		count(VMLAND_PREEMPT);
 	}
-	scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL_ON | cpu, FIRST_SLICE_NS, enq_flags);
+	scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL_ON | cpu, slice, enq_flags);
 	return true;
 }
 

@@ -12,9 +12,7 @@
 #include "../context/cpu.bpf.h"
 #include "../context/queues.bpf.h"
 #include "../context/task.bpf.h"
-#include "../cosched/cosched.bpf.h"
 #include "../cosched/gang.bpf.h"
-#include "../cosched/turn_start.bpf.h"
 #include "../cosched/skew.bpf.h"
 #include "../counters.bpf.h"
 #include "../handoff/turn.bpf.h"
@@ -109,7 +107,7 @@ static void serve_queues(struct vmland_cpu_ctx *cpuc, s32 cpu, struct task_struc
 		throttle_heads(cpu, cpu);
 	}
 	/* The common case: tasks wait in the shared queue only, and its head is to be taken. */
-	if (!can_continue(prev) && !any_preferred && !any_cosched &&
+	if (!can_continue(prev) && !any_preferred &&
 	    (!any_sticky || scx_bpf_dsq_nr_queued(SHARED_DSQ) < 2) &&
 	    !scx_bpf_dsq_nr_queued(cpu)) {
 		queue_take(SHARED_DSQ, cpuc);
@@ -121,11 +119,8 @@ static void serve_queues(struct vmland_cpu_ctx *cpuc, s32 cpu, struct task_struc
 		return;
 	if (!best.found)
 		return;
-	if (best.overtakes ? queue_take_best(&best, cpuc) : queue_take(best.dsq, cpuc)) {
-		if (best.gang)
-			cosched_siblings(SHARED_DSQ, best.gang, cpu, best.slice_ns);
+	if (best.overtakes ? queue_take_best(&best, cpuc) : queue_take(best.dsq, cpuc))
 		return;
-	}
 	/* Another CPU has taken it meanwhile. */
 	if (queue_take(SHARED_DSQ, cpuc) || queue_take(cpu, cpuc))
 		return;

@@ -38,8 +38,6 @@ struct queue_head {
 	u64 least;	/* the earliest deadline examined, preferred CPUs taken into account
 			   and stickiness not */
 	s32 pid;
-	u32 gang;	/* id of its VM, if that is co-scheduled; 0: it is not */
-	u64 slice_ns;
 	bool found;
 	bool overtakes;	/* it is not the first of its queue that may run on the CPU */
 };
@@ -64,7 +62,7 @@ static __always_inline bool queue_compare(struct task_struct *p, u64 dsq, s32 cp
 	if (!taskc)
 		return true;
 	here = p->scx.dsq_vtime + deadline_penalty(p, taskc, cpu);
-	order = sticky_elsewhere(p, taskc, cpu) ? here + 4 * slice_vtime(taskc) : here;
+	order = sticky_elsewhere(p, taskc, cpu) ? here + slice_vtime(taskc) : here;
 	if (!best->found || time_before(here, best->least))
 		best->least = here;
 	if (best->found && !time_before(order, best->order))
@@ -74,8 +72,6 @@ static __always_inline bool queue_compare(struct task_struct *p, u64 dsq, s32 cp
 	best->vruntime = taskc->vruntime;
 	best->order = order;
 	best->pid = p->pid;
-	best->gang = taskc->cosched ? taskc->vm_id : 0;
-	best->slice_ns = taskc->slice_ns;
 	best->found = true;
 	best->overtakes = overtakes;
 	return order != p->scx.dsq_vtime;

@@ -98,8 +98,8 @@ pub struct Metrics {
     pub evidence_lost: u64,
     #[stat(desc = "Running tasks preempted by a waking one")]
     pub preempt: u64,
-    #[stat(desc = "vCPUs put on a CPU to run at the same time as a sibling (cosched)")]
-    pub cosched_starts: u64,
+    #[stat(desc = "Turns of gangs, whose vCPUs run at the same time")]
+    pub gang_turns: u64,
     #[stat(desc = "Tasks throttled: a quota or a cap was used up")]
     pub throttled: u64,
     #[stat(desc = "Tasks put first as they had waited for more than 2 s")]
