@@ -37,7 +37,7 @@ enum vmland_counter {
 
 	/*
 	 * yield_to(): asked = honoured + in turn + receiver + refused (the reasons: not
-	 * vCPU, other VM, ignored, throttled, woken).
+	 * vCPU, other VM, ignored, throttled, gang, woken).
 	 */
 	VMLAND_YIELD_ASKED,
 	VMLAND_YIELD_HONOURED,	/* a hand-off to the target was noted */
@@ -47,6 +47,7 @@ enum vmland_counter {
 	VMLAND_YIELD_OTHER_VM,	/* refused: yielder and target belong to two VMs */
 	VMLAND_YIELD_IGNORED,	/* refused: yield_to = "ignore", or --without yield-to */
 	VMLAND_YIELD_THROTTLED,	/* refused: the target is throttled */
+	VMLAND_YIELD_GANG,	/* refused: the target waits for the turn of its gang */
 	VMLAND_YIELD_WOKEN,	/* refused once: the target has not run since it woke */
 	VMLAND_YIELD_RECEIVER,	/* honoured, with the receiver of an IPI as target */
 	VMLAND_SPIN_RECEIVER,	/* hand-off to the receiver of an IPI after a pause exit for

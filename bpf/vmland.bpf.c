@@ -120,8 +120,12 @@ void BPF_STRUCT_OPS(vmland_dispatch, s32 cpu, struct task_struct *prev)
 		return;
 	if (prev && !cpuc->handoff_pid)
 		handoff_on_leave(prev, cpu);
-	if (cpuc->handoff_pid && handoff_serve(cpu))
-		return;
+	if (cpuc->handoff_pid) {
+		if (handoff_serve(cpu))
+			return;
+		if (cpuc->suspended_by_ipi)
+			cpuc->suspended_pid = 0;
+	}
 	if (usersched_serve())
 		return;
 	if (any_skew && can_continue(prev) && skew_rotate(prev, cpu))

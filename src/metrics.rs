@@ -58,6 +58,7 @@ fn read(maps: &Maps) -> Result<Metrics> {
         yield_other_vm: c(vmland_counter_VMLAND_YIELD_OTHER_VM)?,
         yield_ignored: c(vmland_counter_VMLAND_YIELD_IGNORED)?,
         yield_throttled: c(vmland_counter_VMLAND_YIELD_THROTTLED)?,
+        yield_gang: c(vmland_counter_VMLAND_YIELD_GANG)?,
         yield_woken: c(vmland_counter_VMLAND_YIELD_WOKEN)?,
         yield_receiver: c(vmland_counter_VMLAND_YIELD_RECEIVER)?,
         spin_receiver: c(vmland_counter_VMLAND_SPIN_RECEIVER)?,

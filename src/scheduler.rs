@@ -20,10 +20,10 @@ use vmland_settings::EffectiveSettings;
 use crate::bpf::{BpfScheduler, QueuedTask};
 use crate::bpf_intf::{
     vmland_event_kind_VMLAND_EVENT_EVIDENCE, vmland_limits_VMLAND_MAX_VMS,
-    vmland_mechanism_VMLAND_GANGS, vmland_mechanism_VMLAND_PREEMPTION, vmland_mechanism_VMLAND_PROLONG,
-    vmland_mechanism_VMLAND_RECEIVERS, vmland_mechanism_VMLAND_SECOND_CHANCE,
-    vmland_mechanism_VMLAND_STICKY, vmland_mechanism_VMLAND_TURNS,
-    vmland_mechanism_VMLAND_YIELD_TO, vmland_plan,
+    vmland_mechanism_VMLAND_GANGS, vmland_mechanism_VMLAND_PREEMPTION,
+    vmland_mechanism_VMLAND_PROLONG, vmland_mechanism_VMLAND_RECEIVERS,
+    vmland_mechanism_VMLAND_SECOND_CHANCE, vmland_mechanism_VMLAND_STICKY,
+    vmland_mechanism_VMLAND_TURNS, vmland_mechanism_VMLAND_YIELD_TO, vmland_plan,
 };
 use crate::clients::Clients;
 use crate::group_weight::GroupWeight;

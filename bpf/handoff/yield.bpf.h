@@ -127,6 +127,10 @@ static bool yield_directed(struct task_struct *yielder, struct vmland_task_ctx *
 		equalize_vruntime(yielderc, targetc, cpuc);
 		cpuc->handoff_pid = target->pid;
 		count(VMLAND_YIELD_HONOURED);
+	} else if (yielderc->gang) {
+		/* Both have the deadline of their gang: there is nothing to defer. */
+		count(VMLAND_YIELD_GANG);
+		return false;
 	} else {
 		defer_behind(yielderc, target, cpuc);
 		count(VMLAND_YIELD_IN_TURN);

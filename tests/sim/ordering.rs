@@ -88,7 +88,7 @@ pub fn two_guests<S: Scheduler>(scheduler: S, load: Load, costs: Costs, seed: u6
 
 /// EEVDF's, scx_rustland's and scx_vmland's.
 fn all(load: Load, costs: Costs, seeds: u64) -> [Works; 3] {
-    let vmland = || vmland(2, Settings::default());
+    let vmland = || vmland(2, Settings::emulated());
     [
         Works::new(load, costs, seeds, || Eevdf::new(2)),
         Works::new(load, costs, seeds, || rustland(2)),

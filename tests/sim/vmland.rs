@@ -29,6 +29,7 @@ pub struct Settings {
     pub ipi_window_ns: u64,
     pub boost_percent: u32,
     pub skew_ns: u64,
+    pub receiver_ns: u64,
     /// Mechanisms that are left out, as `--without` does: bits of `vmland_mechanism`.
     pub without: u32,
     pub round_ns: u64,
@@ -43,9 +44,20 @@ impl Default for Settings {
             ipi_window_ns: 50_000_000,
             boost_percent: 100,
             skew_ns: 0,
+            receiver_ns: 10_000,
             without: 0,
             round_ns: 5_000,
             event_ns: 500,
+        }
+    }
+}
+
+impl Settings {
+    /// On a host under emulation, as src/receiver_time.rs has it.
+    pub fn emulated() -> Self {
+        Self {
+            receiver_ns: 200_000,
+            ..Self::default()
         }
     }
 }
@@ -142,6 +154,7 @@ impl UserSpace for Vmland {
         native.set("slice_ns", self.settings.slice_ns);
         native.set("vmland_slice_min_ns", self.settings.slice_min_ns);
         native.set("vmland_ipi_window_ns", self.settings.ipi_window_ns);
+        native.set("vmland_receiver_ns", self.settings.receiver_ns);
         native.set("vmland_without", self.settings.without);
         self.params = native.array("vmland_vm_params", vmland_limits_VMLAND_MAX_VMS as usize);
         self.plans = native.array("vmland_plans", vmland_limits_VMLAND_MAX_VMS as usize);
@@ -167,7 +180,9 @@ impl UserSpace for Vmland {
 
     fn event(&mut self, kernel: &Kernel, queued: &queued_task_ctx) -> u64 {
         if let Some(evidence) = event::decode(&record(queued)) {
-            if std::env::var("TRACE").is_ok() { println!("{evidence:?}"); }
+            if std::env::var("TRACE").is_ok() {
+                println!("{evidence:?}");
+            }
             if let Some(plan) = self.planner.report(&evidence) {
                 // SAFETY: a slot of the map.
                 unsafe {

@@ -56,6 +56,8 @@ pub struct Metrics {
     pub yield_ignored: u64,
     #[stat(desc = "Directed yields refused: the target is throttled")]
     pub yield_throttled: u64,
+    #[stat(desc = "Directed yields refused: the target waits for the turn of its gang")]
+    pub yield_gang: u64,
     #[stat(desc = "Directed yields refused once: the target has not run since it woke")]
     pub yield_woken: u64,
     #[stat(desc = "Directed yields honoured: hand-off to the receiver of an IPI")]
