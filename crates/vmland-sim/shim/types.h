@@ -83,7 +83,7 @@ struct sim_kvm_vcpu {
 	s32 vcpu_id;
 };
 
-/* There is one cgroup, the root. */
+/* Cgroups: the root, and some below it. */
 struct kernfs_node {
 	u64 id;
 };
