@@ -43,6 +43,7 @@
 #include "policy/policy.bpf.h"
 #include "policy/usersched.bpf.h"
 #include "queue/dispatch.bpf.h"
+#include "queue/run_timer.bpf.h"
 #include "vtime/charge.bpf.h"
 #include "vtime/vtime.bpf.h"
 #include "watchdog/watchdog.bpf.h"
@@ -90,7 +91,8 @@ void BPF_STRUCT_OPS(vmland_enqueue, struct task_struct *p, u64 enq_flags)
 	until = throttled_until(p, taskc, now);
 	if (until) {
 		throttle(taskc, cpu, now);
-		scx_bpf_dsq_insert_vtime(p, THROTTLED_DSQ, taskc->slice_ns, until, enq_flags);
+		scx_bpf_dsq_insert_vtime(p, throttled_queue_of(taskc), taskc->slice_ns,
+					 throttled_place(taskc, until, now), enq_flags);
 		return;
 	}
 	vcpu_runnable(taskc);
@@ -178,8 +180,6 @@ void BPF_STRUCT_OPS(vmland_running, struct task_struct *p)
 	vcpu_runnable(taskc);
 	cgroup_runnable(p, taskc);
 	effective_refresh(p, taskc);
-	if (is_limited(taskc))
-		scx_bpf_task_set_slice(p, slice_within_limits(taskc, p->scx.slice));
 	bound_lag(taskc, cpuc->vtime, handed || cpuc->from_queue ? CREDIT_SLICES : 1);
 	if (cpuc->from_queue) {
 		cpuc->from_queue = false;
@@ -197,9 +197,10 @@ void BPF_STRUCT_OPS(vmland_running, struct task_struct *p)
 	if (!handed || !turn_is_passed_on(taskc))
 		turn_begin(cpuc, taskc->run_start, p->scx.slice);
 	else if (cpuc->prolonged)
-		turn_begin_prolonged(cpuc);
+		turn_begin_prolonged(cpuc, taskc->run_start);
 	if (taskc->skew_ns)
 		scx_bpf_task_set_slice(p, slice_within_skew(taskc, p->scx.slice));
+	run_timer_begin(p, taskc, cpuc, taskc->run_start);
 	/* If the kernel chose @p without ops.dispatch(), a note for that is void. */
 	cpuc->expected_pid = cpuc->handoff_pid = 0;
 }
@@ -214,6 +215,7 @@ void BPF_STRUCT_OPS(vmland_stopping, struct task_struct *p, bool runnable)
 		return;
 	cpuc->curr_weight = 0;
 	charge(p, taskc, scx_bpf_now());
+	runtime_return(taskc);
 	vcpu_classify(p, taskc);
 	if (runnable)
 		return;
@@ -276,6 +278,7 @@ void BPF_STRUCT_OPS(vmland_disable, struct task_struct *p)
 
 	if (!taskc)
 		return;
+	runtime_return(taskc);
 	vcpu_quiescent(taskc);
 	cgroup_quiescent(taskc);
 }
@@ -302,12 +305,14 @@ void BPF_STRUCT_OPS(vmland_cpu_offline, s32 cpu)
 s32 BPF_STRUCT_OPS_SLEEPABLE(vmland_init)
 {
 	s32 err = ____rustland_init(ctx);
+	u32 i;
 
 	err = err ?: scx_bpf_create_dsq(PARKED_DSQ, -1);
-	err = err ?: scx_bpf_create_dsq(THROTTLED_DSQ, -1);
+	bpf_for(i, 0, THROTTLED_DSQS)
+		err = err ?: scx_bpf_create_dsq(THROTTLED_DSQ + i, -1);
 	err = err ?: vm_slots_init();
 	err = err ?: cgroup_slots_init();
-	turn_timers_init();
+	run_timers_init();
 	return err ?: watchdog_start();
 }
 

@@ -24,6 +24,9 @@ struct vmland_cpu_ctx {
 	u64 turn_end;
 	u64 prolong_left_ns;	/* by which the turn may still be prolonged */
 	bool prolonged;		/* the next task to run has PROLONG_NS only */
+	bool turn_is_exact;	/* a timer ends it (queue/run_timer.bpf.h) */
+	u64 runtime_end;	/* the running task has runtime until then
+				   (cgroup/limits.bpf.h); 0: no limit */
 
 	/*
 	 * State of a search in cosched/cosched.bpf.h. It is kept here, as the verifier

@@ -49,6 +49,8 @@ struct vmland_task_ctx {
 				   active; 0: none does */
 	u64 throttled_since;	/* scx_bpf_now(); 0: it is not throttled */
 	s64 throttled_lag;	/* its vruntime less its CPU's vtime at that time */
+	u64 runtime_ns;		/* taken from its limits, and not used yet
+				   (cgroup/limits.bpf.h) */
 
 	/* Hand-offs (handoff/). */
 	u64 min_deadline;	/* until it runs: least deadline, so that it comes behind

@@ -10,13 +10,13 @@
  *   a queue, co-scheduled    it is put on another CPU, if one can be had, and  remote
  *                            the yielder goes on
  *   a local DSQ, or runs     nothing: it has a CPU                             served
- *   THROTTLED_DSQ, or sleeps nothing                                           lost
+ *   nowhere: throttled or    nothing                                           lost
+ *   asleep
  */
 #ifndef VMLAND_HANDOFF_HANDOFF_BPF_H
 #define VMLAND_HANDOFF_HANDOFF_BPF_H
 
 #include "../framework.bpf.h"
-#include "../cgroup/limits.bpf.h"
 #include "../context/cpu.bpf.h"
 #include "../context/queues.bpf.h"
 #include "../context/task.bpf.h"
@@ -117,9 +117,7 @@ __noinline int handoff_serve(s32 cpu)
 
 	dsq = p->scx.dsq ? p->scx.dsq->id : SCX_DSQ_INVALID;
 	taskc = taskc_of(p);
-	if (dsq == THROTTLED_DSQ || (taskc && throttled_until(p, taskc, scx_bpf_now()))) {
-		count(VMLAND_HANDOFF_LOST);
-	} else if (dsq <= PARKED_DSQ) {
+	if (dsq <= PARKED_DSQ) {
 		if (taskc && taskc->cosched)
 			other = cosched_late(p, taskc, &slice);
 		if (other >= 0 && handoff_elsewhere(p, dsq, other, slice)) {
@@ -128,6 +126,8 @@ __noinline int handoff_serve(s32 cpu)
 			cpuc->expected_pid = pid;
 			served = HANDOFF_HERE;
 		}
+	} else if (dsq >= THROTTLED_DSQ && dsq < THROTTLED_DSQ + THROTTLED_DSQS) {
+		count(VMLAND_HANDOFF_LOST);
 	} else if (is_queued(p)) {
 		count(VMLAND_HANDOFF_SERVED);
 	} else {

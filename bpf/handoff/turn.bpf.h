@@ -30,7 +30,6 @@
 
 #include <scx/common.bpf.h>
 #include "../context/cpu.bpf.h"
-#include "../context/cpu_timer.bpf.h"
 #include "../context/task.bpf.h"
 #include "../params/params.bpf.h"
 #include "../vtime/vtime.bpf.h"
@@ -55,7 +54,7 @@ static __always_inline bool may_run_out_of_turn(const struct vmland_task_ctx *ta
 static __always_inline void turn_begin(struct vmland_cpu_ctx *cpuc, u64 now, u64 slice)
 {
 	cpuc->prolong_left_ns = vmland_slice_min_ns;
-	cpuc->prolonged = false;
+	cpuc->prolonged = cpuc->turn_is_exact = false;
 	cpuc->turn_start = now;
 	cpuc->turn_end = now + slice;
 }
@@ -87,38 +86,12 @@ static __always_inline bool turn_is_passed_on(const struct vmland_task_ctx *task
 	return mechanism_on(VMLAND_TURNS) && !vm_has_flag(taskc, VMLAND_VM_COSCHED_OFF);
 }
 
-/* The kernel ends slices at ticks, which are too far apart for PROLONG_NS. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, MAX_CPUS);
-	__type(key, u32);
-	__type(value, struct vmland_cpu_timer);
-} vmland_turn_timers SEC(".maps");
-
-static int turn_timer_fire(void *map, u32 *cpu, struct vmland_cpu_timer *timer)
-{
-	struct vmland_cpu_ctx *cpuc = cpuc_of(*cpu);
-
-	if (cpuc && cpuc->curr_weight && !turn_left(cpuc))
-		scx_bpf_kick_cpu(*cpu, SCX_KICK_PREEMPT);
-	return 0;
-}
-
-static __always_inline void turn_timers_init(void)
-{
-	cpu_timers_init(vmland_turn_timers, turn_timer_fire);
-}
-
 /* The task that begins to run on this CPU has PROLONG_NS, by a timer. */
-static __always_inline void turn_begin_prolonged(struct vmland_cpu_ctx *cpuc)
+static __always_inline void turn_begin_prolonged(struct vmland_cpu_ctx *cpuc, u64 now)
 {
-	struct vmland_cpu_timer *timer = cpu_timer_here(vmland_turn_timers);
-
 	cpuc->prolonged = false;
-	if (!timer)
-		return;
-	cpuc->turn_end = scx_bpf_now() + PROLONG_NS;
-	cpu_timer_start(timer, PROLONG_NS);
+	cpuc->turn_end = now + PROLONG_NS;
+	cpuc->turn_is_exact = true;
 }
 
 #endif /* VMLAND_HANDOFF_TURN_BPF_H */

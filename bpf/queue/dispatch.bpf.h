@@ -8,7 +8,6 @@
 
 #include "../framework.bpf.h"
 #include "../cgroup/limits.bpf.h"
-#include "../cgroup/throttle.bpf.h"
 #include "../context/cpu.bpf.h"
 #include "../context/queues.bpf.h"
 #include "../context/task.bpf.h"
@@ -22,6 +21,7 @@
 #include "../vtime/charge.bpf.h"
 #include "../vtime/vtime.bpf.h"
 #include "queue.bpf.h"
+#include "run_timer.bpf.h"
 
 /* Is @prev, which had the CPU, still runnable? */
 static __always_inline bool can_continue(const struct task_struct *prev)
@@ -39,7 +39,7 @@ __noinline int keep_prev(struct task_struct *prev __arg_trusted,
 {
 	struct vmland_task_ctx *taskc = taskc_of(prev);
 	struct vmland_cpu_ctx *cpuc = cpuc_of(cpu);
-	u64 now = scx_bpf_now(), least, slice;
+	u64 now = scx_bpf_now(), least;
 
 	if (!taskc || !cpuc)
 		return false;
@@ -66,9 +66,9 @@ __noinline int keep_prev(struct task_struct *prev __arg_trusted,
 	effective_refresh(prev, taskc);
 	taskc->boosted = taskc->yielded = false;
 	taskc->min_deadline = 0;
-	slice = slice_within_limits(taskc, taskc->slice_ns);
-	scx_bpf_task_set_slice(prev, slice_within_skew(taskc, slice));
-	turn_begin(cpuc, taskc->run_start, slice);
+	scx_bpf_task_set_slice(prev, slice_within_skew(taskc, taskc->slice_ns));
+	turn_begin(cpuc, taskc->run_start, taskc->slice_ns);
+	run_timer_begin(prev, taskc, cpuc, now);
 	count(VMLAND_DISPATCH_KEPT);
 	return true;
 }
@@ -98,11 +98,6 @@ static void serve_queues(struct vmland_cpu_ctx *cpuc, s32 cpu, struct task_struc
 {
 	struct queue_head best = {};
 
-	if (any_limit) {
-		throttle_heads(SHARED_DSQ, cpu);
-		throttle_heads(cpu, cpu);
-		throttle_heads(PARKED_DSQ, cpu);
-	}
 	/* The common case: tasks wait in the shared queue only, and its head is to be taken. */
 	if (!can_continue(prev) && !any_preferred && !any_cosched &&
 	    !scx_bpf_dsq_nr_queued(PARKED_DSQ) &&

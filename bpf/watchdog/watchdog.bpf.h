@@ -14,6 +14,9 @@
  *   WATCHDOG_NS      100 ms  period of the timer: cheap, and a fraction of the others
  *   UNTHROTTLE_NS    4 ms    the same where there are limits: short against a period of
  *                            100 ms, and not shorter than a tick at 250 Hz
+ *   UNTHROTTLE_SCAN  32      throttled tasks that are examined at a time; it bounds the time
+ *                            in the timer
+ *   UNTHROTTLE_AGAIN_NS      1 ms: when the rest of them are examined
  *   RESCUE_SCAN_NS   500 ms  period of the search for waiting tasks: with RESCUE_NS no task
  *                            waits for more than 2.5 s, half of the kernel's limit
  *   RESCUE_SLICE_NS  1 ms    slice of a rescued task: progress, at little cost for the others
@@ -36,6 +39,8 @@
 
 #define WATCHDOG_NS (100 * 1000 * 1000ULL)
 #define UNTHROTTLE_NS (4 * 1000 * 1000ULL)
+#define UNTHROTTLE_SCAN 32
+#define UNTHROTTLE_AGAIN_NS (1000 * 1000ULL)
 #define RESCUE_SCAN_NS (500 * 1000 * 1000ULL)
 #define RESCUE_SLICE_NS (1000 * 1000ULL)
 #define REQUEUE_ROUNDS 2
@@ -69,24 +74,37 @@ static __always_inline u64 requeue_deadline(const struct vmland_task_ctx *taskc,
 }
 
 /*
- * Unthrottles the tasks whose period has ended. Returns after how many ns that is due
- * again, at most UNTHROTTLE_NS. This function and watchdog_scan() are static: before Linux 7 a
- * global function that is called by an op that may sleep, as ops.init() may, cannot iterate
- * over a DSQ.
+ * Unthrottles the tasks in @dsq whose period has ended, as far as their limits have runtime for them.
+ * Returns after how many ns that is due again, at most UNTHROTTLE_NS. This function and
+ * watchdog_scan() are static: before Linux 7 a global function that is called by an op that
+ * may sleep, as ops.init() may, cannot iterate over a DSQ.
  */
-static u64 unthrottle_expired(u64 now)
+static u64 unthrottle_expired(u64 dsq, u64 now)
 {
 	struct vmland_task_ctx *taskc;
 	struct task_struct *p;
+	u32 scanned = 0;
+	u64 until;
 	s32 cpu;
 
-	bpf_for_each(scx_dsq, p, THROTTLED_DSQ, 0) {
+	if (!scx_bpf_dsq_nr_queued(dsq))
+		return UNTHROTTLE_NS;
+	bpf_for_each(scx_dsq, p, dsq, 0) {
 		if (time_before(now, p->scx.dsq_vtime))
 			return p->scx.dsq_vtime - now < UNTHROTTLE_NS ?
 			       p->scx.dsq_vtime - now : UNTHROTTLE_NS;
+		if (scanned++ == UNTHROTTLE_SCAN)
+			return UNTHROTTLE_AGAIN_NS;
 		taskc = taskc_of(p);
 		if (!taskc)
 			continue;
+		until = throttled_until(p, taskc, now);
+		if (until) {
+			scx_bpf_dsq_move_set_vtime(BPF_FOR_EACH_ITER,
+						   throttled_place(taskc, until, now));
+			scx_bpf_dsq_move_vtime(BPF_FOR_EACH_ITER, p, dsq, 0);
+			continue;
+		}
 		cpu = scx_bpf_task_cpu(p);
 		unthrottle(taskc, cpu, now);
 		scx_bpf_dsq_move_set_vtime(BPF_FOR_EACH_ITER, requeue_deadline(taskc, cpu));
@@ -135,14 +153,20 @@ static int watchdog_scan(u64 dsq, u64 now, bool requeue)
 
 static int watchdog_fire(void *map, int *key, struct bpf_timer *timer)
 {
-	u64 now = scx_bpf_now(), next = WATCHDOG_NS;
+	u64 now = scx_bpf_now(), next = WATCHDOG_NS, again;
 	bool requeue = requeue_rounds;
 	s32 cpu;
+	u32 i;
 
 	/* For Linux 6.16, which verifies a timer's callback like the op that sets the timer up. */
 	bpf_rcu_read_lock();
-	if (any_limit)
-		next = unthrottle_expired(now);
+	if (any_limit) {
+		bpf_for(i, 0, THROTTLED_DSQS) {
+			again = unthrottle_expired(THROTTLED_DSQ + i, now);
+			if (again < next)
+				next = again;
+		}
+	}
 	if (requeue || time_after(now, last_rescue_scan + RESCUE_SCAN_NS)) {
 		last_rescue_scan = now;
 		if (requeue)

@@ -12,6 +12,7 @@
 mod explore;
 mod fairness;
 mod figures;
+mod limits;
 mod ordering;
 mod rustland;
 mod scale;
