@@ -39,11 +39,13 @@
 #include "params/params.bpf.h"
 #include "placement/hotplug.bpf.h"
 #include "placement/idle.bpf.h"
+#include "placement/kthread.bpf.h"
 #include "placement/preempt.bpf.h"
 #include "policy/policy.bpf.h"
 #include "policy/usersched.bpf.h"
 #include "queue/dispatch.bpf.h"
 #include "queue/run_timer.bpf.h"
+#include "queue/slice.bpf.h"
 #include "vtime/charge.bpf.h"
 #include "vtime/vtime.bpf.h"
 #include "watchdog/watchdog.bpf.h"
@@ -113,6 +115,12 @@ void BPF_STRUCT_OPS(vmland_enqueue, struct task_struct *p, u64 enq_flags)
 		return;
 	}
 	__sync_fetch_and_add(&nr_kernel_dispatches, 1);
+	if (wakeup && runs_next(p, taskc, cpuc)) {
+		count(VMLAND_DISPATCH_PINNED);
+		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, taskc->slice_ns, enq_flags);
+		preempt_if_due(taskc, cpuc, cpu);
+		return;
+	}
 	if (wakeup && taskc->cosched && !any_idle_for(p)) {
 		other = cosched_late(p, taskc, &slice);
 		if (other >= 0) {
@@ -194,6 +202,9 @@ void BPF_STRUCT_OPS(vmland_running, struct task_struct *p)
 	taskc->boosted = handed;
 	if (handed)
 		count(VMLAND_HANDOFF_NEXT);
+	if (!handed)
+		scx_bpf_task_set_slice(p, slice_to_run(p, taskc, scx_bpf_task_cpu(p),
+						       p->scx.slice));
 	if (!handed || !turn_is_passed_on(taskc))
 		turn_begin(cpuc, taskc->run_start, p->scx.slice);
 	else if (cpuc->prolonged)
@@ -337,6 +348,6 @@ SCX_OPS_DEFINE(rustland,
 	       .cpu_offline		= (void *)vmland_cpu_offline,
 	       .init			= (void *)vmland_init,
 	       .exit			= (void *)rustland_exit,
-	       .timeout_ms		= 5000,
+	       .timeout_ms		= 30000,
 	       .dispatch_max_batch	= MAX_DISPATCH_SLOT,
 	       .name			= "vmland");

@@ -10,10 +10,14 @@
 #include "../intf.h"
 
 /*
- * Longest that a task waits in a queue, in ns: 2 s. The kernel ejects a scheduler whose
- * tasks wait for longer than timeout_ms, which is 5 s (vmland.bpf.c).
+ * A task that has waited for this long, in ns, is rescued (watchdog/watchdog.bpf.h): 10 s. The
+ * kernel ejects a scheduler whose tasks wait for longer than timeout_ms, which is 30 s
+ * (vmland.bpf.c) and the longest that it allows.
  */
-#define RESCUE_NS (2 * 1000 * 1000 * 1000ULL)
+#define RESCUE_NS (10 * 1000 * 1000 * 1000ULL)
+
+/* The same for kernel threads that are bound to a CPU: 500 ms. */
+#define RESCUE_KTHREAD_NS (500 * 1000 * 1000ULL)
 
 struct vmland_task_ctx {
 	/* CPU time times VMLAND_NICE_0 / weight, in ns (vtime/vtime.bpf.h). */
@@ -92,9 +96,17 @@ static __always_inline u64 own_weight(const struct task_struct *p)
 	return (u64)(p->scx.weight ?: 100) * VMLAND_NICE_0 / 100;
 }
 
-static __always_inline bool waited_too_long(const struct vmland_task_ctx *taskc, u64 now)
+static __always_inline bool is_cpu_kthread(const struct task_struct *p)
 {
-	return taskc->wait_start && time_after(now, taskc->wait_start + RESCUE_NS);
+	return (p->flags & PF_KTHREAD) && p->nr_cpus_allowed == 1;
+}
+
+static __always_inline bool waited_too_long(const struct task_struct *p,
+					    const struct vmland_task_ctx *taskc, u64 now)
+{
+	u64 longest = is_cpu_kthread(p) ? RESCUE_KTHREAD_NS : RESCUE_NS;
+
+	return taskc->wait_start && time_after(now, taskc->wait_start + longest);
 }
 
 #endif /* VMLAND_CONTEXT_TASK_BPF_H */

@@ -54,7 +54,8 @@ static __always_inline bool may_run_out_of_turn(const struct vmland_task_ctx *ta
 static __always_inline void turn_begin(struct vmland_cpu_ctx *cpuc, u64 now, u64 slice)
 {
 	cpuc->prolong_left_ns = vmland_slice_min_ns;
-	cpuc->prolonged = cpuc->turn_is_exact = false;
+	cpuc->prolonged = false;
+	cpuc->turn_is_exact = slice < vmland_slice_min_ns;
 	cpuc->turn_start = now;
 	cpuc->turn_end = now + slice;
 }

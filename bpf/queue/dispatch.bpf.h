@@ -22,6 +22,7 @@
 #include "../vtime/vtime.bpf.h"
 #include "queue.bpf.h"
 #include "run_timer.bpf.h"
+#include "slice.bpf.h"
 
 /* Is @prev, which had the CPU, still runnable? */
 static __always_inline bool can_continue(const struct task_struct *prev)
@@ -39,7 +40,7 @@ __noinline int keep_prev(struct task_struct *prev __arg_trusted,
 {
 	struct vmland_task_ctx *taskc = taskc_of(prev);
 	struct vmland_cpu_ctx *cpuc = cpuc_of(cpu);
-	u64 now = scx_bpf_now(), least;
+	u64 now = scx_bpf_now(), least, slice;
 
 	if (!taskc || !cpuc)
 		return false;
@@ -66,8 +67,9 @@ __noinline int keep_prev(struct task_struct *prev __arg_trusted,
 	effective_refresh(prev, taskc);
 	taskc->boosted = taskc->yielded = false;
 	taskc->min_deadline = 0;
-	scx_bpf_task_set_slice(prev, slice_within_skew(taskc, taskc->slice_ns));
-	turn_begin(cpuc, taskc->run_start, taskc->slice_ns);
+	slice = slice_to_run(prev, taskc, cpu, taskc->slice_ns);
+	scx_bpf_task_set_slice(prev, slice_within_skew(taskc, slice));
+	turn_begin(cpuc, taskc->run_start, slice);
 	run_timer_begin(prev, taskc, cpuc, now);
 	count(VMLAND_DISPATCH_KEPT);
 	return true;

@@ -6,7 +6,7 @@
  * what is shorter than a tick, or is to be exact.
  *
  *   what ends                                              where
- *   a prolonged turn                                        handoff/turn.bpf.h
+ *   a prolonged turn, and one of less than the least slice  handoff/turn.bpf.h
  *   the runtime of a task whose limits are used up          cgroup/limits.bpf.h
  *
  * Cost. The timer is started only for a task to which one of these applies.

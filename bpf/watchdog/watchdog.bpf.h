@@ -7,8 +7,13 @@
  *   has ended                      nothing else would wake (cgroup/throttle.bpf.h)
  *   queued, when a weight has      requeues them: their deadline by the old weight may be far
  *   changed                        away
- *   queued for RESCUE_NS           puts them first: a task that weighs a thousandth of the
- *                                  others would wait until the kernel ejects the scheduler
+ *   queued for RESCUE_NS           rescues them, and puts them first: a task that weighs a
+ *                                  thousandth of the others would wait until the kernel
+ *                                  ejects the scheduler
+ *
+ * A thousand tasks cannot all be first, and whoever is behind them would suffer. So few are
+ * rescued at a time, and together they take an eighth of a CPU at most. The number is as large
+ * as to rescue 5 000 tasks in the time from RESCUE_NS to the ejection.
  *
  *   constant         value   why
  *   WATCHDOG_NS      100 ms  period of the timer: cheap, and a fraction of the others
@@ -17,9 +22,9 @@
  *   UNTHROTTLE_SCAN  32      throttled tasks that are examined at a time; it bounds the time
  *                            in the timer
  *   UNTHROTTLE_AGAIN_NS      1 ms: when the rest of them are examined
- *   RESCUE_SCAN_NS   500 ms  period of the search for waiting tasks: with RESCUE_NS no task
- *                            waits for more than 2.5 s, half of the kernel's limit
- *   RESCUE_SLICE_NS  1 ms    slice of a rescued task: progress, at little cost for the others
+ *   RESCUE_SCAN_NS   250 ms  period of the search for waiting tasks
+ *   RESCUES_AT_A_TIME  64    tasks that are rescued then
+ *   RESCUE_SLICE_NS  500 us  slice of a rescued task: progress, at little cost for the others
  *   REQUEUE_ROUNDS   2       times that tasks are requeued: the policy may be deciding by the
  *                            old weight at the first time
  */
@@ -41,8 +46,9 @@
 #define UNTHROTTLE_NS (4 * 1000 * 1000ULL)
 #define UNTHROTTLE_SCAN 32
 #define UNTHROTTLE_AGAIN_NS (1000 * 1000ULL)
-#define RESCUE_SCAN_NS (500 * 1000 * 1000ULL)
-#define RESCUE_SLICE_NS (1000 * 1000ULL)
+#define RESCUE_SCAN_NS (250 * 1000 * 1000ULL)
+#define RESCUES_AT_A_TIME 64
+#define RESCUE_SLICE_NS (500 * 1000ULL)
 #define REQUEUE_ROUNDS 2
 
 struct vmland_watchdog {
@@ -114,8 +120,11 @@ static u64 unthrottle_expired(u64 dsq, u64 now)
 	return UNTHROTTLE_NS;
 }
 
-/* Rescues the tasks in @dsq that have waited too long, and requeues the others if asked to. */
-static int watchdog_scan(u64 dsq, u64 now, bool requeue)
+/*
+ * Rescues tasks in @dsq that have waited too long, at most *@rescues, and requeues the others
+ * if asked to.
+ */
+static int watchdog_scan(u64 dsq, u64 now, bool requeue, u32 *rescues)
 {
 	const struct vmland_cpu_ctx *cpuc;
 	struct vmland_task_ctx *taskc;
@@ -131,7 +140,8 @@ static int watchdog_scan(u64 dsq, u64 now, bool requeue)
 		cpuc = cpuc_of(cpu);
 		if (!taskc || !cpuc)
 			continue;
-		if (waited_too_long(taskc, now)) {
+		if (waited_too_long(p, taskc, now) && *rescues) {
+			(*rescues)--;
 			/* Without its debt, which would move the CPU's vtime when it runs. */
 			taskc->vruntime = cpuc->vtime;
 			at = cpuc->vtime - RESCUE_NS;
@@ -154,6 +164,7 @@ static int watchdog_scan(u64 dsq, u64 now, bool requeue)
 static int watchdog_fire(void *map, int *key, struct bpf_timer *timer)
 {
 	u64 now = scx_bpf_now(), next = WATCHDOG_NS, again;
+	u32 rescues = RESCUES_AT_A_TIME;
 	bool requeue = requeue_rounds;
 	s32 cpu;
 	u32 i;
@@ -171,10 +182,10 @@ static int watchdog_fire(void *map, int *key, struct bpf_timer *timer)
 		last_rescue_scan = now;
 		if (requeue)
 			requeue_rounds--;
-		watchdog_scan(SHARED_DSQ, now, requeue);
-		watchdog_scan(PARKED_DSQ, now, requeue);
 		bpf_for(cpu, 0, nr_cpu_ids)
-			watchdog_scan(cpu, now, requeue);
+			watchdog_scan(cpu, now, requeue, &rescues);
+		watchdog_scan(SHARED_DSQ, now, requeue, &rescues);
+		watchdog_scan(PARKED_DSQ, now, requeue, &rescues);
 	}
 	bpf_rcu_read_unlock();
 	if (requeue_rounds && next > WATCHDOG_NS / 4)

@@ -9,6 +9,7 @@
 //! | `explore` | schedules of interleaved ops |
 //! | `figures` | what docs/ quotes |
 
+mod crowd;
 mod explore;
 mod fairness;
 mod figures;
