@@ -58,6 +58,7 @@ s32 BPF_STRUCT_OPS(vmland_select_cpu, struct task_struct *p, s32 prev_cpu,
 	s32 cpu = select_cpu(p, prev_cpu, wake_flags, &idle);
 
 	if (idle && taskc) {
+		no_debt_on_idle_cpu(taskc, cpu);
 		count(VMLAND_DISPATCH_IDLE);
 		__sync_fetch_and_add(&nr_kernel_dispatches, 1);
 		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, taskc->slice_ns, 0);
@@ -115,12 +116,6 @@ void BPF_STRUCT_OPS(vmland_enqueue, struct task_struct *p, u64 enq_flags)
 		return;
 	}
 	__sync_fetch_and_add(&nr_kernel_dispatches, 1);
-	if (wakeup && runs_next(p, taskc, cpuc)) {
-		count(VMLAND_DISPATCH_PINNED);
-		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, taskc->slice_ns, enq_flags);
-		preempt_if_due(taskc, cpuc, cpu);
-		return;
-	}
 	if (wakeup && taskc->cosched && !any_idle_for(p)) {
 		other = cosched_late(p, taskc, &slice);
 		if (other >= 0) {
@@ -129,8 +124,11 @@ void BPF_STRUCT_OPS(vmland_enqueue, struct task_struct *p, u64 enq_flags)
 			return;
 		}
 	}
-	scx_bpf_dsq_insert_vtime(p, queue_of(p, cpu), taskc->slice_ns, deadline(taskc),
-				 enq_flags);
+	if (wakeup && runs_next(p, taskc, cpuc))
+		insert_next(p, taskc, cpuc, enq_flags);
+	else
+		scx_bpf_dsq_insert_vtime(p, queue_of(p, cpu), taskc->slice_ns,
+					 deadline(taskc), enq_flags);
 
 	if (!kick_idle(p) && wakeup)
 		preempt_if_due(taskc, cpuc, cpu);
@@ -191,7 +189,9 @@ void BPF_STRUCT_OPS(vmland_running, struct task_struct *p)
 	bound_lag(taskc, cpuc->vtime, handed || cpuc->from_queue ? CREDIT_SLICES : 1);
 	if (cpuc->from_queue) {
 		cpuc->from_queue = false;
-		vtime_advance(cpuc, taskc->vruntime);
+		/* One that was put before its turn does not stand for the others. */
+		if (!time_before(p->scx.dsq_vtime, taskc->vruntime))
+			vtime_advance(cpuc, taskc->vruntime);
 	}
 	cpuc->curr_vruntime = taskc->vruntime;
 	cpuc->curr_start = taskc->run_start;

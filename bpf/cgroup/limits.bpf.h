@@ -177,7 +177,7 @@ static __always_inline void runtime_use(struct vmland_task_ctx *taskc, u64 ns)
 static __always_inline u64 throttled_until(const struct task_struct *p,
 					   struct vmland_task_ctx *taskc, u64 now)
 {
-	if (!can_be_throttled(p, taskc) || waited_too_long(p, taskc, now) ||
+	if (!can_be_throttled(p, taskc) || has_waited(taskc, RESCUE_NS, now) ||
 	    runtime_take(taskc, RUNTIME_WAITING_NS, now))
 		return 0;
 	return limits_throttled_until(taskc->cgroup_slot, cap_slot(taskc), now);

@@ -16,8 +16,6 @@
  */
 #define RESCUE_NS (10 * 1000 * 1000 * 1000ULL)
 
-/* The same for kernel threads that are bound to a CPU: 500 ms. */
-#define RESCUE_KTHREAD_NS (500 * 1000 * 1000ULL)
 
 struct vmland_task_ctx {
 	/* CPU time times VMLAND_NICE_0 / weight, in ns (vtime/vtime.bpf.h). */
@@ -96,17 +94,10 @@ static __always_inline u64 own_weight(const struct task_struct *p)
 	return (u64)(p->scx.weight ?: 100) * VMLAND_NICE_0 / 100;
 }
 
-static __always_inline bool is_cpu_kthread(const struct task_struct *p)
+/* Has the task of @taskc waited for more than @ns? */
+static __always_inline bool has_waited(const struct vmland_task_ctx *taskc, u64 ns, u64 now)
 {
-	return (p->flags & PF_KTHREAD) && p->nr_cpus_allowed == 1;
-}
-
-static __always_inline bool waited_too_long(const struct task_struct *p,
-					    const struct vmland_task_ctx *taskc, u64 now)
-{
-	u64 longest = is_cpu_kthread(p) ? RESCUE_KTHREAD_NS : RESCUE_NS;
-
-	return taskc->wait_start && time_after(now, taskc->wait_start + longest);
+	return taskc->wait_start && time_after(now, taskc->wait_start + ns);
 }
 
 #endif /* VMLAND_CONTEXT_TASK_BPF_H */

@@ -47,6 +47,9 @@ __noinline int keep_prev(struct task_struct *prev __arg_trusted,
 	charge(prev, taskc, now);
 	if (throttled_until(prev, taskc, now))
 		return false;
+	/* One that was put before its turn says nothing of the vruntime of others. */
+	if (best->found && time_before(best->deadline, best->vruntime))
+		return false;
 	if (best->found) {
 		least = best->vruntime - slice_vtime(taskc) -
 			DEBT_SLICES * (best->deadline - best->vruntime);

@@ -12,8 +12,9 @@
  *                                  ejects the scheduler
  *
  * A thousand tasks cannot all be first, and whoever is behind them would suffer. So few are
- * rescued at a time, and together they take an eighth of a CPU at most. The number is as large
- * as to rescue 5 000 tasks in the time from RESCUE_NS to the ejection.
+ * rescued at a time, and together they take an eighth of a CPU at most. If more have waited for
+ * RESCUE_NS, only those are rescued that have waited for longer, up to RESCUE_MOST_NS. Kernel
+ * threads do not count: they are rescued after RESCUE_KTHREAD_NS.
  *
  *   constant         value   why
  *   WATCHDOG_NS      100 ms  period of the timer: cheap, and a fraction of the others
@@ -24,6 +25,9 @@
  *   UNTHROTTLE_AGAIN_NS      1 ms: when the rest of them are examined
  *   RESCUE_SCAN_NS   250 ms  period of the search for waiting tasks
  *   RESCUES_AT_A_TIME  64    tasks that are rescued then
+ *   RESCUE_STEP_NS   1 s     by which the time after which a task is rescued changes then
+ *   RESCUE_MOST_NS   25 s    its most: 5 s are left until the kernel ejects the scheduler
+ *   RESCUE_KTHREAD_NS  500 ms  the same time for kernel threads
  *   RESCUE_SLICE_NS  500 us  slice of a rescued task: progress, at little cost for the others
  *   REQUEUE_ROUNDS   2       times that tasks are requeued: the policy may be deciding by the
  *                            old weight at the first time
@@ -48,6 +52,9 @@
 #define UNTHROTTLE_AGAIN_NS (1000 * 1000ULL)
 #define RESCUE_SCAN_NS (250 * 1000 * 1000ULL)
 #define RESCUES_AT_A_TIME 64
+#define RESCUE_STEP_NS (1000 * 1000 * 1000ULL)
+#define RESCUE_MOST_NS (25 * 1000 * 1000 * 1000ULL)
+#define RESCUE_KTHREAD_NS (500 * 1000 * 1000ULL)
 #define RESCUE_SLICE_NS (500 * 1000ULL)
 #define REQUEUE_ROUNDS 2
 
@@ -66,6 +73,9 @@ struct {
 static u32 requeue_rounds;
 
 static u64 last_rescue_scan;	/* scx_bpf_now() */
+
+/* The time after which a task is rescued, in ns. */
+static u64 rescue_after_ns = RESCUE_NS;
 
 /* The deadline of @taskc, whose lag is bounded as if it were enqueued now. */
 static __always_inline u64 requeue_deadline(const struct vmland_task_ctx *taskc, s32 cpu)
@@ -120,10 +130,19 @@ static u64 unthrottle_expired(u64 dsq, u64 now)
 	return UNTHROTTLE_NS;
 }
 
-/*
- * Rescues tasks in @dsq that have waited too long, at most *@rescues, and requeues the others
- * if asked to.
- */
+/* Is @p, which waits in a queue, to be rescued? *@rescues: how many more may be. */
+static __always_inline bool is_rescued(const struct task_struct *p,
+				       const struct vmland_task_ctx *taskc, u64 now, u32 *rescues)
+{
+	if (p->flags & PF_KTHREAD)
+		return has_waited(taskc, RESCUE_KTHREAD_NS, now);
+	if (!*rescues || !has_waited(taskc, rescue_after_ns, now))
+		return false;
+	(*rescues)--;
+	return true;
+}
+
+/* Rescues tasks in @dsq, and requeues the others if asked to. */
 static int watchdog_scan(u64 dsq, u64 now, bool requeue, u32 *rescues)
 {
 	const struct vmland_cpu_ctx *cpuc;
@@ -140,8 +159,7 @@ static int watchdog_scan(u64 dsq, u64 now, bool requeue, u32 *rescues)
 		cpuc = cpuc_of(cpu);
 		if (!taskc || !cpuc)
 			continue;
-		if (waited_too_long(p, taskc, now) && *rescues) {
-			(*rescues)--;
+		if (is_rescued(p, taskc, now, rescues)) {
 			/* Without its debt, which would move the CPU's vtime when it runs. */
 			taskc->vruntime = cpuc->vtime;
 			at = cpuc->vtime - RESCUE_NS;
@@ -186,6 +204,10 @@ static int watchdog_fire(void *map, int *key, struct bpf_timer *timer)
 			watchdog_scan(cpu, now, requeue, &rescues);
 		watchdog_scan(SHARED_DSQ, now, requeue, &rescues);
 		watchdog_scan(PARKED_DSQ, now, requeue, &rescues);
+		if (!rescues && rescue_after_ns < RESCUE_MOST_NS)
+			rescue_after_ns += RESCUE_STEP_NS;
+		else if (rescues && rescue_after_ns > RESCUE_NS)
+			rescue_after_ns -= RESCUE_STEP_NS;
 	}
 	bpf_rcu_read_unlock();
 	if (requeue_rounds && next > WATCHDOG_NS / 4)

@@ -40,7 +40,10 @@ impl Crowd {
     fn new(nr_cpus: usize, count: usize, on: &[usize]) -> Self {
         let scheduler = vmland(nr_cpus, Settings::default());
         let mut host = Machine::new(nr_cpus, scheduler, Costs::default(), 1);
-        let light = kernel_threads(&mut host, (10_000_000, 50_000));
+        let mut light = kernel_threads(&mut host, (10_000_000, 50_000));
+        // As RCU's, which is not bound to a CPU.
+        light.push(host.add_thread(&[], Some((4_000_000, 20_000))));
+        host.scheduler.set_kthread(light[nr_cpus]);
         let busy = kernel_threads(&mut host, (1_000_000, 1_000_000));
         let vm = host.add_vm(CPU, 2, 100);
         let vcpus = host.vms[vm].vcpus.clone();
@@ -67,16 +70,16 @@ impl Crowd {
         tasks.iter().map(waits_ns).max().expect("some") as f64 / 1e9
     }
 
-    /// CPUs that each of these groups of tasks uses in 20 s, after ten.
+    /// CPUs that each of these groups of tasks uses in 40 s, after 15.
     fn cpus<const N: usize>(&mut self, groups: [&[TaskId]; N]) -> [f64; N] {
         let used = |host: &Host| {
             groups.map(|tasks| tasks.iter().map(|&task| host.cpu_ns(task)).sum::<u64>())
         };
-        self.host.run_for(10 * SECOND_NS);
+        self.host.run_for(15 * SECOND_NS);
         let before = used(&self.host);
-        self.host.run_for(20 * SECOND_NS);
+        self.host.run_for(40 * SECOND_NS);
         let after = used(&self.host);
-        std::array::from_fn(|i| (after[i] - before[i]) as f64 / (20 * SECOND_NS) as f64)
+        std::array::from_fn(|i| (after[i] - before[i]) as f64 / (40 * SECOND_NS) as f64)
     }
 
     /// Nobody waits for half of the time after which the kernel ejects the scheduler, and
@@ -108,10 +111,11 @@ fn thousands_of_threads() {
         let mut crowd = Crowd::new(nr_cpus, count, &on);
         let [vm, threads] = crowd.cpus([&crowd.vcpus.clone(), &crowd.threads.clone()]);
         println!(
-            "{nr_cpus} CPUs, {count} threads on {on:?}: VM {vm:.4}, threads {threads:.3} CPUs"
+            "{nr_cpus} CPUs, {count} threads on {on:?}: VM {vm:.5}, threads {threads:.3} CPUs"
         );
         crowd.check_waits();
-        assert!(vm >= 0.9 * fair, "{vm} of {fair}");
+        // Beside 4 000 on one CPU that is 20 turns of a millisecond: 0.85 to 1.05 measured.
+        assert!(vm >= 0.75 * fair, "{vm} of {fair}");
     }
 }
 
