@@ -30,13 +30,14 @@
 
 /*
  * The place of a task that is throttled until @until in the queue of the throttled: earlier,
- * the longer it has waited. When it has waited for RESCUE_NS, it is not throttled any more.
+ * the longer it has waited. After RESCUE_THROTTLED_NS it is not throttled any more.
  */
 static __always_inline u64 throttled_place(const struct vmland_task_ctx *taskc, u64 until,
 					   u64 now)
 {
-	u64 earlier = (now - taskc->wait_start) / (RESCUE_NS / THROTTLED_ORDER_NS);
-	u64 rescue = taskc->wait_start + RESCUE_NS + 1;
+	u64 waited = now - taskc->wait_start;
+	u64 earlier = waited / (RESCUE_THROTTLED_NS / THROTTLED_ORDER_NS);
+	u64 rescue = taskc->wait_start + RESCUE_THROTTLED_NS + 1;
 
 	if (earlier > THROTTLED_ORDER_NS)
 		earlier = THROTTLED_ORDER_NS;

@@ -16,6 +16,12 @@
  */
 #define RESCUE_NS (10 * 1000 * 1000 * 1000ULL)
 
+/*
+ * A task that has waited for this long, in ns, is not throttled any more (cgroup/limits.bpf.h):
+ * 20 s. What it runs for then is beyond its quota, so that it is as late as it can be.
+ */
+#define RESCUE_THROTTLED_NS (20 * 1000 * 1000 * 1000ULL)
+
 
 struct vmland_task_ctx {
 	/* CPU time times VMLAND_NICE_0 / weight, in ns (vtime/vtime.bpf.h). */

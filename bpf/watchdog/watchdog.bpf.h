@@ -122,6 +122,8 @@ static u64 unthrottle_expired(u64 dsq, u64 now)
 			continue;
 		}
 		cpu = scx_bpf_task_cpu(p);
+		if (has_waited(taskc, RESCUE_THROTTLED_NS, now) && taskc->throttled_lag > 0)
+			taskc->throttled_lag = 0;
 		unthrottle(taskc, cpu, now);
 		scx_bpf_dsq_move_set_vtime(BPF_FOR_EACH_ITER, requeue_deadline(taskc, cpu));
 		if (scx_bpf_dsq_move_vtime(BPF_FOR_EACH_ITER, p, queue_of(p, cpu), 0))
