@@ -52,7 +52,7 @@ static __always_inline bool runtime_renew(struct vmland_cpu_ctx *cpuc, u64 now)
 	had = taskc ? taskc->runtime_ns : 0;
 	has = taskc ? runtime_take(taskc, had + RUNTIME_RUNNING_NS, now) : 0;
 	bpf_task_release(p);
-	cpuc->runtime_end += has - had;
+	cpuc->runtime_end = has == BANDWIDTH_NO_LIMIT ? 0 : cpuc->runtime_end + has - had;
 	return has != had;
 }
 

@@ -16,21 +16,21 @@
  * RESCUE_NS, only those are rescued that have waited for longer, up to RESCUE_MOST_NS. Kernel
  * threads do not count: they are rescued after RESCUE_KTHREAD_NS.
  *
- *   constant         value   why
- *   WATCHDOG_NS      100 ms  period of the timer: cheap, and a fraction of the others
- *   UNTHROTTLE_NS    4 ms    the same where there are limits: short against a period of
- *                            100 ms, and not shorter than a tick at 250 Hz
- *   UNTHROTTLE_SCAN  32      throttled tasks that are examined at a time; it bounds the time
- *                            in the timer
- *   UNTHROTTLE_AGAIN_NS      1 ms: when the rest of them are examined
- *   RESCUE_SCAN_NS   250 ms  period of the search for waiting tasks
- *   RESCUES_AT_A_TIME  64    tasks that are rescued then
- *   RESCUE_STEP_NS   1 s     by which the time after which a task is rescued changes then
- *   RESCUE_MOST_NS   25 s    its most: 5 s are left until the kernel ejects the scheduler
- *   RESCUE_KTHREAD_NS  500 ms  the same time for kernel threads
- *   RESCUE_SLICE_NS  500 us  slice of a rescued task: progress, at little cost for the others
- *   REQUEUE_ROUNDS   2       times that tasks are requeued: the policy may be deciding by the
- *                            old weight at the first time
+ *   constant             value   why
+ *   WATCHDOG_NS          100 ms  period of the timer: cheap, and a fraction of the others
+ *   UNTHROTTLE_NS        4 ms    the same where there are limits: short against a period of
+ *                                100 ms, and not shorter than a tick at 250 Hz
+ *   UNTHROTTLE_SCAN      32      throttled tasks that are examined at a time in each of their
+ *                                queues: it bounds the time in the timer
+ *   UNTHROTTLE_AGAIN_NS  1 ms    when the rest of them are examined
+ *   RESCUE_SCAN_NS       250 ms  period of the search for waiting tasks
+ *   RESCUES_AT_A_TIME    64      tasks that are rescued then
+ *   RESCUE_SLICE_NS      500 us  slice of a rescued task: progress, at little cost for others
+ *   RESCUE_STEP_NS       1 s     by which the time after which a task is rescued changes
+ *   RESCUE_MOST_NS       25 s    its most: 5 s are left until the kernel ejects the scheduler
+ *   RESCUE_KTHREAD_NS    500 ms  the same time for kernel threads, which others wait for
+ *   REQUEUE_ROUNDS       2       times that tasks are requeued: the policy may be deciding by
+ *                                the old weight at the first time
  */
 #ifndef VMLAND_WATCHDOG_WATCHDOG_BPF_H
 #define VMLAND_WATCHDOG_WATCHDOG_BPF_H
