@@ -148,8 +148,10 @@ void BPF_STRUCT_OPS(vmland_cgroup_set_bandwidth, struct cgroup *cgrp, u64 period
 {
 	struct vmland_cgroup_ctx *cgc = cgroup_known(cgrp);
 
-	if (cgc)
-		cgroup_set_max(cgc, period_us, quota_us, burst_us);
+	if (!cgc)
+		return;
+	cgroup_set_max(cgc, period_us, quota_us, burst_us);
+	requeue_soon();
 }
 
 /*

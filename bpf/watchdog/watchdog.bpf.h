@@ -5,8 +5,8 @@
  *   tasks                          what it does
  *   throttled, and the period      unthrottles them, and wakes an idle CPU for each, which
  *   has ended                      nothing else would wake (cgroup/throttle.bpf.h)
- *   queued, when a weight has      requeues them: their deadline by the old weight may be far
- *   changed                        away
+ *   queued, when a weight or a     requeues them: their deadline by the old weight may be far
+ *   limit has changed              away; or throttles them
  *   queued for RESCUE_NS           rescues them, and puts them first: a task that weighs a
  *                                  thousandth of the others would wait until the kernel
  *                                  ejects the scheduler
@@ -144,13 +144,13 @@ static __always_inline bool is_rescued(const struct task_struct *p,
 	return true;
 }
 
-/* Rescues tasks in @dsq, and requeues the others if asked to. */
+/* Rescues tasks in @dsq, and requeues or throttles the others if asked to. */
 static int watchdog_scan(u64 dsq, u64 now, bool requeue, u32 *rescues)
 {
 	const struct vmland_cpu_ctx *cpuc;
 	struct vmland_task_ctx *taskc;
 	struct task_struct *p;
-	u64 at;
+	u64 at, until;
 	s32 cpu;
 
 	if (!scx_bpf_dsq_nr_queued(dsq))
@@ -169,6 +169,15 @@ static int watchdog_scan(u64 dsq, u64 now, bool requeue, u32 *rescues)
 			count(VMLAND_RESCUED);
 		} else if (requeue) {
 			effective_refresh(p, taskc);
+			until = throttled_until(p, taskc, now);
+			if (until) {
+				scx_bpf_dsq_move_set_vtime(BPF_FOR_EACH_ITER,
+							   throttled_place(taskc, until, now));
+				if (scx_bpf_dsq_move_vtime(BPF_FOR_EACH_ITER, p,
+							   throttled_queue_of(taskc), 0))
+					throttle(taskc, cpu, now);
+				continue;
+			}
 			at = requeue_deadline(taskc, cpu);
 			if (dsq == PARKED_DSQ)
 				at += slice_vtime(taskc);
@@ -231,7 +240,7 @@ static int watchdog_start(void)
 	return bpf_timer_start(&watchdog->timer, WATCHDOG_NS, 0);
 }
 
-/* Weights have changed. Not to be called under a run queue's lock. */
+/* Weights or limits have changed. Not to be called under a run queue's lock. */
 static __always_inline void requeue_soon(void)
 {
 	u32 key = 0;

@@ -144,3 +144,26 @@ fn quotas_hold() {
         assert!((another / 0.2 - 1.0).abs() < 0.05, "{another} of 0.2");
     }
 }
+
+/// A quota that is set while a thousand threads wait holds from then on: they are throttled at
+/// once, and none runs once more before that.
+#[test]
+fn a_new_quota_holds_at_once() {
+    let mut host = Machine::new(2, vmland(2, Settings::default()), Costs::default(), 1);
+    let threads: Vec<TaskId> = (0..1_000).map(|_| host.add_thread(&[], None)).collect();
+    let cgroup = host.scheduler.add_cgroup(u64::MAX, 100_000);
+    for &task in &threads {
+        host.scheduler.enter_cgroup(task, &cgroup);
+    }
+    host.run_for(3 * SECOND_NS);
+    let at = host.at(0);
+    host.scheduler.set_quota(&cgroup, 2_000, 100_000, at);
+    host.after_scheduler(0);
+    let used = |host: &Host| threads.iter().map(|&task| host.cpu_ns(task)).sum::<u64>();
+    let before = used(&host);
+    host.run_for(SECOND_NS / 2);
+    let used_ms = (used(&host) - before) as f64 / 1e6;
+    println!("{used_ms:.1} of 10 ms");
+    // It was 100 ms, 0.1 of each, and then none for five seconds.
+    assert!((4.0..=12.0).contains(&used_ms), "{used_ms} ms");
+}

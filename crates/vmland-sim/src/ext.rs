@@ -163,6 +163,13 @@ impl<U: UserSpace> Ext<U> {
         cgroup
     }
 
+    /// `cgroup` gets that cpu.max.
+    pub fn set_quota(&mut self, cgroup: &Cgroup, quota_us: u64, period_us: u64, at: At) {
+        self.enter(at);
+        let set = self.ops.cgroup_set_bandwidth.expect("it knows cgroups");
+        set(abi::NO_CONTEXT, &cgroup.known(), period_us, quota_us, 0);
+    }
+
     /// `task`, which sleeps and is in the root cgroup, moves to `cgroup`.
     pub fn enter_cgroup(&mut self, task: TaskId, cgroup: &Cgroup) {
         let moves = self.ops.cgroup_move.expect("it knows cgroups");
