@@ -20,7 +20,7 @@
  *   RUNTIME_RESCUED_NS  100 us   What a task runs for that is not throttled though its limits
  *                                are used up.
  *
- * Never throttled are kernel threads, tasks that exit, and tasks that have waited for
+ * Never throttled are kernel threads, tasks that exit or are killed, and tasks that waited for
  * RESCUE_THROTTLED_NS: if many tasks share a small quota, the kernel's watchdog would eject the
  * scheduler. They overdraw their limits, and all others of these limits wait until that is
  * made up for. A quota of less than RUNTIME_RESCUED_NS for each of its tasks in
@@ -38,6 +38,11 @@
 /* include/linux/sched.h */
 #ifndef PF_EXITING
 #define PF_EXITING 0x00000004
+#endif
+
+/* uapi/asm-generic/signal.h */
+#ifndef SIGKILL
+#define SIGKILL 9
 #endif
 
 #define RUNTIME_WAITING_NS (1000 * 1000ULL)
@@ -119,11 +124,17 @@ __noinline int limits_consume(u32 slot, u32 vm_slot, s64 ns)
 	return 0;
 }
 
+/* Has @p been killed? The kernel marks each thread of a killed process so. */
+static __always_inline bool is_killed(const struct task_struct *p)
+{
+	return p->pending.signal.sig[0] & (1ULL << (SIGKILL - 1));
+}
+
 /* Is @p throttled when it gets no runtime? */
 static __always_inline bool can_be_throttled(const struct task_struct *p,
 					     const struct vmland_task_ctx *taskc)
 {
-	return is_limited(taskc) && !(p->flags & (PF_KTHREAD | PF_EXITING));
+	return is_limited(taskc) && !(p->flags & (PF_KTHREAD | PF_EXITING)) && !is_killed(p);
 }
 
 /*

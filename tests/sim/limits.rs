@@ -90,3 +90,21 @@ fn a_vcpu_is_not_frozen_by_its_vmm() {
         }
     }
 }
+
+/// A killed task has to run to end, so that it waits for the end of the period, and not until
+/// the debt of its cgroup is paid.
+#[test]
+fn the_killed_are_not_throttled() {
+    let mut host = host(2, Costs::default());
+    let threads: Vec<TaskId> = (0..20).map(|_| host.add_thread(&[], None)).collect();
+    limit(&mut host, &threads, 1_000);
+    host.run_for(SECOND_NS);
+    for &task in &threads {
+        host.scheduler.kill(task);
+    }
+    let before: Vec<u64> = threads.iter().map(|&task| host.cpu_ns(task)).collect();
+    host.run_for(2 * PERIOD_US * 1_000);
+    for (&task, before) in threads.iter().zip(before) {
+        assert!(host.cpu_ns(task) > before, "task {task}");
+    }
+}

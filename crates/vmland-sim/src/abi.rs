@@ -102,6 +102,8 @@ pub struct Task {
     pub numa_preferred_nid: i32,
     pub migration_disabled: i32,
     pub comm: [u8; 16],
+    /// Signals: bit n - 1 is signal n.
+    pub pending: u64,
     pub scx: Entity,
     pub storage: [*mut c_void; STORAGES],
 }
@@ -122,6 +124,7 @@ impl Task {
             numa_preferred_nid: -1,
             migration_disabled: 0,
             comm: [0; 16],
+            pending: 0,
             scx: Entity {
                 dsq: null(),
                 dsq_vtime: 0,

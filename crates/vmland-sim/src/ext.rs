@@ -144,6 +144,11 @@ impl<U: UserSpace> Ext<U> {
         self.kernel().task(task).flags |= abi::PF_KTHREAD;
     }
 
+    /// `task` gets SIGKILL. That it ends then is not modelled.
+    pub fn kill(&mut self, task: TaskId) {
+        self.kernel().task(task).pending |= 1 << (9 - 1);
+    }
+
     /// A new cgroup with that cpu.max.
     pub fn add_cgroup(&mut self, quota_us: u64, period_us: u64) -> Cgroup {
         self.cgroups += 1;
