@@ -68,7 +68,7 @@ enum vmland_counter {
 	/* Dispatches, by where the task came from. */
 	VMLAND_DISPATCH_IDLE,	/* it woke, and got an idle CPU */
 	VMLAND_DISPATCH_SHARED,	/* from the shared queue */
-	VMLAND_DISPATCH_PINNED,	/* from a per-CPU queue, or it is a CPU's kernel thread */
+	VMLAND_DISPATCH_PINNED,	/* from a per-CPU queue */
 	VMLAND_DISPATCH_PARKED,	/* parked, without a decision of the policy */
 	VMLAND_DISPATCH_KEPT,	/* it had the CPU, and the earliest deadline */
 

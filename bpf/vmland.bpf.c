@@ -73,7 +73,7 @@ void BPF_STRUCT_OPS(vmland_enqueue, struct task_struct *p, u64 enq_flags)
 	bool wakeup = enq_flags & SCX_ENQ_WAKEUP, yielded, expired;
 	struct vmland_task_ctx *taskc = taskc_of(p);
 	struct vmland_cpu_ctx *cpuc = cpuc_of(cpu);
-	u64 now = scx_bpf_now(), until, slice = 0;
+	u64 now = scx_bpf_now(), until, place, slice = 0;
 
 	if (!taskc || !cpuc) {
 		scx_bpf_error("no context for pid %d", p->pid);
@@ -124,11 +124,8 @@ void BPF_STRUCT_OPS(vmland_enqueue, struct task_struct *p, u64 enq_flags)
 			return;
 		}
 	}
-	if (wakeup && runs_next(p, taskc, cpuc))
-		insert_next(p, taskc, cpuc, enq_flags);
-	else
-		scx_bpf_dsq_insert_vtime(p, queue_of(p, cpu), taskc->slice_ns,
-					 deadline(taskc), enq_flags);
+	place = wakeup && runs_next(p, taskc, cpuc) ? next_place(taskc, cpuc) : deadline(taskc);
+	scx_bpf_dsq_insert_vtime(p, queue_of(p, cpu), taskc->slice_ns, place, enq_flags);
 
 	if (!kick_idle(p) && wakeup)
 		preempt_if_due(taskc, cpuc, cpu);

@@ -14,11 +14,9 @@
 #ifndef VMLAND_PLACEMENT_KTHREAD_BPF_H
 #define VMLAND_PLACEMENT_KTHREAD_BPF_H
 
-#include "../framework.bpf.h"
+#include <scx/common.bpf.h>
 #include "../context/cpu.bpf.h"
-#include "../context/queues.bpf.h"
 #include "../context/task.bpf.h"
-#include "../counters.bpf.h"
 #include "../vtime/vtime.bpf.h"
 
 /* @p has woken and belongs to the CPU of @cpuc: does it run next? */
@@ -31,20 +29,13 @@ static __always_inline bool runs_next(const struct task_struct *p,
 }
 
 /*
- * Inserts @p, which runs next. One that is bound to the CPU goes to its local DSQ, so that
- * it does not even wait for others that are.
+ * The place in its queue of the task of @taskc, which runs next: not in a local DSQ, as the
+ * kernel would not call ops.dispatch() then, and a hand-off that is noted would be lost.
  */
-static __always_inline void insert_next(struct task_struct *p,
-					const struct vmland_task_ctx *taskc,
-					const struct vmland_cpu_ctx *cpuc, u64 enq_flags)
+static __always_inline u64 next_place(const struct vmland_task_ctx *taskc,
+				      const struct vmland_cpu_ctx *cpuc)
 {
-	if (is_pinned(p)) {
-		count(VMLAND_DISPATCH_PINNED);
-		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, taskc->slice_ns, enq_flags);
-	} else {
-		scx_bpf_dsq_insert_vtime(p, SHARED_DSQ, taskc->slice_ns,
-					 cpuc->vtime - slice_vtime(taskc), enq_flags);
-	}
+	return cpuc->vtime - slice_vtime(taskc);
 }
 
 #endif /* VMLAND_PLACEMENT_KTHREAD_BPF_H */
