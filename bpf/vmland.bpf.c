@@ -39,10 +39,13 @@
 #include "params/params.bpf.h"
 #include "placement/hotplug.bpf.h"
 #include "placement/idle.bpf.h"
+#include "placement/kthread.bpf.h"
 #include "placement/preempt.bpf.h"
 #include "planner/evidence.bpf.h"
 #include "planner/usersched.bpf.h"
 #include "queue/dispatch.bpf.h"
+#include "queue/run_timer.bpf.h"
+#include "queue/slice.bpf.h"
 #include "vtime/charge.bpf.h"
 #include "vtime/lag.bpf.h"
 #include "vtime/vtime.bpf.h"
@@ -56,6 +59,7 @@ s32 BPF_STRUCT_OPS(vmland_select_cpu, struct task_struct *p, s32 prev_cpu,
 	s32 cpu = select_cpu(p, prev_cpu, wake_flags, &idle);
 
 	if (idle && taskc) {
+		no_debt_on_idle_cpu(taskc, cpu);
 		count(VMLAND_DISPATCH_IDLE);
 		__sync_fetch_and_add(&nr_kernel_dispatches, 1);
 		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, taskc->slice_ns, 0);
@@ -70,7 +74,7 @@ void BPF_STRUCT_OPS(vmland_enqueue, struct task_struct *p, u64 enq_flags)
 	bool wakeup = enq_flags & SCX_ENQ_WAKEUP, yielded;
 	struct vmland_task_ctx *taskc = taskc_of(p);
 	struct vmland_cpu_ctx *cpuc = cpuc_of(cpu);
-	u64 now = scx_bpf_now(), until;
+	u64 now = scx_bpf_now(), until, place;
 
 	if (!taskc || !cpuc) {
 		scx_bpf_error("no context for pid %d", p->pid);
@@ -91,7 +95,8 @@ void BPF_STRUCT_OPS(vmland_enqueue, struct task_struct *p, u64 enq_flags)
 	until = throttled_until(p, taskc, now);
 	if (until) {
 		throttle(taskc, cpu, now);
-		scx_bpf_dsq_insert_vtime(p, THROTTLED_DSQ, taskc->slice_ns, until, enq_flags);
+		scx_bpf_dsq_insert_vtime(p, throttled_queue_of(taskc), taskc->slice_ns,
+					 throttled_place(taskc, until, now), enq_flags);
 		return;
 	}
 	vcpu_runnable(taskc);
@@ -101,11 +106,13 @@ void BPF_STRUCT_OPS(vmland_enqueue, struct task_struct *p, u64 enq_flags)
 		effective_refresh(p, taskc);
 	bound_lag(taskc, cpuc->vtime, wakeup ? 1 : CREDIT_SLICES);
 	__sync_fetch_and_add(&nr_kernel_dispatches, 1);
-	if (wakeup && !any_idle_for(p) && preempt_if_due(p, taskc, enq_flags))
+	if (wakeup && runs_next(p, taskc, cpuc))
+		place = next_place(taskc, cpuc);
+	else if (wakeup && !any_idle_for(p) && preempt_if_due(p, taskc, enq_flags))
 		return;
-	scx_bpf_dsq_insert_vtime(p, queue_of(p, cpu), taskc->slice_ns,
-				 taskc->gang ? gang_deadline(taskc, cpuc, now) : deadline(taskc),
-				 enq_flags);
+	else
+		place = taskc->gang ? gang_deadline(taskc, cpuc, now) : deadline(taskc);
+	scx_bpf_dsq_insert_vtime(p, queue_of(p, cpu), taskc->slice_ns, place, enq_flags);
 	kick_idle(p);
 }
 
@@ -154,16 +161,16 @@ void BPF_STRUCT_OPS(vmland_running, struct task_struct *p)
 	handed = cpuc->expected_pid == p->pid;
 	taskc->woken = taskc->passed_over = taskc->spun = false;
 	taskc->wait_start = taskc->min_deadline = 0;
-	vm_count_running(taskc, true);
+	vcpu_count_running(taskc, true);
 	vcpu_runnable(taskc);
 	cgroup_runnable(p, taskc);
 	effective_refresh(p, taskc);
-	if (is_limited(taskc))
-		scx_bpf_task_set_slice(p, slice_within_limits(taskc, p->scx.slice));
 	bound_lag(taskc, cpuc->vtime, handed || cpuc->from_queue ? CREDIT_SLICES : 1);
 	if (cpuc->from_queue) {
 		cpuc->from_queue = false;
-		vtime_advance(cpuc, taskc->vruntime);
+		/* One that was put before its turn does not stand for the others. */
+		if (!time_before(p->scx.dsq_vtime, taskc->vruntime))
+			vtime_advance(cpuc, taskc->vruntime);
 	}
 	cpuc->curr_vruntime = taskc->vruntime;
 	cpuc->curr_start = taskc->run_start;
@@ -176,18 +183,21 @@ void BPF_STRUCT_OPS(vmland_running, struct task_struct *p)
 		count(VMLAND_HANDOFF_NEXT);
 	cpuc->stop_at = 0;
 	if (cpuc->suspended_pid && cpuc->suspended_pid != p->pid) {
-		stop_after(cpuc, cpuc->first_slice_ns);
+		cpuc->stop_at = taskc->run_start + cpuc->first_slice_ns;
 	} else if (cpuc->suspended_pid) {
 		cpuc->suspended_pid = 0;
-		if (any_gang)
-			stop_after(cpuc, turn_left(cpuc));
+		cpuc->stop_at = any_gang ? cpuc->turn_end : 0;
 	} else if (!handed || !turn_is_passed_on(taskc)) {
-		turn_start(p, taskc, cpuc, p->scx.slice);
+		turn_start(p, taskc, cpuc, slice_to_run(p, taskc, scx_bpf_task_cpu(p),
+							p->scx.slice));
 	} else if (cpuc->prolonged) {
-		turn_begin_prolonged(cpuc);
+		turn_begin_prolonged(cpuc, taskc->run_start);
+	} else if (any_gang) {
+		cpuc->stop_at = cpuc->turn_end;
 	}
 	if (taskc->skew_ns)
 		scx_bpf_task_set_slice(p, slice_within_skew(taskc, p->scx.slice));
+	run_timer_begin(p, taskc, cpuc, taskc->run_start);
 	/* If the kernel chose @p without ops.dispatch(), a note for that is void. */
 	cpuc->expected_pid = cpuc->handoff_pid = 0;
 }
@@ -201,8 +211,9 @@ void BPF_STRUCT_OPS(vmland_stopping, struct task_struct *p, bool runnable)
 	if (!taskc || !cpuc)
 		return;
 	cpuc->curr_weight = 0;
-	vm_count_running(taskc, false);
+	vcpu_count_running(taskc, false);
 	charge(p, taskc, scx_bpf_now());
+	runtime_return(taskc);
 	vcpu_classify(p, taskc);
 	if (is_vcpu(taskc))
 		evidence_report(taskc, taskc->run_start);
@@ -267,6 +278,7 @@ void BPF_STRUCT_OPS(vmland_disable, struct task_struct *p)
 
 	if (!taskc)
 		return;
+	runtime_return(taskc);
 	vcpu_quiescent(taskc);
 	cgroup_quiescent(taskc);
 }
@@ -293,11 +305,13 @@ void BPF_STRUCT_OPS(vmland_cpu_offline, s32 cpu)
 s32 BPF_STRUCT_OPS_SLEEPABLE(vmland_init)
 {
 	s32 err = ____rustland_init(ctx);
+	u32 i;
 
-	err = err ?: scx_bpf_create_dsq(THROTTLED_DSQ, -1);
+	bpf_for(i, 0, THROTTLED_DSQS)
+		err = err ?: scx_bpf_create_dsq(THROTTLED_DSQ + i, -1);
 	err = err ?: vm_slots_init();
 	err = err ?: cgroup_slots_init();
-	turn_timers_init();
+	run_timers_init();
 	return err ?: watchdog_start();
 }
 
@@ -322,6 +336,6 @@ SCX_OPS_DEFINE(rustland,
 	       .cpu_offline		= (void *)vmland_cpu_offline,
 	       .init			= (void *)vmland_init,
 	       .exit			= (void *)rustland_exit,
-	       .timeout_ms		= 5000,
+	       .timeout_ms		= 30000,
 	       .dispatch_max_batch	= MAX_DISPATCH_SLOT,
 	       .name			= "vmland");

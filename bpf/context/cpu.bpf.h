@@ -24,8 +24,10 @@ struct vmland_cpu_ctx {
 	u64 turn_end;
 	u64 prolong_left_ns;	/* by which the turn may still be prolonged */
 	bool prolonged;		/* the next task to run has PROLONG_NS only */
+	u64 runtime_end;	/* the running task has runtime until then
+				   (cgroup/limits.bpf.h); 0: no limit */
 
-	/* The running task is to stop then, by a timer, scx_bpf_now(); 0: at a tick. */
+	/* The running task stops then, by a timer (queue/run_timer.bpf.h); 0: at a tick. */
 	u64 stop_at;
 	/* Its turn is suspended for tasks that have woken (placement/preempt.bpf.h); 0: none. */
 	s32 suspended_pid;

@@ -10,10 +10,18 @@
 #include "../intf.h"
 
 /*
- * Longest that a task waits in a queue, in ns: 2 s. The kernel ejects a scheduler whose
- * tasks wait for longer than timeout_ms, which is 5 s (vmland.bpf.c).
+ * A task that has waited for this long, in ns, is rescued (watchdog/watchdog.bpf.h): 10 s. The
+ * kernel ejects a scheduler whose tasks wait for longer than timeout_ms, which is 30 s
+ * (vmland.bpf.c) and the longest that it allows.
  */
-#define RESCUE_NS (2 * 1000 * 1000 * 1000ULL)
+#define RESCUE_NS (10 * 1000 * 1000 * 1000ULL)
+
+/*
+ * A task that has waited for this long, in ns, is not throttled any more (cgroup/limits.bpf.h):
+ * 20 s. What it runs for then is beyond its quota, so that it is as late as it can be.
+ */
+#define RESCUE_THROTTLED_NS (20 * 1000 * 1000 * 1000ULL)
+
 
 struct vmland_task_ctx {
 	/* CPU time times VMLAND_NICE_0 / weight, in ns (vtime/vtime.bpf.h). */
@@ -52,6 +60,8 @@ struct vmland_task_ctx {
 				   active; 0: none does */
 	u64 throttled_since;	/* scx_bpf_now(); 0: it is not throttled */
 	s64 throttled_lag;	/* its vruntime less its CPU's vtime at that time */
+	u64 runtime_ns;		/* taken from its limits, and not used yet
+				   (cgroup/limits.bpf.h) */
 
 	/* Hand-offs (handoff/). */
 	u64 min_deadline;	/* until it runs: least deadline, so that it comes behind
@@ -93,9 +103,10 @@ static __always_inline u64 own_weight(const struct task_struct *p)
 	return (u64)(p->scx.weight ?: 100) * VMLAND_NICE_0 / 100;
 }
 
-static __always_inline bool waited_too_long(const struct vmland_task_ctx *taskc, u64 now)
+/* Has the task of @taskc waited for more than @ns? */
+static __always_inline bool has_waited(const struct vmland_task_ctx *taskc, u64 ns, u64 now)
 {
-	return taskc->wait_start && time_after(now, taskc->wait_start + RESCUE_NS);
+	return taskc->wait_start && time_after(now, taskc->wait_start + ns);
 }
 
 #endif /* VMLAND_CONTEXT_TASK_BPF_H */

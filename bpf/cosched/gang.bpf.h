@@ -47,23 +47,6 @@ static __always_inline bool gang_has_turn(const struct vmland_vm_ctx *vmc, u64 n
 	return time_before(now + GANG_REST_NS, vmc->turn_end);
 }
 
-/* @taskc begins or ceases to run. */
-static __always_inline void vm_count_running(struct vmland_task_ctx *taskc, bool runs)
-{
-	struct vmland_vm_ctx *vmc;
-
-	if (taskc->running == runs)
-		return;
-	vmc = is_vcpu(taskc) ? vmc_of(taskc->vm_slot) : NULL;
-	taskc->running = runs && vmc;
-	if (!vmc)
-		return;
-	if (runs)
-		__sync_fetch_and_add(&vmc->nr_running, 1);
-	else
-		__sync_fetch_and_sub(&vmc->nr_running, 1);
-}
-
 /*
  * The deadline of the waiting vCPUs of the VM of @taskc. @cpuc is of the CPU that @taskc waits
  * for. The first one whose turn ends computes it: for those that have not been charged yet it
@@ -127,9 +110,10 @@ static __always_inline void turn_start(struct task_struct *p, const struct vmlan
 		slice = (taskc->gang ? gang_turn_end(taskc, now) :
 				       turn_end_aligned(now, slice)) - now;
 		scx_bpf_task_set_slice(p, slice);
-		stop_after(cpuc, slice);
 	}
 	turn_begin(cpuc, now, slice);
+	if (any_gang)
+		cpuc->stop_at = cpuc->turn_end;
 }
 
 #endif /* VMLAND_COSCHED_GANG_BPF_H */

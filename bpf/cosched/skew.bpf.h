@@ -25,6 +25,7 @@
 #include "../context/task.bpf.h"
 #include "../handoff/boost.bpf.h"
 #include "../handoff/turn.bpf.h"
+#include "../queue/run_timer.bpf.h"
 #include "../vtime/charge.bpf.h"
 
 /* Waiting tasks that are examined for a sibling. It bounds the time in ops.dispatch(). */
@@ -56,8 +57,7 @@ __noinline int skew_switch(const struct vmland_task_ctx *taskc __arg_nonnull, u6
 		sibling = taskc_of(p);
 		if (!sibling || !is_vcpu(sibling) || sibling->vm_id != taskc->vm_id ||
 		    !time_before(sibling->vruntime, taskc->vruntime) ||
-		    !bpf_cpumask_test_cpu(cpu, p->cpus_ptr) || !may_boost(sibling) ||
-		    throttled_until(p, sibling, scx_bpf_now()))
+		    !bpf_cpumask_test_cpu(cpu, p->cpus_ptr) || !may_boost(sibling))
 			continue;
 		scx_bpf_dsq_move_set_slice(BPF_FOR_EACH_ITER, left);
 		if (!scx_bpf_dsq_move(BPF_FOR_EACH_ITER, p, SCX_DSQ_LOCAL, 0))
@@ -81,12 +81,15 @@ __noinline int skew_rotate(struct task_struct *prev __arg_trusted, s32 cpu)
 	if (!taskc || !cpuc || !taskc->skew_ns || taskc->yielded || is_pinned(prev))
 		return false;
 	left = turn_left(cpuc);
-	if (!left || throttled_until(prev, taskc, now))
+	if (!left)
 		return false;
 	charge(prev, taskc, now);
+	if (throttled_until(prev, taskc, now))
+		return false;
 	if (skew_switch(taskc, SHARED_DSQ, cpu, left))
 		return true;
 	scx_bpf_task_set_slice(prev, slice_within_skew(taskc, left));
+	run_timer_begin(prev, taskc, cpuc, now);
 	return true;
 }
 

@@ -7,13 +7,13 @@
  *   a queue, but may not     it is put first on its own CPU                    remote
  *   run here
  *   a local DSQ, or runs     nothing: it has a CPU                             served
- *   THROTTLED_DSQ, or sleeps nothing                                           lost
+ *   nowhere: throttled or    nothing                                           lost
+ *   asleep
  */
 #ifndef VMLAND_HANDOFF_HANDOFF_BPF_H
 #define VMLAND_HANDOFF_HANDOFF_BPF_H
 
 #include "../framework.bpf.h"
-#include "../cgroup/limits.bpf.h"
 #include "../context/cpu.bpf.h"
 #include "../context/queues.bpf.h"
 #include "../context/task.bpf.h"
@@ -78,7 +78,6 @@ __noinline int handoff_serve(s32 cpu)
 {
 	struct vmland_cpu_ctx *cpuc = cpuc_of(cpu);
 	bool served = false;
-	struct vmland_task_ctx *taskc;
 	struct task_struct *p;
 	u64 dsq;
 	s32 pid;
@@ -92,13 +91,12 @@ __noinline int handoff_serve(s32 cpu)
 		return served;
 
 	dsq = p->scx.dsq ? p->scx.dsq->id : SCX_DSQ_INVALID;
-	taskc = taskc_of(p);
-	if (dsq == THROTTLED_DSQ || (taskc && throttled_until(p, taskc, scx_bpf_now()))) {
-		count(VMLAND_HANDOFF_LOST);
-	} else if (is_queue(dsq)) {
+	if (is_queue(dsq)) {
 		served = handoff_move(p, dsq, cpu, handoff_slice(p, cpuc));
 		if (served)
 			cpuc->expected_pid = pid;
+	} else if (dsq >= THROTTLED_DSQ && dsq < THROTTLED_DSQ + THROTTLED_DSQS) {
+		count(VMLAND_HANDOFF_LOST);
 	} else if (is_queued(p)) {
 		count(VMLAND_HANDOFF_SERVED);
 	} else {

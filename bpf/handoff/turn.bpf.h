@@ -24,14 +24,12 @@
  *   HANDOFF_MIN_NS  100 us   A shorter rest of a turn is not worth two context switches.
  *   PROLONG_NS      300 us   Enough for the receiver to take the interrupt. With a whole
  *                            slice it would itself send IPIs and need another one.
- *   TIMER_SLACK_NS  2 us     The clock of the timer and scx_bpf_now() differ by less.
  */
 #ifndef VMLAND_HANDOFF_TURN_BPF_H
 #define VMLAND_HANDOFF_TURN_BPF_H
 
 #include <scx/common.bpf.h>
 #include "../context/cpu.bpf.h"
-#include "../context/cpu_timer.bpf.h"
 #include "../context/task.bpf.h"
 #include "../params/params.bpf.h"
 #include "../vtime/vtime.bpf.h"
@@ -40,7 +38,6 @@
 #define HANDOFF_SLICES 2
 #define HANDOFF_MIN_NS (100 * 1000ULL)
 #define PROLONG_NS (300 * 1000ULL)
-#define TIMER_SLACK_NS 2000ULL
 
 /*
  * May the task of @taskc run out of turn on a CPU of vtime @vtime? It may not if its
@@ -60,6 +57,7 @@ static __always_inline void turn_begin(struct vmland_cpu_ctx *cpuc, u64 now, u64
 	cpuc->prolonged = false;
 	cpuc->turn_start = now;
 	cpuc->turn_end = now + slice;
+	cpuc->stop_at = slice < vmland_slice_min_ns ? cpuc->turn_end : 0;
 }
 
 /* What is left of the CPU's turn, in ns; 0: too little for a hand-off. */
@@ -89,46 +87,11 @@ static __always_inline bool turn_is_passed_on(const struct vmland_task_ctx *task
 	return mechanism_on(VMLAND_TURNS) && !vm_has_flag(taskc, VMLAND_VM_COSCHED_OFF);
 }
 
-/* The kernel ends slices at ticks, which are too far apart for PROLONG_NS. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, MAX_CPUS);
-	__type(key, u32);
-	__type(value, struct vmland_cpu_timer);
-} vmland_turn_timers SEC(".maps");
-
-static int turn_timer_fire(void *map, u32 *cpu, struct vmland_cpu_timer *timer)
-{
-	struct vmland_cpu_ctx *cpuc = cpuc_of(*cpu);
-
-	if (cpuc && cpuc->curr_weight && cpuc->stop_at &&
-	    !time_before(scx_bpf_now() + TIMER_SLACK_NS, cpuc->stop_at))
-		scx_bpf_kick_cpu(*cpu, SCX_KICK_PREEMPT);
-	return 0;
-}
-
-static __always_inline void turn_timers_init(void)
-{
-	cpu_timers_init(vmland_turn_timers, turn_timer_fire);
-}
-
-/* The task that begins to run on this CPU is to stop after @ns, by the timer. */
-static __always_inline void stop_after(struct vmland_cpu_ctx *cpuc, u64 ns)
-{
-	struct vmland_cpu_timer *timer = cpu_timer_here(vmland_turn_timers);
-
-	if (!timer)
-		return;
-	cpuc->stop_at = scx_bpf_now() + ns;
-	cpu_timer_start(timer, ns);
-}
-
 /* The task that begins to run on this CPU has PROLONG_NS. */
-static __always_inline void turn_begin_prolonged(struct vmland_cpu_ctx *cpuc)
+static __always_inline void turn_begin_prolonged(struct vmland_cpu_ctx *cpuc, u64 now)
 {
 	cpuc->prolonged = false;
-	cpuc->turn_end = scx_bpf_now() + PROLONG_NS;
-	stop_after(cpuc, PROLONG_NS);
+	cpuc->turn_end = cpuc->stop_at = now + PROLONG_NS;
 }
 
 #endif /* VMLAND_HANDOFF_TURN_BPF_H */

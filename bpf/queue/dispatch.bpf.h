@@ -8,7 +8,6 @@
 
 #include "../framework.bpf.h"
 #include "../cgroup/limits.bpf.h"
-#include "../cgroup/throttle.bpf.h"
 #include "../context/cpu.bpf.h"
 #include "../context/queues.bpf.h"
 #include "../context/task.bpf.h"
@@ -23,6 +22,8 @@
 #include "../vtime/lag.bpf.h"
 #include "../vtime/vtime.bpf.h"
 #include "queue.bpf.h"
+#include "run_timer.bpf.h"
+#include "slice.bpf.h"
 
 /* Is @prev, which had the CPU, still runnable? */
 static __always_inline bool can_continue(const struct task_struct *prev)
@@ -49,6 +50,9 @@ __noinline int keep_prev(struct task_struct *prev __arg_trusted,
 		evidence_report(taskc, now);
 	if (throttled_until(prev, taskc, now))
 		return false;
+	/* One that was put before its turn says nothing of the vruntime of others. */
+	if (best->found && time_before(best->deadline, best->vruntime))
+		return false;
 	if (best->found) {
 		least = best->vruntime - slice_vtime(taskc) -
 			DEBT_SLICES * (best->deadline - best->vruntime);
@@ -69,10 +73,10 @@ __noinline int keep_prev(struct task_struct *prev __arg_trusted,
 	effective_refresh(prev, taskc);
 	taskc->boosted = taskc->yielded = false;
 	taskc->min_deadline = 0;
-	slice = slice_within_limits(taskc, taskc->slice_ns);
+	slice = slice_to_run(prev, taskc, cpu, taskc->slice_ns);
 	scx_bpf_task_set_slice(prev, slice_within_skew(taskc, slice));
-	cpuc->stop_at = 0;
 	turn_start(prev, taskc, cpuc, slice);
+	run_timer_begin(prev, taskc, cpuc, now);
 	count(VMLAND_DISPATCH_KEPT);
 	return true;
 }
@@ -102,10 +106,6 @@ static void serve_queues(struct vmland_cpu_ctx *cpuc, s32 cpu, struct task_struc
 {
 	struct queue_head best = {};
 
-	if (any_limit) {
-		throttle_heads(SHARED_DSQ, cpu);
-		throttle_heads(cpu, cpu);
-	}
 	/* The common case: tasks wait in the shared queue only, and its head is to be taken. */
 	if (!can_continue(prev) && !any_preferred &&
 	    (!any_sticky || scx_bpf_dsq_nr_queued(SHARED_DSQ) < 2) &&

@@ -25,7 +25,7 @@ __noinline int charge_ns(struct vmland_task_ctx *taskc __arg_nonnull, u64 ns, s3
 	taskc->ran_ns += ns;
 	taskc->vruntime += ns_to_vtime(ns, taskc->weight ?: 1);
 	if (is_limited(taskc))
-		limits_consume(taskc->cgroup_slot, cap_slot(taskc), ns);
+		runtime_use(taskc, ns);
 	if (!is_vcpu(taskc))
 		return 0;
 	vmc = vmc_of(taskc->vm_slot);

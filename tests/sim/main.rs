@@ -9,9 +9,11 @@
 //! | `explore` | schedules of interleaved ops |
 //! | `figures` | what docs/ quotes |
 
+mod crowd;
 mod explore;
 mod fairness;
 mod figures;
+mod limits;
 mod ordering;
 mod promises;
 mod rustland;

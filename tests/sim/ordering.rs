@@ -76,7 +76,7 @@ pub fn two_guests<S: Scheduler>(scheduler: S, load: Load, costs: Costs, seed: u6
     let mut machine = Machine::new(2, scheduler, costs, seed);
     for _ in 0..2 {
         machine.add_vm(load, 2, 100);
-        machine.add_helper(10_000_000, 50_000);
+        machine.add_thread(&[], Some((10_000_000, 50_000)));
     }
     machine.run_for(WINDOW_NS);
     let work: u64 = machine.vms.iter().map(|vm| vm.work).sum();

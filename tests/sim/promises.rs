@@ -42,7 +42,7 @@ fn window<S: Scheduler>(nr_cpus: usize, guests: Guests, seed: u64, scheduler: S)
     let mut machine = Machine::new(nr_cpus, scheduler, Costs::default(), seed);
     for &(load, vcpus) in guests {
         machine.add_vm(load, vcpus, 100);
-        machine.add_helper(10_000_000, 50_000);
+        machine.add_thread(&[], Some((10_000_000, 50_000)));
     }
     let counted = |machine: &Machine<S>| -> (Vec<u64>, Vec<u64>, u64) {
         let cpu_ns =

@@ -104,7 +104,7 @@ pub struct Metrics {
     pub gang_turns: u64,
     #[stat(desc = "Tasks throttled: a quota or a cap was used up")]
     pub throttled: u64,
-    #[stat(desc = "Tasks put first as they had waited for more than 2 s")]
+    #[stat(desc = "Tasks put first as they had waited for more than 10 s")]
     pub rescued: u64,
     #[stat(desc = "Times that a vCPU ran as an ordinary task, as there were too many VMs")]
     pub vms_full: u64,

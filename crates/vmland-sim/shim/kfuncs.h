@@ -137,11 +137,7 @@ static inline struct task_struct *bpf_iter_scx_dsq_next(struct bpf_iter_scx_dsq 
 #define scx_bpf_dsq_move_vtime(it, p, to, flags) \
 	sim_host->dsq_move(K, it, p, to, true, flags)
 
-/*
- * Timers are events of the host. Without SIM_POINTS those that are not bound to a CPU never
- * fire: the framework's heartbeat is for a host that sleeps for seconds, and on the simulated
- * host no task has a quota or waits for so long (watchdog/watchdog.bpf.h).
- */
+/* Timers. Each fires on the CPU that has started it. */
 struct bpf_timer {
 	int (*callback)(void *map, u32 *key, void *value);
 };

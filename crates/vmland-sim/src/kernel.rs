@@ -12,9 +12,9 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 use std::mem::size_of;
 use std::ptr::{null, null_mut};
 
-use crate::abi::{self, CpuMask, DsqIter, Entity, Host, KvmVcpu, Task, Timer};
+use crate::abi::{self, CpuMask, DsqIter, Host, KvmVcpu, Task, Timer};
 use crate::dsq::{Dsq, Place};
-use crate::scheduler::HostTimer;
+use crate::scheduler::Alarm;
 
 /// The ring of queued tasks has room for so many records without their headers
 /// (main.bpf.c, MAX_ENQUEUED_TASKS).
@@ -99,10 +99,10 @@ pub struct Kernel {
     pub dispatching: bool,
     pub kicks: VecDeque<(usize, u64)>,
     pub slice_changes: Vec<usize>,
-    /// How often each timer has been started.
-    timers: HashMap<usize, u32, BuildIdHasher>,
-    /// Timers that were started, ns from now, and on which CPU.
-    pub started: Vec<(HostTimer, u64, usize)>,
+    /// The scheduler's timers, and how often each has been started.
+    timers: Vec<(*mut Timer, u32)>,
+    /// Those that have been started, and after how many ns they are to fire.
+    pub(crate) alarms: VecDeque<(u64, Alarm)>,
     hashes: HashMap<(usize, u64), Box<[u64]>, BuildIdHasher>,
     removed: Vec<Box<[u64]>>,
     /// Records, and whether they have been submitted.
@@ -148,11 +148,6 @@ impl std::hash::Hasher for IdHasher {
 }
 
 impl Kernel {
-    /// Does this start of the timer still stand?
-    pub fn stands(&self, timer: HostTimer) -> bool {
-        self.timers.get(&timer.timer) == Some(&timer.armed)
-    }
-
     pub fn new(nr_cpus: usize) -> Self {
         let local = || Queue {
             dsq: Dsq::default(),
@@ -171,8 +166,8 @@ impl Kernel {
             dispatching: false,
             kicks: VecDeque::new(),
             slice_changes: Vec::new(),
-            timers: HashMap::default(),
-            started: Vec::new(),
+            timers: Vec::new(),
+            alarms: VecDeque::new(),
             hashes: HashMap::default(),
             removed: Vec::new(),
             ring: VecDeque::new(),
@@ -187,29 +182,8 @@ impl Kernel {
     /// A task that sleeps; its pid is its number here and 1.
     pub(crate) fn add_task(&mut self, tgid: i32, weight: u32, cpus: *const CpuMask, cpu: usize) {
         let pid = self.known.len() as i32 + 1;
-        // SAFETY: callers pass a mask that outlives the kernel.
-        let nr_cpus_allowed = unsafe { &*cpus }.count() as i32;
-        let task = Task {
-            preempt_notifier: null(),
-            pid,
-            tgid,
-            flags: 0,
-            nr_cpus_allowed,
-            cpus,
-            cpu: cpu as i32,
-            on_cpu: 0,
-            numa_preferred_nid: -1,
-            migration_disabled: 0,
-            comm: [0; 16],
-            scx: Entity {
-                dsq: null(),
-                dsq_vtime: 0,
-                slice_ns: 0,
-                weight,
-                flags: 0,
-            },
-            storage: [null_mut(); abi::STORAGES],
-        };
+        let mut task = Task::new(pid, tgid, cpus, cpu as i32);
+        task.scx.weight = weight;
         self.known.push(Known {
             task: Box::new(task),
             place: None,
@@ -350,6 +324,12 @@ impl Kernel {
     pub fn slice_end_ns(&self, cpu: usize) -> Option<u64> {
         let task = self.current[cpu]?;
         Some(self.slice_used_ns[cpu] + self.known[task].task.scx.slice_ns)
+    }
+
+    /// The timer that is to fire; None: it has been started again since.
+    pub(crate) fn due(&self, alarm: Alarm) -> Option<*mut Timer> {
+        let (timer, started) = self.timers[alarm.timer as usize];
+        (started == alarm.started).then_some(timer)
     }
 
     /// The first record, if it has been submitted.
@@ -566,9 +546,9 @@ extern "C" fn dsq_next(kernel: *mut c_void, it: *mut DsqIter) -> *mut Task {
 
 extern "C" fn dsq_nr_queued(kernel: *mut c_void, dsq: u64) -> i32 {
     let kernel = this(kernel);
-    let queue = match dsq & abi::DSQ_LOCAL_ON == abi::DSQ_LOCAL_ON {
-        true => &kernel.locals[dsq as u32 as usize],
-        false => &kernel.queues[&dsq],
+    let queue = match kernel.local_cpu(dsq, kernel.cpu) {
+        Some(cpu) => &kernel.locals[cpu],
+        None => &kernel.queues[&dsq],
     };
     queue.dsq.len() as i32
 }
@@ -660,18 +640,20 @@ extern "C" fn user_ring_next(kernel: *mut c_void) -> *mut c_void {
     kernel.taken.as_mut().map_or(null_mut(), Record::pointer)
 }
 
-extern "C" fn timer_start(kernel: *mut c_void, timer: *mut Timer, ns: u64, flags: u64) {
+extern "C" fn timer_start(kernel: *mut c_void, timer: *mut Timer, ns: u64, _flags: u64) {
     let kernel = this(kernel);
-    if flags & abi::TIMER_CPU_PIN == 0 {
-        return;
-    }
-    let armed = kernel.timers.entry(timer as usize).or_default();
-    *armed += 1;
-    let timer = HostTimer {
-        timer: timer as usize,
-        armed: *armed,
+    let known = kernel.timers.iter().position(|&(known, _)| known == timer);
+    let index = known.unwrap_or_else(|| {
+        kernel.timers.push((timer, 0));
+        kernel.timers.len() - 1
+    });
+    kernel.timers[index].1 += 1;
+    let alarm = Alarm {
+        timer: index as u32,
+        started: kernel.timers[index].1,
+        cpu: kernel.cpu as u32,
     };
-    kernel.started.push((timer, ns, kernel.cpu));
+    kernel.alarms.push_back((ns, alarm));
 }
 
 extern "C" fn point(_kernel: *mut c_void, _call: *const c_char) {}

@@ -10,6 +10,17 @@ pub struct At {
     pub cpu: usize,
 }
 
+/// A timer of the scheduler's, as it was started the last time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Alarm {
+    /// Which one.
+    pub timer: u32,
+    /// How often it had been started before: a later start makes this one void.
+    pub started: u32,
+    /// Where it was started, and fires.
+    pub cpu: u32,
+}
+
 /// A task that joins, asleep.
 #[derive(Clone, Debug)]
 pub struct Joins {
@@ -27,14 +38,6 @@ pub struct Joins {
 #[derive(Clone, Copy, Debug)]
 pub struct Round {
     pub cost_ns: u64,
-}
-
-/// A timer of the scheduler's, as it was started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct HostTimer {
-    pub timer: usize,
-    /// Counts the starts: a later one replaces an earlier one.
-    pub armed: u32,
 }
 
 pub trait Scheduler {
@@ -72,12 +75,13 @@ pub trait Scheduler {
         None
     }
 
-    /// A timer that was started: for how many ns, and on which CPU.
-    fn next_timer(&mut self) -> Option<(HostTimer, u64, usize)> {
+    /// A timer that has been started, and after how many ns it is to fire.
+    fn next_timer(&mut self) -> Option<(u64, Alarm)> {
         None
     }
-    /// It fires.
-    fn timer(&mut self, _at: At, _timer: HostTimer) {}
+
+    /// A timer fires, unless it has been started again.
+    fn fire(&mut self, _alarm: Alarm, _now_ns: u64) {}
 
     /// KVM has delivered an IPI of `from`, which runs on `at.cpu`.
     fn ipi(&mut self, _at: At, _from: TaskId, _to: TaskId) {}
