@@ -104,13 +104,12 @@ static __always_inline void turn_start(struct task_struct *p, const struct vmlan
 {
 	u64 now = taskc->run_start;
 
-	if (any_gang) {
-		if (time_after(now, last_gang_at + GANG_FORGOTTEN_NS))
-			any_gang = false;
+	if (any_gang && time_after(now, last_gang_at + GANG_FORGOTTEN_NS))
+		any_gang = false;
+	if (any_gang)
 		slice = (taskc->gang ? gang_turn_end(taskc, now) :
 				       turn_end_aligned(now, slice)) - now;
-		scx_bpf_task_set_slice(p, slice);
-	}
+	scx_bpf_task_set_slice(p, slice);
 	turn_begin(cpuc, now, slice);
 	if (any_gang)
 		cpuc->stop_at = cpuc->turn_end;

@@ -41,7 +41,7 @@ __noinline int keep_prev(struct task_struct *prev __arg_trusted,
 {
 	struct vmland_task_ctx *taskc = taskc_of(prev);
 	struct vmland_cpu_ctx *cpuc = cpuc_of(cpu);
-	u64 now = scx_bpf_now(), least, slice, own;
+	u64 now = scx_bpf_now(), least, own;
 
 	if (!taskc || !cpuc)
 		return false;
@@ -73,9 +73,9 @@ __noinline int keep_prev(struct task_struct *prev __arg_trusted,
 	effective_refresh(prev, taskc);
 	taskc->boosted = taskc->yielded = false;
 	taskc->min_deadline = 0;
-	slice = slice_to_run(prev, taskc, cpu, taskc->slice_ns);
-	scx_bpf_task_set_slice(prev, slice_within_skew(taskc, slice));
-	turn_start(prev, taskc, cpuc, slice);
+	turn_start(prev, taskc, cpuc, slice_to_run(prev, taskc, cpu, taskc->slice_ns));
+	if (taskc->skew_ns)
+		scx_bpf_task_set_slice(prev, slice_within_skew(taskc, prev->scx.slice));
 	run_timer_begin(prev, taskc, cpuc, now);
 	count(VMLAND_DISPATCH_KEPT);
 	return true;

@@ -116,7 +116,7 @@ fn hostile_vms_gain_nothing() {
             host.add_vm(load, 4, 100);
         }
         host.run_for(SECOND_NS);
-        let shares = shares(&mut host, 5 * SECOND_NS);
+        let shares = shares(&mut host, 10 * SECOND_NS);
         let computing: Vec<f64> = (0..loads.len())
             .filter(|&vm| loads[vm] == CPU)
             .map(|vm| shares[vm])
