@@ -71,12 +71,18 @@ static __always_inline u64 gang_deadline(const struct vmland_task_ctx *taskc,
 	return vmc->turn_deadline;
 }
 
-/* When a turn of @slice ns that begins now ends, if all turns end at the same time. */
+/*
+ * When a turn of @slice ns that begins now ends, while there is a gang: with all others, at the
+ * multiple that is nearest. A shorter turn than usual ends when it is over, or with the others.
+ */
 static __always_inline u64 turn_end_aligned(u64 now, u64 slice)
 {
-	u64 end = (now + slice + slice_ns / 2) / slice_ns * slice_ns;
+	u64 whole = slice < slice_ns ? 0 : slice - slice_ns / 2;
+	u64 end = ((now + whole) / slice_ns + 1) * slice_ns;
 
-	return time_before(now + GANG_REST_NS, end) ? end : end + slice_ns;
+	if (!time_before(now + GANG_REST_NS, end))
+		end += slice_ns;
+	return slice < slice_ns && time_before(now + slice, end) ? now + slice : end;
 }
 
 /* When the turn of @taskc, which is of a gang and begins to run, ends. */
