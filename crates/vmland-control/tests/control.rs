@@ -28,6 +28,7 @@ fn vm(id: u32, name: &str) -> Running {
             uuid: None,
             vmm: Vmm::Qemu,
             cgroup: None,
+            uid: Some(64055),
             vcpus: 2,
         },
         owns_cgroup: false,

@@ -271,6 +271,7 @@ mod tests {
             uuid: Some(format!("uuid-of-{name}")),
             vmm: Vmm::Qemu,
             cgroup: None,
+            uid: Some(64055),
             vcpus: 2,
         }
     }

@@ -108,6 +108,7 @@ fn vm(name: &str) -> VmFacts {
         uuid: None,
         vmm: Vmm::Qemu,
         cgroup: None,
+        uid: Some(64055),
         vcpus: 2,
     }
 }
@@ -354,6 +355,42 @@ fn all_of_match_must_hold() {
         }),
         None
     );
+}
+
+/// A name is the VM's own word: what is promised to a user's VMs is not had by another user's
+/// that calls itself the same, nor by one whose user is unknown.
+#[test]
+fn a_name_is_no_proof_of_whose_vm_it_is() {
+    let dir = Dir::new();
+    dir.put(
+        "config.toml",
+        r#"
+            [[vm]]
+            match = { name = "db-*", uid = [64055, "100000-165535"] }
+            weight = 400
+            [[vm]]
+            match = { name = "db-*", cgroup = "/machine.slice/*" }
+            cap = 2
+        "#,
+    );
+    let (config, _) = dir.load().unwrap_or_else(|e| panic!("{e}"));
+    let of = |uid, cgroup: &str| {
+        let cgroup = Some(cgroup.into());
+        let facts = VmFacts {
+            uid,
+            cgroup,
+            ..vm("db-1")
+        };
+        let settings = config.settings_for(&facts);
+        (settings.weight, settings.cap_millicpus)
+    };
+    let machine = "/machine.slice/machine-qemu.scope";
+    assert_eq!(of(Some(64055), machine), (Some(400), Some(2000)));
+    assert_eq!(of(Some(165_535), "/"), (Some(400), None));
+    let delegated = "/user.slice/user-1000.slice/user@1000.service/machine.slice/x";
+    for uid in [Some(1000), Some(165_536), Some(0), None] {
+        assert_eq!(of(uid, delegated), (None, None), "{uid:?}");
+    }
 }
 
 #[test]

@@ -63,6 +63,7 @@ mod tests {
             uuid: None,
             vmm: "qemu".into(),
             cgroup: Some("/machine/a".into()),
+            uid: None,
             owns_cgroup,
             vcpus: 1,
             by: By::Name,
