@@ -13,7 +13,7 @@ use log::{error, info, warn};
 use nix::sys::signal::{SigSet, Signal};
 use scx_vmland::event::{self, Record};
 use scx_vmland::policy::{self, Decision, Policy};
-use scx_vmland::preflight;
+use scx_vmland::{leftovers, preflight, threads};
 use vmland_base::exit;
 use vmland_settings::EffectiveSettings;
 
@@ -28,7 +28,7 @@ use crate::bpf_intf::{
 use crate::clients::Clients;
 use crate::group_weight::GroupWeight;
 use crate::opts::{Mechanism, Opts};
-use crate::{Exit, kvm, metrics, nice, refusal, settings, standby, verifier, vms};
+use crate::{Exit, NAME, kvm, metrics, nice, refusal, settings, standby, verifier, vms};
 
 /// vCPUs that the policy can hold without allocating.
 const CAPACITY: usize = 16_384;
@@ -56,7 +56,11 @@ pub fn run(opts: &Opts, now: EffectiveSettings) -> Result<Ended> {
     // Threads before attaching: once attached, this process can start no more.
     let serve = {
         let (clients, maps) = (clients.clone(), maps.clone());
-        move |patience| Clients::serve(now, maps, patience).map(|it| drop(clients.set(it)))
+        move |patience| {
+            let _ = clients.set(Clients::serve(now, maps, patience)?);
+            clean_up_before();
+            Ok(())
+        }
     };
     if opts.standby {
         standby::then(|| place_free().and_then(|()| serve(HANDOVER)));
@@ -72,15 +76,32 @@ pub fn run(opts: &Opts, now: EffectiveSettings) -> Result<Ended> {
     let bpf = attach(opts, &mut object)?;
     nice::set(nice);
     leave_signals_to_others()?;
-    verifier::log_insns(bpf.skel.object());
+    verifier::log_work(bpf.skel.object());
     let scheduler = Scheduler::new(opts, bpf)?;
     let _ = maps.set(scheduler.metrics_maps()?);
     let _ = kvm.send(scheduler.kvm_maps()?);
     if let Some(clients) = clients.get() {
         let _ = clients.settings.send(scheduler.settings_maps()?);
     }
+    threads::give_up_capabilities(NAME);
     info!("attached");
-    scheduler.run()
+    let ended = scheduler.run();
+    // The framework has done so itself. This removes the record.
+    let _ = leftovers::clean("/".as_ref());
+    ended
+}
+
+/// What another one has left that was killed. No other is attached now.
+fn clean_up_before() {
+    let root = "/".as_ref();
+    match leftovers::clean(root) {
+        Ok(true) => info!("vm.compact_unevictable_allowed is set back: the last run was killed"),
+        Ok(false) => {}
+        Err(e) => warn!("what the last run has left cannot be removed: {e}"),
+    }
+    if let Err(e) = leftovers::keep(root) {
+        warn!("if this run is killed, vm.compact_unevictable_allowed stays 0: {e}");
+    }
 }
 
 fn place_free() -> Result<()> {
@@ -165,6 +186,7 @@ impl<'a> Scheduler<'a> {
     fn settings_maps(&self) -> Result<vms::Maps> {
         let maps = &self.bpf.skel.maps;
         Ok(vms::Maps {
+            counters: MapHandle::try_from(&maps.vmland_counters)?,
             vcpu_events: MapHandle::try_from(&maps.vmland_vcpu_events)?,
             vm_slots: MapHandle::try_from(&maps.vmland_vm_slots)?,
             vms: MapHandle::try_from(&maps.vmland_vms)?,

@@ -12,13 +12,14 @@
 
 use std::os::fd::AsFd;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread::spawn;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use log::{error, info, warn};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use scx_vmland::limits::Limits;
+use scx_vmland::threads;
 use vmland_control::answer;
 use vmland_control::server::Server;
 use vmland_settings::{Config, Diagnostics, EffectiveSettings, Sources};
@@ -55,7 +56,7 @@ pub fn follow(now: EffectiveSettings, server: Server) -> Result<Sender<Maps>> {
     let hangups = SignalFd::with_flags(&hangup(), SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
         .context("cannot wait for SIGHUP")?;
     let (sender, maps) = channel();
-    spawn(move || watch(now, server, &hangups, &maps));
+    threads::start("settings", move || watch(now, server, &hangups, &maps));
     Ok(sender)
 }
 
@@ -72,11 +73,15 @@ fn watch(
     let mut wakers = vec![hangups.as_fd()];
     wakers.extend(events.as_ref().map(VcpuEvents::as_fd));
     let mut vms = Vms::new(maps);
+    let mut limits = Limits::default();
     let mut identified = Instant::now();
     loop {
         events.iter().for_each(VcpuEvents::clear);
         if identified.elapsed() >= BACKSTOP {
             vms.identify_anew();
+            for consequence in limits.reached(|limit| vms.times_reached(limit)) {
+                warn!("{consequence}");
+            }
             identified = Instant::now();
         }
         vms.look();

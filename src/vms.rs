@@ -7,18 +7,20 @@ use std::path::Path;
 use anyhow::Result;
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use log::{debug, warn};
+use scx_vmland::limits::Limit;
 use vmland_control::Running;
 use vmland_identity::identify;
 use vmland_settings::{EffectiveSettings, Settings, VmFacts};
 
 use crate::bpf_intf::{VMLAND_VM_PREFERS_CPUS, vmland_vm_ctx};
 use crate::group_weight::{self, GroupWeight};
-use crate::metrics::lookup;
+use crate::metrics::{self, lookup};
 use crate::params::params;
 use crate::prefer::Preferences;
 
 /// What of the scheduler this works with.
 pub struct Maps {
+    pub counters: MapHandle,
     pub vcpu_events: MapHandle,
     pub vm_slots: MapHandle,
     pub vms: MapHandle,
@@ -53,6 +55,10 @@ impl Vms {
             known: BTreeMap::new(),
             outweighed: HashSet::new(),
         }
+    }
+
+    pub fn times_reached(&self, limit: Limit) -> u64 {
+        metrics::times_reached(&self.maps.counters, limit)
     }
 
     pub fn running(&self) -> Vec<&Running> {

@@ -7,7 +7,9 @@
 //! | `guest` | KVM guests, which tests take from a stock |
 //! | `qmp` | nothing; it asks QEMU |
 //! | `hog` | processes that only use CPU time |
+//! | `bare_vm` | VMs without a guest |
 
+pub mod bare_vm;
 mod guest;
 mod hog;
 mod qmp;
