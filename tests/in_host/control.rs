@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -112,6 +113,15 @@ fn a_setting_takes_effect_at_once_and_is_saved() {
         done(&["vm", "unset", vm]);
     }
     assert_eq!(setting("cpu-a", "cpus"), ("all".into(), "default".into()));
+
+    // Nobody but root may ask.
+    let other = Command::new("vmland")
+        .args(["vm", "set", "cpu-a", "weight=7"])
+        .uid(65534)
+        .gid(65534)
+        .output()
+        .expect("vmland starts");
+    assert_eq!(other.status.code(), Some(77), "{other:?}");
 
     // A wrong request changes nothing.
     refused(

@@ -106,13 +106,13 @@ fn stopped(world: &mut World, _: &mut Rng) {
     world.scheduler.signal("CONT");
 }
 
-/// The kernel takes over, and the next start sets back what was left. Seen in 0.3 to 0.5 s, and
-/// beside a compiler on the same machine after more than 1 s, which survive.rs asserts.
+/// The kernel takes over, and the next start sets back what was left. That took 0.3 to 0.5 s, and
+/// 2.7 s once on a machine with ten compilers. survive.rs asserts 1 s.
 fn killed(world: &mut World, rng: &mut Rng) {
     world
         .scheduler
         .signal(rng.choice(["KILL", "ABRT"]).expect("one"));
-    let took = wait_for("the kernel's own scheduler", ms(3_000), || {
+    let took = wait_for("the kernel's own scheduler", ms(5_000), || {
         sched_ext_state() == "disabled"
     });
     println!("disabled after {took:?}");
@@ -262,6 +262,7 @@ fn bare_vms(_: &mut World, _: &mut Rng) {
     scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
+                allow(0, &[1, 2]);
                 for _ in 0..50 {
                     bare_vm::run(2, ms(40));
                 }

@@ -81,10 +81,14 @@ fn what_attaching_takes_is_given_up_when_attached() {
             .log()
             .contains("IPIs and pause exits are followed")
     });
-    assert!(!scheduler.log().contains("WARN"), "{}", scheduler.log());
+    // Of cgroups, older kernels let no scheduler follow all.
+    let log = scheduler.log();
+    let warnings = log
+        .lines()
+        .filter(|line| line.starts_with("WARN") && !line.contains("cgroups"));
+    assert_eq!(warnings.collect::<Vec<_>>(), [""; 0]);
 
     let threads = threads(scheduler.pid());
-    let log = scheduler.log();
     // tests/in_host/kernels compares these.
     for line in log.lines().filter(|line| line.contains("verifier:")) {
         println!("{line}");
