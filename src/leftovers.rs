@@ -14,15 +14,26 @@
 
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const SYSCTL: &str = "proc/sys/vm/compact_unevictable_allowed";
 const RECORD: &str = "run/scx_vmland/compact_unevictable_allowed";
 
+/// The host's value is kept as long as this.
+pub struct Kept(PathBuf);
+
+impl Drop for Kept {
+    /// The framework has set the value back itself, or never changed it: only the file goes.
+    fn drop(&mut self) {
+        let _ = clean(&self.0);
+    }
+}
+
 /// Keeps the host's value; `root` is `/`, except in tests. To be called before the framework
 /// changes it, by the only scheduler.
-pub fn keep(root: &Path) -> io::Result<()> {
-    fs::write(root.join(RECORD), fs::read(root.join(SYSCTL))?)
+pub fn keep(root: &Path) -> io::Result<Kept> {
+    fs::write(root.join(RECORD), fs::read(root.join(SYSCTL))?)?;
+    Ok(Kept(root.into()))
 }
 
 /// Sets the value of before, unless that has been done. Returns whether it had to be set.
@@ -56,7 +67,8 @@ mod tests {
     #[test]
     fn what_a_killed_scheduler_left_is_set_back_once() {
         let tree = host("1\n");
-        keep(tree.path()).unwrap();
+        // A process that is killed drops nothing.
+        std::mem::forget(keep(tree.path()).unwrap());
         let tree = tree.put(SYSCTL, "0\n");
         assert!(clean(tree.path()).unwrap());
         assert_eq!(value(&tree), "1");
@@ -70,9 +82,9 @@ mod tests {
     fn what_was_set_back_or_changed_meanwhile_stays() {
         for (before, now) in [("1\n", "1\n"), ("0\n", "0\n"), ("0\n", "1\n")] {
             let tree = host(before);
-            keep(tree.path()).unwrap();
+            let kept = keep(tree.path()).unwrap();
             let tree = tree.put(SYSCTL, now);
-            assert!(!clean(tree.path()).unwrap());
+            drop(kept);
             assert_eq!(value(&tree), now);
             assert!(!tree.path().join(RECORD).exists());
         }

@@ -12,8 +12,9 @@ use libbpf_rs::{MapHandle, OpenObject};
 use log::{error, info, warn};
 use nix::sys::signal::{SigSet, Signal};
 use scx_vmland::event::{self, Record};
+use scx_vmland::leftovers::{self, Kept};
 use scx_vmland::policy::{self, Decision, Policy};
-use scx_vmland::{leftovers, preflight, threads};
+use scx_vmland::{preflight, threads};
 use vmland_base::exit;
 use vmland_settings::EffectiveSettings;
 
@@ -57,8 +58,8 @@ pub fn run(opts: &Opts, now: EffectiveSettings) -> Result<Ended> {
     let serve = {
         let (clients, maps) = (clients.clone(), maps.clone());
         move |patience| {
-            let _ = clients.set(Clients::serve(now, maps, patience)?);
-            clean_up_before();
+            let served = Clients::serve(now, maps, patience)?;
+            let _ = clients.set((clean_up_before(), served));
             Ok(())
         }
     };
@@ -80,28 +81,28 @@ pub fn run(opts: &Opts, now: EffectiveSettings) -> Result<Ended> {
     let scheduler = Scheduler::new(opts, bpf)?;
     let _ = maps.set(scheduler.metrics_maps()?);
     let _ = kvm.send(scheduler.kvm_maps()?);
-    if let Some(clients) = clients.get() {
+    if let Some((_, clients)) = clients.get() {
         let _ = clients.settings.send(scheduler.settings_maps()?);
     }
     threads::give_up_capabilities(NAME);
     info!("attached");
-    let ended = scheduler.run();
-    // The framework has done so itself. This removes the record.
-    let _ = leftovers::clean("/".as_ref());
-    ended
+    scheduler.run()
 }
 
-/// What another one has left that was killed. No other is attached now.
-fn clean_up_before() {
+/// Sets back what another one has left that was killed, and keeps it for the next one should
+/// this one be. No other is attached now.
+fn clean_up_before() -> Option<Kept> {
     let root = "/".as_ref();
     match leftovers::clean(root) {
         Ok(true) => info!("vm.compact_unevictable_allowed is set back: the last run was killed"),
         Ok(false) => {}
         Err(e) => warn!("what the last run has left cannot be removed: {e}"),
     }
-    if let Err(e) = leftovers::keep(root) {
-        warn!("if this run is killed, vm.compact_unevictable_allowed stays 0: {e}");
-    }
+    leftovers::keep(root)
+        .inspect_err(|e| {
+            warn!("if this run is killed, vm.compact_unevictable_allowed stays 0: {e}")
+        })
+        .ok()
 }
 
 fn place_free() -> Result<()> {
