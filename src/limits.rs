@@ -16,10 +16,10 @@ impl Limit {
     fn consequence(self) -> &'static str {
         match self {
             Limit::Vms => {
-                "more than 4096 VMs: vCPUs of further ones run as ordinary tasks until there is room (statistic vms_full)"
+                "more VMs than the scheduler keeps: vCPUs of further ones run as ordinary tasks until there is room (statistic vms_full)"
             }
             Limit::Cgroups => {
-                "more than 65536 cgroups: further ones count as their parent (statistic cgroups_full)"
+                "more cgroups than the scheduler keeps: further ones count as their parent (statistic cgroups_full)"
             }
             Limit::PolicyRing => {
                 "events come faster than the policy takes them: vCPUs are placed without it (statistic policy_ring_full)"
