@@ -5,12 +5,14 @@
 #   make test    everything
 #   make format  Rust, and what was changed in C
 #   make figures the tables of docs/ and docs/, from docs/figures/*.json
+#   make kernels  the scheduler on each kernel from 6.16 to the newest (tests/in_host/kernels)
+#   make soak     30 minutes of random faults in the emulated host (tests/in_host/soak.rs)
 #   make explore  30 minutes of interleaved schedules in the simulator (docs/simulator.md)
 #   make build   the two programs, in target/release
 
 HOST_TEST_KERNELS ?= newest 6.18
 
-.PHONY: explore run test build setup format figures check unit host clean
+.PHONY: explore kernels soak run test build setup format figures check unit host clean
 
 run: build
 	tests/demo
@@ -39,7 +41,7 @@ check: setup
 	cargo test --release --locked --test bpf_headers
 	tests/deny
 	docs/figures/render --check
-	shellcheck bpf/clang tests/setup tests/demo tests/deny docs/figures/measure tests/host/* tests/in_host/run tests/in_host/run_test \
+	shellcheck bpf/clang tests/setup tests/demo tests/deny docs/figures/measure tests/host/* tests/in_host/run tests/in_host/run_test tests/in_host/kernels tests/in_host/run_soak \
 		crates/vmland-guests/tests/fixtures/host/qemu .ci/run
 	tests/in_host/run_test
 
@@ -59,6 +61,13 @@ explore: setup
 # The tests that need a sched_ext host with KVM, in the emulated one.
 host: setup
 	tests/in_host/run $(HOST_TEST_KERNELS)
+
+kernels: setup
+	tests/in_host/kernels
+
+# A seed that no earlier run had; SEED=N repeats one.
+soak: setup
+	tests/in_host/run_soak 1800 $${SEED:-$$(date +%s)}
 
 clean:
 	cargo clean
