@@ -98,7 +98,7 @@ enum vmland_event_kind {
 struct vmland_event {
 	unsigned int kind;	/* enum vmland_event_kind */
 	int pid;		/* of the vCPU thread */
-	unsigned int vm_id;
+	unsigned int vm_slot;	/* of VMLAND_EVENT_VCPU_*; else 0 */
 	unsigned int pad;
 
 	/* Of VMLAND_EVENT_SLICE_EXPIRED; else 0. */

@@ -5,6 +5,7 @@ mod bpf;
 mod bpf_skel;
 mod clients;
 mod group_weight;
+mod identify;
 mod kvm;
 mod metrics;
 mod nice;

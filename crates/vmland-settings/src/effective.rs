@@ -88,6 +88,13 @@ impl EffectiveSettings {
         settings
     }
 
+    /// The same for a VM that has not been identified yet.
+    pub fn settings_for_any(&self, vcpus: u32) -> Settings {
+        let mut settings = self.config.settings_for_any(vcpus);
+        settings.fill(&self.defaults, |_| {});
+        settings
+    }
+
     /// The value of `key` for a VM as it is written, and its origin; None is the
     /// default.
     pub fn explain(&self, vm: &VmFacts, key: Key) -> (String, Option<String>) {
@@ -411,6 +418,18 @@ mod tests {
         assert_eq!(now.settings_for(&vm("vm-3")).weight, Some(7));
         assert_eq!(now.unset(Target::Name("vm-0"), None), Ok(vec![Key::weight]));
         assert_eq!(now.set(Target::Name("b"), &vm("b"), &weight), Ok(None));
+    }
+
+    #[test]
+    fn a_vm_that_is_not_identified_has_what_holds_for_every_vm() {
+        let mut now = effective(&["*:slice=3ms,weight=200", "a*:weight=300"]);
+        let weight = [("weight".into(), "400".into())];
+        assert_eq!(now.set(Target::Name("a"), &vm("a"), &weight), Ok(None));
+        let any = now.settings_for_any(2);
+        assert_eq!(any.weight, Some(200));
+        assert_eq!(any.slice_ns, Some(3 * MS));
+        assert_eq!(any.yield_to, Settings::DEFAULTS.yield_to);
+        assert_eq!(any, now.settings_for(&vm("b")));
     }
 
     #[test]

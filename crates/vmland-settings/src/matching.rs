@@ -111,6 +111,15 @@ impl Match {
         self.globs.iter().all(Vec::is_empty) && self.vmms.is_empty() && self.vcpus.is_none()
     }
 
+    /// Whether it holds for every VM with so many vCPUs, whatever its name, VMM and cgroup.
+    pub(super) fn holds_for_any(&self, vcpus: u32) -> bool {
+        let [names, others @ ..] = &self.globs;
+        (names.is_empty() || names.iter().any(|glob| glob.as_str() == "*"))
+            && others.iter().all(Vec::is_empty)
+            && self.vmms.is_empty()
+            && self.vcpus.is_none_or(|range| range.contains(vcpus))
+    }
+
     /// The conditions that are no globs.
     pub(super) fn allows(&self, vm: &VmFacts) -> bool {
         (self.vmms.is_empty() || self.vmms.contains(&vm.vmm))

@@ -6,8 +6,10 @@
 //! | `scheduler` | scx_vmland |
 //! | `guest` | KVM guests, which tests take from a stock |
 //! | `qmp` | nothing; it asks QEMU |
+//! | `bare_vm` | a VM whose process blocks who reads about it |
 //! | `hog` | processes that only use CPU time |
 
+mod bare_vm;
 mod guest;
 mod hog;
 mod qmp;
@@ -20,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+pub use bare_vm::BareVm;
 pub use guest::{Guest, while_paused};
 pub use hog::Hog;
 pub use scheduler::Scheduler;
