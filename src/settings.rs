@@ -78,23 +78,23 @@ fn watch(
     let mut vms = Vms::new(maps, identifier);
     let mut identified = Instant::now();
     loop {
-        vms.look(changed());
+        vms.update(changed());
         if identified.elapsed() >= BACKSTOP {
-            vms.look(Changed::Any);
+            vms.update(Changed::Any);
             vms.identify_anew();
             identified = Instant::now();
         }
         if let Ok(Some(_)) = hangups.read_signal() {
             reload(&mut now, &mut vms);
         }
-        vms.settle(&now);
+        vms.write_params(&now);
         server.turn(&wakers, BACKSTOP, |line| {
-            vms.look(changed());
+            vms.update(changed());
             let running = vms.running();
             let answered = answer(line, &mut now, &running);
             if answered.changed {
-                vms.unsettle();
-                vms.settle(&now);
+                vms.write_all_anew();
+                vms.write_params(&now);
             }
             answered.line.into_bytes()
         });
@@ -114,7 +114,7 @@ fn reload(now: &mut EffectiveSettings, vms: &mut Vms<'_>) {
                 "configuration read anew: {rules} rules, {} changes",
                 changes.len()
             );
-            vms.unsettle();
+            vms.write_all_anew();
         }
         Err(errors) => error!("the configuration stays as it was: {errors}"),
     }

@@ -39,9 +39,9 @@ pub struct Vms<'a> {
     /// By slot.
     known: BTreeMap<u32, Known>,
     /// Slots of VMs whose parameters are to be written.
-    unsettled: BTreeSet<u32>,
+    to_write: BTreeSet<u32>,
     /// Slots of VMs to be identified, for the first time or anew.
-    unidentified: BTreeSet<u32>,
+    to_identify: BTreeSet<u32>,
     users: CgroupUsers,
     /// cgroups that have a weight of ours in place of their cpu.weight.
     outweighed: HashSet<u64>,
@@ -74,8 +74,8 @@ impl<'a> Vms<'a> {
             identifier,
             preferences: Preferences::default(),
             known: BTreeMap::new(),
-            unsettled: BTreeSet::new(),
-            unidentified: BTreeSet::new(),
+            to_write: BTreeSet::new(),
+            to_identify: BTreeSet::new(),
             users: CgroupUsers::default(),
             outweighed: HashSet::new(),
         }
@@ -88,19 +88,19 @@ impl<'a> Vms<'a> {
     }
 
     /// Finds out who is new, has another number of vCPUs, has been identified, or is gone.
-    pub fn look(&mut self, changed: Changed) {
-        if let Err(e) = self.try_look(changed) {
+    pub fn update(&mut self, changed: Changed) {
+        if let Err(e) = self.try_update(changed) {
             warn!("cannot see which VMs there are: {e:#}");
         }
     }
 
-    fn try_look(&mut self, changed: Changed) -> Result<()> {
+    fn try_update(&mut self, changed: Changed) -> Result<()> {
         let slots = match changed {
             Changed::Slots(slots) => slots,
             Changed::Any => self.all_slots()?,
         };
         for slot in slots {
-            self.look_at(slot)?;
+            self.update_slot(slot)?;
         }
         for identified in self.identifier.take() {
             self.identified(identified)?;
@@ -119,7 +119,7 @@ impl<'a> Vms<'a> {
         Ok(slots)
     }
 
-    fn look_at(&mut self, slot: u32) -> Result<()> {
+    fn update_slot(&mut self, slot: u32) -> Result<()> {
         let vm = lookup::<vmland_vm_ctx>(&self.maps.vms, &slot.to_ne_bytes())?;
         let id = vm.map_or(0, |vm| vm.vm_id);
         if self.known.get(&slot).is_some_and(|known| known.id != id) {
@@ -134,19 +134,19 @@ impl<'a> Vms<'a> {
             if let Some(running) = &mut known.running {
                 running.facts.vcpus = vm.nr_vcpus;
             }
-            self.unsettled.insert(slot);
+            self.to_write.insert(slot);
         }
         // A VM that gets more vCPUs starts, and may not have been in its cgroup before. One that
         // gets fewer may end, and its process may be gone.
         if vm.nr_vcpus > before {
-            self.unidentified.insert(slot);
+            self.to_identify.insert(slot);
         }
         Ok(())
     }
 
     fn forget(&mut self, slot: u32) -> Result<()> {
         let cgroup = self.known.remove(&slot).and_then(|vm| vm.cgroup);
-        self.unsettled.remove(&slot);
+        self.to_write.remove(&slot);
         self.moved(slot, cgroup, None)
     }
 
@@ -158,7 +158,7 @@ impl<'a> Vms<'a> {
         };
         let asked = mem::replace(&mut known.asked, Asked::No);
         if asked == Asked::Before {
-            self.unidentified.insert(slot);
+            self.to_identify.insert(slot);
         }
         let facts = VmFacts::new(it.identity, known.vcpus);
         if known.running.as_ref().map(|vm| &vm.facts) != Some(&facts) {
@@ -168,7 +168,7 @@ impl<'a> Vms<'a> {
                 facts,
                 owns_cgroup: false,
             });
-            self.unsettled.insert(slot);
+            self.to_write.insert(slot);
         }
         let from = mem::replace(&mut known.cgroup, it.cgroup);
         self.moved(slot, from, it.cgroup)
@@ -179,7 +179,7 @@ impl<'a> Vms<'a> {
         let left_to = from.and_then(|cgroup| self.users.leave(cgroup, slot));
         let taken_from = to.and_then(|cgroup| self.users.enter(cgroup, slot));
         for vm in [Some(slot), left_to, taken_from].into_iter().flatten() {
-            self.see_ownership(vm);
+            self.update_ownership(vm);
         }
         for cgroup in [from, to].into_iter().flatten() {
             if !self.users.is_owned(cgroup) && self.outweighed.remove(&cgroup) {
@@ -189,7 +189,7 @@ impl<'a> Vms<'a> {
         Ok(())
     }
 
-    fn see_ownership(&mut self, slot: u32) {
+    fn update_ownership(&mut self, slot: u32) {
         let Some(vm) = self.known.get_mut(&slot) else {
             return;
         };
@@ -198,37 +198,37 @@ impl<'a> Vms<'a> {
             && running.owns_cgroup != owns
         {
             running.owns_cgroup = owns;
-            self.unsettled.insert(slot);
+            self.to_write.insert(slot);
         }
     }
 
     /// Has all VMs identified anew: they may have another name or cgroup than before.
     pub fn identify_anew(&mut self) {
-        self.unidentified.extend(self.known.keys());
+        self.to_identify.extend(self.known.keys());
     }
 
     /// Effective settings have changed.
-    pub fn unsettle(&mut self) {
-        self.unsettled.extend(self.known.keys());
+    pub fn write_all_anew(&mut self) {
+        self.to_write.extend(self.known.keys());
     }
 
     /// Writes the parameters of VMs that are new or have changed. Has them identified after that,
     /// so that the identifier's threads do not preempt this one before.
-    pub fn settle(&mut self, now: &EffectiveSettings) {
-        for slot in mem::take(&mut self.unsettled) {
-            if let Err(e) = self.settle_one(slot, now) {
+    pub fn write_params(&mut self, now: &EffectiveSettings) {
+        for slot in mem::take(&mut self.to_write) {
+            if let Err(e) = self.write_params_of(slot, now) {
                 warn!("cannot give the VM in slot {slot} its settings: {e:#}");
-                self.unsettled.insert(slot);
+                self.to_write.insert(slot);
             }
         }
-        for slot in mem::take(&mut self.unidentified) {
+        for slot in mem::take(&mut self.to_identify) {
             if let Some(vm) = self.known.get_mut(&slot) {
                 vm.ask(slot, self.identifier);
             }
         }
     }
 
-    fn settle_one(&mut self, slot: u32, now: &EffectiveSettings) -> Result<()> {
+    fn write_params_of(&mut self, slot: u32, now: &EffectiveSettings) -> Result<()> {
         let Some(vm) = self.known.get(&slot) else {
             return Ok(());
         };

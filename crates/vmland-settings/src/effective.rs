@@ -438,12 +438,12 @@ mod tests {
         let (a, b) = (vm("a"), vm("b"));
         now.sources.flags = vec!["*:weight=200,cpus=1".into()];
         let (changes, warnings) = now.reload(&[&a, &b]).expect("right");
-        let said: Vec<_> = changes
+        let changed: Vec<_> = changes
             .iter()
             .map(|c| (c.vm, c.key, c.from.as_str(), c.to.as_str()))
             .collect();
         assert_eq!(
-            said,
+            changed,
             [
                 (0, Key::cpus, "none", "1"),
                 (1, Key::weight, "100", "200"),

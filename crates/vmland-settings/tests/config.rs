@@ -82,7 +82,7 @@ fn caller() -> Caller {
     }
 }
 
-/// For files of the source tree, whoever has checked it out.
+/// For files of the source tree, which may belong to any user.
 fn sources_of(file: &Path) -> Sources {
     let metadata = fs::metadata(file).expect("it exists");
     Sources {
@@ -404,7 +404,7 @@ match = { name = "web-1" }
             "config.toml:15:1: for \"web-1\", slice_min = \"9ms\" is longer than slice = \"5ms\" (config.toml:3:1); it gets \"5ms\" for both",
         ]
     );
-    // The shorter one holds, and is said to come from where it is.
+    // The shorter one holds, and its origin is where it stands.
     let web = vm("web-1");
     let explained = config.explain(&web);
     assert_eq!(explained.settings.slice_min_ns, Some(5 * MS));
