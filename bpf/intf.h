@@ -50,7 +50,7 @@ enum vmland_counter {
 	VMLAND_YIELD_WOKEN,	/* refused once: the target has not run since it woke */
 	VMLAND_YIELD_RECEIVER,	/* honoured, with the receiver of an IPI as target */
 	VMLAND_SPIN_RECEIVER,	/* hand-off to the receiver of an IPI after a pause exit for
-				   which KVM had no candidate */
+				   which KVM had no target */
 	VMLAND_LEFT_RECEIVER,	/* hand-off to the receiver of an IPI by a sender that went to
 				   sleep or used up its slice */
 	VMLAND_YIELD_PLAIN,	/* sched_yield(), without a target */
@@ -98,7 +98,7 @@ enum vmland_event_kind {
 struct vmland_event {
 	unsigned int kind;	/* enum vmland_event_kind */
 	int pid;		/* of the vCPU thread */
-	unsigned int vm_id;
+	unsigned int vm_slot;	/* of VMLAND_EVENT_VCPU_*; else 0 */
 	unsigned int pad;
 
 	/* Of VMLAND_EVENT_SLICE_EXPIRED; else 0. */

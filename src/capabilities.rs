@@ -15,13 +15,14 @@ pub const PERFMON: u32 = 38;
 pub const BPF: u32 = 39;
 
 /// The threads, by name, and what each keeps. Threads of libraries keep nothing.
-pub const OF_THREADS: [(&str, &[u32]); 3] = [
+pub const OF_THREADS: [(&str, &[u32]); 4] = [
     // Asking the policy is reading and writing memory that BPF shares; detaching is closing a
     // file.
     ("scx_vmland", &[]),
-    // PTRACE: which program another user's VMM is (/proc/PID/exe). BPF and PERFMON:
     // bpf/placement/prefer.bpf.c is loaded for the first VM that prefers some CPUs.
-    ("settings", &[SYS_PTRACE, PERFMON, BPF]),
+    ("settings", &[PERFMON, BPF]),
+    // Which program another user's VMM is (/proc/PID/exe).
+    ("identify", &[SYS_PTRACE]),
     // It loads objects whenever KVM or VMs appear. ADMIN: the kernel tells nobody else of a
     // module's types (BPF_BTF_GET_FD_BY_ID), and KVM is one.
     ("kvm", &[SYS_ADMIN, PERFMON, BPF]),

@@ -4,6 +4,7 @@
 //! | module | content |
 //! | --- | --- |
 //! | [`capabilities`] | what each thread keeps of what root may do |
+//! | [`cgroup_users`] | which VM is alone in its cgroup |
 //! | [`event`] | what the BPF part tells the policy |
 //! | [`leftovers`] | what a scheduler that was killed has left behind |
 //! | [`limits`] | which limits the host has reached |
@@ -12,6 +13,7 @@
 //! | [`threads`] | starting threads, which end the scheduler if they fail |
 
 pub mod capabilities;
+pub mod cgroup_users;
 pub mod event;
 pub mod leftovers;
 pub mod limits;

@@ -5,6 +5,7 @@ mod bpf;
 mod bpf_skel;
 mod clients;
 mod group_weight;
+mod identify;
 mod kvm;
 mod metrics;
 mod nice;
@@ -43,7 +44,7 @@ use scheduler::Ended;
 
 const NAME: &str = "scx_vmland";
 
-/// An end for which all has been said.
+/// An end of which everything has been logged.
 #[derive(Debug, thiserror::Error)]
 #[error("exit code {0}")]
 struct Exit(u8);

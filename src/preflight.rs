@@ -167,7 +167,7 @@ pub fn capable(root: &Path) -> Result<Host, Refusal> {
         });
     }
     if !sched_ext_available(root) {
-        // Without sysfs nothing can be said about the kernel.
+        // Without sysfs nothing is known about the kernel.
         let sysfs = root.join("sys/kernel");
         if let Err(source) = fs::metadata(&sysfs) {
             return Err(Refusal::Unreadable {

@@ -46,7 +46,7 @@ pub enum Ended {
     Stopped,
     /// The kernel threw it out.
     Ejected,
-    /// The kernel wants it to attach anew: a CPU came or went.
+    /// It has to attach anew: a CPU came or went.
     Restart,
 }
 

@@ -15,17 +15,29 @@ use log::warn;
 
 use crate::capabilities;
 
+/// In bytes. The process locks its memory, and so pays for all of a stack.
+const SMALL_STACK: usize = 256 << 10;
+
 /// Starts the thread of this name.
 ///
 /// # Panics
 ///
 /// If there can be no thread.
 pub fn start(name: &'static str, run: impl FnOnce() + Send + 'static) {
+    start_by(Builder::new(), name, run);
+}
+
+/// [`start`], for threads of which there are several.
+pub fn start_small(name: &'static str, run: impl FnOnce() + Send + 'static) {
+    start_by(Builder::new().stack_size(SMALL_STACK), name, run);
+}
+
+fn start_by(builder: Builder, name: &'static str, run: impl FnOnce() + Send + 'static) {
     let thread = move || {
         give_up_capabilities(name);
         run();
     };
-    let started = Builder::new().name(name.into()).spawn(thread);
+    let started = builder.name(name.into()).spawn(thread);
     started.expect("a thread can be started");
 }
 

@@ -103,13 +103,16 @@ fn the_service_comes_back_but_not_for_ever() {
 fn a_broken_configuration_is_64_and_says_where() {
     let out = scx_vmland(&["--vm", "db-*:wieght=400"]);
     assert_eq!(out.status.code(), Some(64));
-    let said = text(&out.stderr);
-    assert!(said.contains("wieght") && said.contains("weight"), "{said}");
+    let message = text(&out.stderr);
+    assert!(
+        message.contains("wieght") && message.contains("weight"),
+        "{message}"
+    );
 
     let out = scx_vmland(&["--config", "/nonexistent/config.toml"]);
     assert_eq!(out.status.code(), Some(64));
-    let said = text(&out.stderr);
-    assert!(said.contains("/nonexistent/config.toml"), "{said}");
+    let message = text(&out.stderr);
+    assert!(message.contains("/nonexistent/config.toml"), "{message}");
 }
 
 #[test]

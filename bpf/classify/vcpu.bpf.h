@@ -108,7 +108,11 @@ static __always_inline void vcpu_quiescent(struct vmland_task_ctx *taskc)
 static void send_vcpu_event(u32 kind, const struct task_struct *p,
 			    const struct vmland_task_ctx *taskc)
 {
-	struct vmland_event event = { .kind = kind, .pid = p->pid, .vm_id = taskc->vm_id };
+	struct vmland_event event = {
+		.kind = kind,
+		.pid = p->pid,
+		.vm_slot = taskc->vm_slot,
+	};
 	struct queued_task_ctx *record;
 
 	record = bpf_ringbuf_reserve(&vmland_vcpu_events, sizeof(*record), 0);

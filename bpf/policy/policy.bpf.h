@@ -34,7 +34,6 @@ static bool policy_ask(struct task_struct *p, const struct vmland_task_ctx *task
 	struct vmland_event event = {
 		.kind = VMLAND_EVENT_SLICE_EXPIRED,
 		.pid = p->pid,
-		.vm_id = taskc->vm_id,
 		.vruntime = taskc->vruntime,
 		.vtime = vtime,
 		.slice_ns = taskc->slice_ns,

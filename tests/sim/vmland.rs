@@ -21,7 +21,9 @@ use vmland_sim::kernel::Kernel;
 use vmland_sim::native::Native;
 use vmland_sim::scheduler::{Joins, TaskId};
 
-/// The command line's defaults, and how long user space takes.
+const DEFAULTS: vmland_settings::Settings = vmland_settings::Settings::DEFAULTS;
+
+/// What holds for all VMs, by default what the table of settings has, and how long user space takes.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     pub slice_ns: u64,
@@ -38,11 +40,11 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            slice_ns: 10_000_000,
-            slice_min_ns: 2_000_000,
-            ipi_window_ns: 50_000_000,
-            boost_percent: 100,
-            skew_ns: 0,
+            slice_ns: DEFAULTS.slice_ns.unwrap_or_default(),
+            slice_min_ns: DEFAULTS.slice_min_ns.unwrap_or_default(),
+            ipi_window_ns: DEFAULTS.ipi_window_ns.unwrap_or_default(),
+            boost_percent: DEFAULTS.boost_percent.unwrap_or_default() as u32,
+            skew_ns: DEFAULTS.skew_ns.unwrap_or_default(),
             without: 0,
             round_ns: 5_000,
             event_ns: 500,

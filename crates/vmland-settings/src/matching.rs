@@ -117,6 +117,17 @@ impl Match {
         *self == Self::default()
     }
 
+    /// Whether it holds for every VM with so many vCPUs, whatever its name, VMM,
+    /// cgroup and user.
+    pub(super) fn holds_for_any(&self, vcpus: u32) -> bool {
+        let [names, others @ ..] = &self.globs;
+        (names.is_empty() || names.iter().any(|glob| glob.as_str() == "*"))
+            && others.iter().all(Vec::is_empty)
+            && self.vmms.is_empty()
+            && self.uids.is_empty()
+            && self.vcpus.is_none_or(|range| range.contains(vcpus))
+    }
+
     /// The conditions that are no globs.
     pub(super) fn allows(&self, vm: &VmFacts) -> bool {
         (self.vmms.is_empty() || self.vmms.contains(&vm.vmm))

@@ -23,7 +23,7 @@ const HEAD: &str = "\
 # last --vm 'NAME-GLOB:key=value,…' of the command line: the last word counts, for
 # each key alone. A key that nobody sets has its default, which is shown below.
 #
-# Everything below is commented out. Remove the \"#\" of what you want to say.
+# Everything below is commented out. Remove the \"#\" of what you set.
 
 #[defaults]
 ";

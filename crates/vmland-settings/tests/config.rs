@@ -82,7 +82,7 @@ fn caller() -> Caller {
     }
 }
 
-/// For files of the source tree, whoever has checked it out.
+/// For files of the source tree, which may belong to any user.
 fn sources_of(file: &Path) -> Sources {
     let metadata = fs::metadata(file).expect("it exists");
     Sources {
@@ -393,6 +393,24 @@ fn a_name_is_no_proof_of_whose_vm_it_is() {
     }
 }
 
+/// As long as a VM is not identified, no rule is for it that asks who it is.
+#[test]
+fn a_vm_that_is_not_identified_fits_no_rule_that_asks_who_it_is() {
+    for asks in [
+        r#"name = "*-*""#,
+        r#"uuid = "*""#,
+        r#"vmm = "qemu""#,
+        r#"cgroup = "*""#,
+        "uid = 64055",
+    ] {
+        let dir = Dir::new();
+        let rule = format!("[[vm]]\nmatch = {{ {asks}, vcpus = 2 }}\nweight = 400\n");
+        dir.put("config.toml", rule);
+        let (config, _) = dir.load().unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(config.settings_for_any(2).weight, None, "{asks}");
+    }
+}
+
 #[test]
 fn what_is_hardly_meant_is_warned_of() {
     let dir = Dir::new();
@@ -441,7 +459,7 @@ match = { name = "web-1" }
             "config.toml:15:1: for \"web-1\", slice_min = \"9ms\" is longer than slice = \"5ms\" (config.toml:3:1); it gets \"5ms\" for both",
         ]
     );
-    // The shorter one holds, and is said to come from where it is.
+    // The shorter one holds, and its origin is where it stands.
     let web = vm("web-1");
     let explained = config.explain(&web);
     assert_eq!(explained.settings.slice_min_ns, Some(5 * MS));

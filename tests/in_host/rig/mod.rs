@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+pub use bare_vm::BareVm;
 pub use guest::{Guest, while_paused};
 pub use hog::Hog;
 pub use scheduler::Scheduler;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The tool as a user meets it, on any machine; a little of it needs root.
 
+mod config;
+
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output};

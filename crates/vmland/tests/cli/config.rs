@@ -4,18 +4,8 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Output};
 
-fn vmland(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_vmland"))
-        .args(args)
-        .output()
-        .expect("it starts")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
+use crate::{text, vmland};
 
 #[test]
 fn check_says_what_is_wrong_and_exits_with_1() {
