@@ -4,13 +4,15 @@
 #                show it in an emulated host with two KVM guests
 #   make test    everything
 #   make format  Rust, and what was changed in C
-#   make figures the tables of docs/ and docs/, from docs/figures/*.json
+#   make figures the tables of README.md and docs/, from docs/figures/*.json
+#   make kernels  the scheduler on each kernel from 6.16 to the newest (tests/in_host/kernels)
+#   make soak     30 minutes of random faults in the emulated host (tests/in_host/soak.rs)
 #   make explore  30 minutes of interleaved schedules in the simulator (docs/simulator.md)
 #   make build   the two programs, in target/release
 
 HOST_TEST_KERNELS ?= newest 6.18
 
-.PHONY: explore run test build setup format figures check unit host clean
+.PHONY: explore kernels soak run test build setup format figures check unit host clean
 
 run: build
 	tests/demo
@@ -36,10 +38,9 @@ figures:
 check: setup
 	cargo fmt --all --check
 	cargo clippy --release --locked --workspace --all-targets -- -D warnings
-	cargo test --release --locked --test bpf_headers
 	tests/deny
 	docs/figures/render --check
-	shellcheck bpf/clang tests/setup tests/demo tests/deny docs/figures/measure tests/host/* tests/in_host/run tests/in_host/run_test \
+	shellcheck bpf/clang tests/setup tests/demo tests/deny tests/coverage docs/figures/measure tests/host/* tests/in_host/run tests/in_host/run_test tests/in_host/kernels tests/in_host/run_soak \
 		crates/vmland-guests/tests/fixtures/host/qemu .ci/run
 	tests/in_host/run_test
 
@@ -47,18 +48,21 @@ check: setup
 unit: setup
 	cargo test --release --locked --workspace
 
-# On two CPUs, each with seeds of its own that no earlier run had.
+# With seeds that no earlier run had.
 explore: setup
-	cargo test --release --locked --test sim --no-run
-	for cpu in 1 2; do \
-		EXPLORE_SECONDS=1800 EXPLORE_SEED=$$cpu$$(date +%s)000000 \
-			cargo test --release --locked --test sim explored -- --nocapture & \
-		pids="$$pids $$!"; \
-	done; for pid in $$pids; do wait $$pid || exit 1; done
+	EXPLORE_SECONDS=1800 EXPLORE_SEED=$$(date +%s)000000 \
+		cargo test --release --locked --test sim explored -- --nocapture
 
 # The tests that need a sched_ext host with KVM, in the emulated one.
 host: setup
 	tests/in_host/run $(HOST_TEST_KERNELS)
+
+kernels: setup
+	tests/in_host/kernels
+
+# A seed that no earlier run had; SEED=N repeats one.
+soak: setup
+	tests/in_host/run_soak 1800 $${SEED:-$$(date +%s)}
 
 clean:
 	cargo clean

@@ -93,6 +93,7 @@ mod bpf {
         add_ops_flag(connector);
         leave_out_hotplug_check(connector);
         add_wait(connector);
+        start_handler_without_capabilities(connector);
     }
 
     /// The connector names the flags of the ops table, and has no parameter for more.
@@ -127,6 +128,17 @@ mod bpf {
         const LOADED: &str = "let mut skel = scx_ops_load!(skel, rustland, uei)?;";
         const WAIT: &str = "crate::standby::before_attaching(&shutdown)?;";
         insert(connector, LOADED, WAIT);
+    }
+
+    /// The thread that waits for signals only sets a flag. What the connector does later finds
+    /// the handler set.
+    fn start_handler_without_capabilities(connector: &mut String) {
+        const FLAG: &str = "let shutdown = Arc::new(AtomicBool::new(false));";
+        const START: &str = "std::thread::scope(|scope| scope.spawn(|| {
+                scx_vmland::threads::give_up_capabilities(\"signals\");
+                set_ctrlc_handler(shutdown.clone())
+            }).join().expect(\"it does not panic\"))?;";
+        insert(connector, FLAG, START);
     }
 
     fn insert(connector: &mut String, after: &str, what: &str) {

@@ -51,7 +51,7 @@ enum vmland_counter {
 	VMLAND_YIELD_WOKEN,	/* refused once: the target has not run since it woke */
 	VMLAND_YIELD_RECEIVER,	/* honoured, with the receiver of an IPI as target */
 	VMLAND_SPIN_RECEIVER,	/* hand-off to the receiver of an IPI after a pause exit for
-				   which KVM had no candidate */
+				   which KVM had no target */
 	VMLAND_LEFT_RECEIVER,	/* hand-off to the receiver of an IPI by a sender that went to
 				   sleep or used up its slice */
 	VMLAND_YIELD_PLAIN,	/* sched_yield(), without a target */
@@ -96,7 +96,7 @@ struct vmland_event {
 	unsigned int kind;	/* enum vmland_event_kind */
 	int pid;		/* of the vCPU thread; 0: the event is of a VM */
 	unsigned int vm_slot;
-	unsigned int vm_id;
+	unsigned int vm_id;	/* of VMLAND_EVENT_EVIDENCE; else 0 */
 
 	/* Of VMLAND_EVENT_EVIDENCE, since the VM was seen; else 0. */
 	unsigned long long pause_exits;

@@ -8,10 +8,12 @@ use std::mem::MaybeUninit;
 use std::sync::Once;
 
 use libbpf_rs::libbpf_sys::bpf_object_open_opts;
-use libbpf_rs::skel::SkelBuilder;
+use libbpf_rs::skel::{OpenSkel as _, SkelBuilder};
 use libbpf_rs::{ObjectBuilder, OpenObject, Result};
 use log::warn;
 use scx_utils::compat::struct_has_field;
+
+use crate::verifier;
 
 mod generated {
     #![allow(warnings)]
@@ -83,5 +85,6 @@ fn leave_out(mut skel: OpenBpfSkel<'_>) -> OpenBpfSkel<'_> {
             warn!("of cgroups, this kernel lets no scheduler follow: {missing}");
         });
     }
+    verifier::ask(skel.open_object_mut());
     skel
 }

@@ -3,12 +3,13 @@
 
 use std::os::unix::net::UnixListener;
 use std::sync::mpsc::Sender;
-use std::thread::sleep;
+use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use log::{error, warn};
 use scx_stats::prelude::StatsServer;
+use scx_vmland::threads;
 use vmland_base::exit;
 use vmland_control::client::DIRECTORY;
 use vmland_control::server::Server;
@@ -49,10 +50,20 @@ impl Clients {
         };
         Ok(Self {
             settings: settings::follow(now, server)?,
-            _stats: metrics::serve(maps)?,
+            _stats: serve_stats(maps)?,
             _socket: socket,
         })
     }
+}
+
+/// From a thread without capabilities, which those of the server inherit.
+fn serve_stats(maps: metrics::SharedMaps) -> Result<StatsServer<(), ()>> {
+    let serve = || {
+        threads::give_up_capabilities("statistics");
+        metrics::serve(maps)
+    };
+    let served = scope(|scope| scope.spawn(serve).join());
+    served.unwrap_or_else(|_| bail!("statistics cannot be served"))
 }
 
 fn bind(patience: Duration) -> Result<(Socket, UnixListener), BindError> {

@@ -14,20 +14,20 @@ pub const EVIDENCE: u64 = 3;
 /// fields, as far as they carry something.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Record {
-    pub cpu: i32,
     pub nr_cpus_allowed: u64,
     pub flags: u64,
     pub stop_ts: u64,
     pub exec_runtime: u64,
     pub weight: u64,
     pub vtime: u64,
+    pub enq_cnt: u64,
 }
 
 /// What a VM has done. None: the record is another event.
 pub fn decode(record: &Record) -> Option<Evidence> {
     (record.flags == EVIDENCE).then_some(Evidence {
-        vm_slot: record.cpu as u32,
-        vm_id: record.nr_cpus_allowed as u32,
+        vm_slot: record.nr_cpus_allowed as u32,
+        vm_id: record.enq_cnt as u32,
         at_ns: record.stop_ts,
         cpu_ns: record.vtime,
         pause_exits: record.exec_runtime,
@@ -40,13 +40,13 @@ mod tests {
     use super::*;
 
     const RECORD: Record = Record {
-        cpu: 1,
-        nr_cpus_allowed: 2,
+        nr_cpus_allowed: 1,
         flags: EVIDENCE,
         stop_ts: 4,
         exec_runtime: 5,
         weight: 6,
         vtime: 7,
+        enq_cnt: 2,
     };
 
     #[test]

@@ -27,6 +27,11 @@ impl GroupWeight {
         Ok(Self(fd.context("cannot keep a BPF program open")?))
     }
 
+    /// Has who waits placed anew, by the parameters that hold by then.
+    pub fn requeue(&self) -> Result<()> {
+        self.set(None, None).map(drop)
+    }
+
     /// Gives `cgroup` this weight in place of its cpu.weight, or that again. Returns
     /// whether it is one with the cpu controller; the root is not. In any case who
     /// waits is placed anew, by the parameters that hold by then.

@@ -19,13 +19,14 @@ use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread::{sleep, spawn};
+use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 use libbpf_rs::{MapCore, MapFlags, MapHandle, ProgramInput};
 use log::{debug, warn};
+use scx_vmland::threads;
 
 use crate::{nice, receiver_time, verifier};
 
@@ -49,7 +50,7 @@ pub struct Maps {
 /// Starts the thread; it begins when it is sent the maps, and has `nice` from then on.
 pub fn follow(nice: i32) -> Sender<Maps> {
     let (sender, maps) = channel();
-    spawn(move || watch(maps, nice));
+    threads::start("kvm", move || watch(maps, nice));
     sender
 }
 
@@ -110,7 +111,9 @@ fn attend(maps: &Maps, layout: Result<Vec<u8>>) -> Result<()> {
     open.maps.vmland_vm_slots.reuse_fd(maps.vm_slots.as_fd())?;
     open.maps.vmland_vms.reuse_fd(maps.vms.as_fd())?;
     open.maps.vmland_free_vms.reuse_fd(maps.free_vms.as_fd())?;
+    verifier::ask(open.open_object_mut());
     let loaded = open.load().context("cannot load the KVM object")?;
+    verifier::log_work(loaded.object());
     let _destroy = loaded
         .progs
         .on_destroy
@@ -190,12 +193,13 @@ fn attend_vms(maps: &Maps) -> Result<()> {
     if let Some(data) = &mut open.maps.data_data {
         data.vmland_receiver_ns = receiver_time::ns();
     }
+    verifier::ask(open.open_object_mut());
     let mut loaded = open.load().context("cannot load the IPI object")?;
     { &loaded.progs.init_timers }
         .test_run(ProgramInput::default())
         .context("cannot set up timers")?;
     loaded.attach().context("cannot attach the IPI object")?;
-    verifier::log_insns(loaded.object());
+    verifier::log_work(loaded.object());
     debug!("IPIs and pause exits are followed");
     while any_vm(maps) {
         sleep(POLL);

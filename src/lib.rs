@@ -1,12 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The scheduler's pure core: no BPF, no system calls but reading files.
+//! The part of the scheduler that needs no BPF, and so no kernel with sched_ext to be tried.
 //!
 //! | module | content |
 //! | --- | --- |
+//! | [`capabilities`] | what each thread keeps of what root may do |
+//! | [`cgroup_users`] | which VM is alone in its cgroup |
 //! | [`event`] | what the BPF part tells the planner |
+//! | [`leftovers`] | what a scheduler that was killed has left behind |
+//! | [`limits`] | which limits the host has reached |
 //! | [`planner`] | how the vCPUs of each VM are scheduled |
 //! | [`preflight`] | whether a scheduler can attach to this host, and what to do if not |
+//! | [`threads`] | starting threads, which end the scheduler if they fail |
 
+pub mod capabilities;
+pub mod cgroup_users;
 pub mod event;
+pub mod leftovers;
+pub mod limits;
 pub mod planner;
 pub mod preflight;
+pub mod threads;

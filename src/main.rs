@@ -5,6 +5,7 @@ mod bpf;
 mod bpf_skel;
 mod clients;
 mod group_weight;
+mod identify;
 mod kvm;
 mod metrics;
 mod nice;
@@ -33,7 +34,7 @@ use std::time::Duration;
 use anyhow::{Result, anyhow};
 use log::{error, info};
 use scx_utils::build_id;
-use scx_vmland::preflight;
+use scx_vmland::{preflight, threads};
 use tracing_subscriber::filter::LevelFilter;
 use vmland_base::exit;
 use vmland_control::stats;
@@ -44,7 +45,7 @@ use scheduler::Ended;
 
 const NAME: &str = "scx_vmland";
 
-/// An end for which all has been said.
+/// An end of which everything has been logged.
 #[derive(Debug, thiserror::Error)]
 #[error("exit code {0}")]
 struct Exit(u8);
@@ -103,9 +104,12 @@ fn run(opts: &Opts) -> Result<u8> {
             return Ok(refusal.exit_code());
         }
     }
+    threads::end_with_any();
     let now = EffectiveSettings::new(config, sources, params::defaults(opts));
     if let Some(sec) = opts.stats {
-        std::thread::spawn(move || metrics::monitor(Duration::from_secs_f64(sec)));
+        threads::start("monitor", move || {
+            let _ = metrics::monitor(Duration::from_secs_f64(sec));
+        });
     }
     match scheduler::run(opts, now)? {
         Ended::Stopped => Ok(exit::OK),

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, anyhow};
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use plain::Plain;
 use scx_stats::prelude::*;
+use scx_vmland::limits::Limit;
 use vmland_control::stats::{self, Metrics, VmMetrics};
 
 use crate::bpf_intf::{self, *};
@@ -126,6 +127,16 @@ pub fn lookup<T: Plain + Copy>(map: &MapHandle, key: &[u8]) -> Result<Option<T>>
     let mut value: T = unsafe { std::mem::zeroed() };
     plain::copy_from_bytes(&mut value, &bytes).map_err(|e| anyhow!("map value: {e:?}"))?;
     Ok(Some(value))
+}
+
+/// How often a limit has been reached.
+pub fn times_reached(counters: &MapHandle, limit: Limit) -> u64 {
+    let counter = match limit {
+        Limit::Vms => vmland_counter_VMLAND_VMS_FULL,
+        Limit::Cgroups => vmland_counter_VMLAND_CGROUPS_FULL,
+        Limit::PlannerRing => vmland_counter_VMLAND_EVIDENCE_LOST,
+    };
+    total(counters, counter).unwrap_or(0)
 }
 
 fn total(counters: &MapHandle, counter: bpf_intf::vmland_counter) -> Result<u64> {

@@ -8,16 +8,6 @@ use vmland_settings::*;
 use crate::bpf_intf::*;
 use crate::opts::Opts;
 
-/// A row sets a field, or adds flags to it.
-macro_rules! put {
-    ($field:expr, =, $value:expr) => {
-        $field = $value as _
-    };
-    ($field:expr, |=, $value:expr) => {
-        $field |= $value
-    };
-}
-
 macro_rules! for_scheduler {
     ($(
         $(#[$doc:meta])+
@@ -45,7 +35,7 @@ macro_rules! for_scheduler {
             $(
                 let convert: fn($plain) -> _ = $convert;
                 if let Some(value) = settings.$field.or(Settings::DEFAULTS.$field) {
-                    put!(params.$bpf, $becomes, convert(value));
+                    params.$bpf $becomes convert(value);
                 }
             )+
             params

@@ -11,12 +11,13 @@ use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 
 use anyhow::{Context, Result, ensure};
-use libbpf_rs::skel::{OpenSkel, SkelBuilder};
+use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 use libbpf_rs::{MapHandle, ProgramInput};
 use log::warn;
 use vmland_settings::CpuSet;
 
 use crate::bpf_intf::vmland_preference;
+use crate::verifier;
 use skel::{PreferSkel, PreferSkelBuilder};
 
 /// The program, loaded when a VM has a preference for the first time: most hosts have
@@ -62,6 +63,10 @@ fn load(preferred: &MapHandle) -> Result<PreferSkel<'static>> {
         .open(object)
         .context("cannot open the object of preferred CPUs")?;
     open.maps.vmland_preferred.reuse_fd(preferred.as_fd())?;
-    open.load()
-        .context("cannot load the object of preferred CPUs")
+    verifier::ask(open.open_object_mut());
+    let loaded = open
+        .load()
+        .context("cannot load the object of preferred CPUs")?;
+    verifier::log_work(loaded.object());
+    Ok(loaded)
 }

@@ -26,6 +26,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use vmland_base::exit;
 
+use crate::capabilities as cap;
+
 /// Oldest supported kernel, as (major, minor): the first with `scx_bpf_select_cpu_and()`.
 pub const OLDEST_KERNEL: (u32, u32) = (6, 16);
 
@@ -35,14 +37,6 @@ const PID_NS_INIT_INO: u32 = 0xEFFF_FFFC;
 
 /// Inode number of the initial user namespace: `USER_NS_INIT_INO`, as above.
 const USER_NS_INIT_INO: u32 = 0xEFFF_FFFD;
-
-/// Bit numbers of capabilities, from `uapi/linux/capability.h`.
-mod cap {
-    pub const SYS_ADMIN: u32 = 21;
-    pub const SYS_RESOURCE: u32 = 24;
-    pub const PERFMON: u32 = 38;
-    pub const BPF: u32 = 39;
-}
 
 /// A host that the scheduler may attach to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -173,7 +167,7 @@ pub fn capable(root: &Path) -> Result<Host, Refusal> {
         });
     }
     if !sched_ext_available(root) {
-        // Without sysfs nothing can be said about the kernel.
+        // Without sysfs nothing is known about the kernel.
         let sysfs = root.join("sys/kernel");
         if let Err(source) = fs::metadata(&sysfs) {
             return Err(Refusal::Unreadable {

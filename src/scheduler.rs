@@ -12,8 +12,9 @@ use libbpf_rs::{MapCore, MapFlags, MapHandle, OpenObject};
 use log::{debug, error, info, warn};
 use nix::sys::signal::{SigSet, Signal};
 use scx_vmland::event::{self, Record};
+use scx_vmland::leftovers::{self, Kept};
 use scx_vmland::planner::{Plan, Planner};
-use scx_vmland::preflight;
+use scx_vmland::{preflight, threads};
 use vmland_base::exit;
 use vmland_settings::EffectiveSettings;
 
@@ -28,7 +29,9 @@ use crate::bpf_intf::{
 use crate::clients::Clients;
 use crate::group_weight::GroupWeight;
 use crate::opts::{Mechanism, Opts};
-use crate::{Exit, kvm, metrics, nice, receiver_time, refusal, settings, standby, verifier, vms};
+use crate::{
+    Exit, NAME, kvm, metrics, nice, receiver_time, refusal, settings, standby, verifier, vms,
+};
 
 /// A scheduler that has just detached may be as long about ending.
 const HANDOVER: Duration = Duration::from_secs(5);
@@ -41,7 +44,7 @@ pub enum Ended {
     Stopped,
     /// The kernel threw it out.
     Ejected,
-    /// The kernel wants it to attach anew: a CPU came or went.
+    /// It has to attach anew: a CPU came or went.
     Restart,
 }
 
@@ -52,7 +55,11 @@ pub fn run(opts: &Opts, now: EffectiveSettings) -> Result<Ended> {
     // Threads before attaching: once attached, this process can start no more.
     let serve = {
         let (clients, maps) = (clients.clone(), maps.clone());
-        move |patience| Clients::serve(now, maps, patience).map(|it| drop(clients.set(it)))
+        move |patience| {
+            let served = Clients::serve(now, maps, patience)?;
+            let _ = clients.set((clean_up_before(), served));
+            Ok(())
+        }
     };
     if opts.standby {
         standby::then(|| place_free().and_then(|()| serve(HANDOVER)));
@@ -68,15 +75,32 @@ pub fn run(opts: &Opts, now: EffectiveSettings) -> Result<Ended> {
     let bpf = attach(opts, &mut object)?;
     nice::set(nice);
     leave_signals_to_others()?;
-    verifier::log_insns(bpf.skel.object());
+    verifier::log_work(bpf.skel.object());
     let scheduler = Scheduler::new(opts, bpf)?;
     let _ = maps.set(scheduler.metrics_maps()?);
     let _ = kvm.send(scheduler.kvm_maps()?);
-    if let Some(clients) = clients.get() {
+    if let Some((_, clients)) = clients.get() {
         let _ = clients.settings.send(scheduler.settings_maps()?);
     }
+    threads::give_up_capabilities(NAME);
     info!("attached");
     scheduler.run()
+}
+
+/// Sets back what another one has left that was killed, and keeps it for the next one should
+/// this one be. No other is attached now.
+fn clean_up_before() -> Option<Kept> {
+    let root = "/".as_ref();
+    match leftovers::clean(root) {
+        Ok(true) => info!("vm.compact_unevictable_allowed is set back: the last run was killed"),
+        Ok(false) => {}
+        Err(e) => warn!("what the last run has left cannot be removed: {e}"),
+    }
+    leftovers::keep(root)
+        .inspect_err(|e| {
+            warn!("if this run is killed, vm.compact_unevictable_allowed stays 0: {e}")
+        })
+        .ok()
 }
 
 fn place_free() -> Result<()> {
@@ -162,6 +186,7 @@ impl<'a> Scheduler<'a> {
     fn settings_maps(&self) -> Result<vms::Maps> {
         let maps = &self.bpf.skel.maps;
         Ok(vms::Maps {
+            counters: MapHandle::try_from(&maps.vmland_counters)?,
             vcpu_events: MapHandle::try_from(&maps.vmland_vcpu_events)?,
             vm_slots: MapHandle::try_from(&maps.vmland_vm_slots)?,
             vms: MapHandle::try_from(&maps.vmland_vms)?,
@@ -242,12 +267,12 @@ fn bit(mechanism: Mechanism) -> u32 {
 
 fn record(task: &QueuedTask) -> Record {
     Record {
-        cpu: task.cpu,
         nr_cpus_allowed: task.nr_cpus_allowed,
         flags: task.flags,
         stop_ts: task.stop_ts,
         exec_runtime: task.exec_runtime,
         weight: task.weight,
         vtime: task.vtime,
+        enq_cnt: task.enq_cnt,
     }
 }

@@ -1,34 +1,36 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Gives each VM the settings that are effective for it.
 //!
-//! A thread of its own, since finding out who a VM is reads files of its process,
-//! which can block. It wakes up
+//! A thread of its own, which waits for nothing but its wakers. It wakes up
 //!
 //! - when BPF has seen a vCPU, or one is gone ([`VcpuEvents`]): it writes the parameters of
 //!   VMs that are new or have more vCPUs where `bpf/params/params.bpf.h` reads them,
+//! - when a VM has been identified ([`identify`]), which may change them,
 //! - for clients of the control socket, which may change what is effective,
 //! - for SIGHUP, and reads the configuration anew; one with an error changes nothing,
 //! - every [`BACKSTOP`].
 
 use std::os::fd::AsFd;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread::spawn;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use log::{error, info, warn};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use scx_vmland::limits::Limits;
+use scx_vmland::threads;
 use vmland_control::answer;
 use vmland_control::server::Server;
 use vmland_settings::{Config, Diagnostics, EffectiveSettings, Sources};
 
-use crate::vcpu_events::VcpuEvents;
+use crate::identify::{self, Identifier};
+use crate::vcpu_events::{Changed, VcpuEvents};
 use crate::vms::{Maps, Vms};
 
 /// For what no event tells: a VM was moved to another cgroup, which may change its settings,
 /// or parameters could not be written. It is long because all VMs are identified anew, which
-/// takes about 0.1 ms a VM.
+/// takes about 0.1 ms a VM of the threads that do that.
 const BACKSTOP: Duration = Duration::from_secs(5);
 
 /// Reads the configuration, and says what it is warned of.
@@ -54,8 +56,11 @@ pub fn block_hangups() -> Result<()> {
 pub fn follow(now: EffectiveSettings, server: Server) -> Result<Sender<Maps>> {
     let hangups = SignalFd::with_flags(&hangup(), SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
         .context("cannot wait for SIGHUP")?;
+    let identifier = identify::start().context("cannot identify VMs")?;
     let (sender, maps) = channel();
-    spawn(move || watch(now, server, &hangups, &maps));
+    threads::start("settings", move || {
+        watch(now, server, &hangups, &identifier, &maps);
+    });
     Ok(sender)
 }
 
@@ -63,34 +68,40 @@ fn watch(
     mut now: EffectiveSettings,
     mut server: Server,
     hangups: &SignalFd,
+    identifier: &Identifier,
     maps: &Receiver<Maps>,
 ) {
     let Ok(maps) = maps.recv() else { return };
     let events = VcpuEvents::new(&maps.vcpu_events)
         .inspect_err(|e| error!("new VMs get their settings late: {e:#}"))
         .ok();
-    let mut wakers = vec![hangups.as_fd()];
+    let changed = || events.as_ref().map_or(Changed::Any, VcpuEvents::take);
+    let mut wakers = vec![hangups.as_fd(), identifier.as_fd()];
     wakers.extend(events.as_ref().map(VcpuEvents::as_fd));
-    let mut vms = Vms::new(maps);
+    let mut vms = Vms::new(maps, identifier);
+    let mut limits = Limits::default();
     let mut identified = Instant::now();
     loop {
-        events.iter().for_each(VcpuEvents::clear);
+        vms.update(changed());
         if identified.elapsed() >= BACKSTOP {
+            vms.update(Changed::Any);
             vms.identify_anew();
+            for consequence in limits.reached(|limit| vms.times_reached(limit)) {
+                warn!("{consequence}");
+            }
             identified = Instant::now();
         }
-        vms.look();
         if let Ok(Some(_)) = hangups.read_signal() {
             reload(&mut now, &mut vms);
         }
-        vms.settle(&now);
+        vms.write_params(&now);
         server.turn(&wakers, BACKSTOP, |line| {
-            vms.look();
+            vms.update(changed());
             let running = vms.running();
             let answered = answer(line, &mut now, &running);
             if answered.changed {
-                vms.unsettle();
-                vms.settle(&now);
+                vms.write_all_anew();
+                vms.write_params(&now);
             }
             answered.line.into_bytes()
         });
@@ -98,7 +109,7 @@ fn watch(
 }
 
 /// At SIGHUP. The log is told what a client of the socket would be.
-fn reload(now: &mut EffectiveSettings, vms: &mut Vms) {
+fn reload(now: &mut EffectiveSettings, vms: &mut Vms<'_>) {
     let facts: Vec<_> = vms.running().iter().map(|vm| &vm.facts).collect();
     match now.reload(&facts) {
         Ok((changes, warnings)) => {
@@ -110,7 +121,7 @@ fn reload(now: &mut EffectiveSettings, vms: &mut Vms) {
                 "configuration read anew: {rules} rules, {} changes",
                 changes.len()
             );
-            vms.unsettle();
+            vms.write_all_anew();
         }
         Err(errors) => error!("the configuration stays as it was: {errors}"),
     }

@@ -1,24 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The VMs that there are, and how the BPF part is told what holds for them.
+//!
+//! A VM that is new has at once what holds for every VM. When it has been identified, it has
+//! what its name, VMM, UUID, cgroup and user give it.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::mem;
 
 use anyhow::Result;
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use log::{debug, warn};
+use scx_vmland::cgroup_users::CgroupUsers;
+use scx_vmland::limits::Limit;
 use vmland_control::Running;
-use vmland_identity::identify;
 use vmland_settings::{EffectiveSettings, Settings, VmFacts};
 
 use crate::bpf_intf::{VMLAND_VM_PREFERS_CPUS, vmland_vm_ctx};
-use crate::group_weight::{self, GroupWeight};
-use crate::metrics::lookup;
+use crate::group_weight::GroupWeight;
+use crate::identify::{Identified, Identifier, Question};
+use crate::metrics::{self, lookup};
 use crate::params::params;
 use crate::prefer::Preferences;
+use crate::vcpu_events::Changed;
 
 /// What of the scheduler this works with.
 pub struct Maps {
+    pub counters: MapHandle,
     pub vcpu_events: MapHandle,
     pub vm_slots: MapHandle,
     pub vms: MapHandle,
@@ -27,128 +34,225 @@ pub struct Maps {
     pub group_weight: GroupWeight,
 }
 
-pub struct Vms {
+pub struct Vms<'a> {
     maps: Maps,
+    identifier: &'a Identifier,
     preferences: Preferences,
-    /// By id.
+    /// By slot.
     known: BTreeMap<u32, Known>,
+    /// Slots of VMs whose parameters are to be written.
+    to_write: BTreeSet<u32>,
+    /// Slots of VMs to be identified, for the first time or anew.
+    to_identify: BTreeSet<u32>,
+    users: CgroupUsers,
     /// cgroups that have a weight of ours in place of their cpu.weight.
     outweighed: HashSet<u64>,
 }
 
 struct Known {
-    running: Running,
-    slot: Vec<u8>,
-    /// The kernel's id of its cgroup.
+    id: u32,
+    pid: i32,
+    vcpus: u32,
+    /// None: it has not been identified yet.
+    running: Option<Running>,
+    /// The kernel's id.
     cgroup: Option<u64>,
-    /// Its parameters have been written.
-    settled: bool,
+    asked: Asked,
 }
 
-impl Vms {
-    pub fn new(maps: Maps) -> Self {
+/// Whether an answer of the identifier is due.
+#[derive(Clone, Copy, PartialEq)]
+enum Asked {
+    No,
+    Yes,
+    /// Yes, and the VM has changed since.
+    Before,
+}
+
+impl<'a> Vms<'a> {
+    pub fn new(maps: Maps, identifier: &'a Identifier) -> Self {
         Self {
             maps,
+            identifier,
             preferences: Preferences::default(),
             known: BTreeMap::new(),
+            to_write: BTreeSet::new(),
+            to_identify: BTreeSet::new(),
+            users: CgroupUsers::default(),
             outweighed: HashSet::new(),
         }
     }
 
-    pub fn running(&self) -> Vec<&Running> {
-        self.known.values().map(|vm| &vm.running).collect()
+    pub fn times_reached(&self, limit: Limit) -> u64 {
+        metrics::times_reached(&self.maps.counters, limit)
     }
 
-    /// Finds out who is new, has more vCPUs than before, or is gone.
-    pub fn look(&mut self) {
-        if let Err(e) = self.try_look() {
+    /// Those that have been identified.
+    pub fn running(&self) -> Vec<&Running> {
+        let known = self.known.values();
+        known.filter_map(|vm| vm.running.as_ref()).collect()
+    }
+
+    /// Finds out who is new, has another number of vCPUs, has been identified, or is gone.
+    pub fn update(&mut self, changed: Changed) {
+        if let Err(e) = self.try_update(changed) {
             warn!("cannot see which VMs there are: {e:#}");
         }
     }
 
-    fn try_look(&mut self) -> Result<()> {
-        let mut there = BTreeMap::new();
-        for key in self.maps.vm_slots.keys() {
-            let Some(slot) = self.maps.vm_slots.lookup(&key, MapFlags::ANY)? else {
-                continue;
-            };
-            let vm = lookup::<vmland_vm_ctx>(&self.maps.vms, &slot)?;
-            let Some(vm) = vm.filter(|vm| vm.vm_id != 0) else {
-                continue;
-            };
-            let known = match self.known.remove(&vm.vm_id) {
-                Some(known) => known.with_vcpus(vm.nr_vcpus),
-                None => Known::new(&vm, slot),
-            };
-            there.insert(vm.vm_id, known);
+    fn try_update(&mut self, changed: Changed) -> Result<()> {
+        let slots = match changed {
+            Changed::Slots(slots) => slots,
+            Changed::Any => self.all_slots()?,
+        };
+        for slot in slots {
+            self.update_slot(slot)?;
         }
-        self.known = there;
-        self.see_whose_cgroups()
-    }
-
-    /// A cgroup that is one VM's alone has that VM's weight.
-    fn see_whose_cgroups(&mut self) -> Result<()> {
-        let mut users: HashMap<u64, u32> = HashMap::new();
-        for cgroup in self.known.values().filter_map(|vm| vm.cgroup) {
-            *users.entry(cgroup).or_default() += 1;
-        }
-        for vm in self.known.values_mut() {
-            let owns = vm.cgroup.is_some_and(|cgroup| users[&cgroup] == 1);
-            vm.settled &= owns == vm.running.owns_cgroup;
-            vm.running.owns_cgroup = owns;
-        }
-        // It may outlive its VM, or have got a second one.
-        let over: Vec<_> = { &self.outweighed }
-            .iter()
-            .filter(|cgroup| users.get(cgroup) != Some(&1))
-            .copied()
-            .collect();
-        for cgroup in over {
-            self.maps.group_weight.set(Some(cgroup), None)?;
-            self.outweighed.remove(&cgroup);
+        for identified in self.identifier.take() {
+            self.identified(identified)?;
         }
         Ok(())
     }
 
-    /// Finds out who has another name or cgroup than before.
-    pub fn identify_anew(&mut self) {
-        for vm in self.known.values_mut() {
-            vm.identify();
+    /// Of VMs that there are, or were.
+    fn all_slots(&self) -> Result<BTreeSet<u32>> {
+        let mut slots: BTreeSet<u32> = self.known.keys().copied().collect();
+        for key in self.maps.vm_slots.keys() {
+            if let Some(slot) = self.maps.vm_slots.lookup(&key, MapFlags::ANY)? {
+                slots.insert(u32::from_ne_bytes(slot.as_slice().try_into()?));
+            }
         }
+        Ok(slots)
+    }
+
+    fn update_slot(&mut self, slot: u32) -> Result<()> {
+        let vm = lookup::<vmland_vm_ctx>(&self.maps.vms, &slot.to_ne_bytes())?;
+        let id = vm.map_or(0, |vm| vm.vm_id);
+        if self.known.get(&slot).is_some_and(|known| known.id != id) {
+            self.forget(slot)?;
+        }
+        let Some(vm) = vm.filter(|_| id != 0) else {
+            return Ok(());
+        };
+        let known = self.known.entry(slot).or_insert_with(|| Known::new(&vm));
+        let before = mem::replace(&mut known.vcpus, vm.nr_vcpus);
+        if vm.nr_vcpus != before {
+            if let Some(running) = &mut known.running {
+                running.facts.vcpus = vm.nr_vcpus;
+            }
+            self.to_write.insert(slot);
+        }
+        // A VM that gets more vCPUs starts, and may not have been in its cgroup before. One that
+        // gets fewer may end, and its process may be gone.
+        if vm.nr_vcpus > before {
+            self.to_identify.insert(slot);
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self, slot: u32) -> Result<()> {
+        let cgroup = self.known.remove(&slot).and_then(|vm| vm.cgroup);
+        self.to_write.remove(&slot);
+        self.moved(slot, cgroup, None)
+    }
+
+    fn identified(&mut self, it: Identified) -> Result<()> {
+        let slot = it.vm_slot;
+        let known = self.known.get_mut(&slot);
+        let Some(known) = known.filter(|vm| vm.id == it.vm_id) else {
+            return Ok(());
+        };
+        let asked = mem::replace(&mut known.asked, Asked::No);
+        if asked == Asked::Before {
+            self.to_identify.insert(slot);
+        }
+        let facts = VmFacts::new(it.identity, known.vcpus);
+        if known.running.as_ref().map(|vm| &vm.facts) != Some(&facts) {
+            known.running = Some(Running {
+                id: known.id,
+                pid: known.pid,
+                facts,
+                owns_cgroup: false,
+            });
+            self.to_write.insert(slot);
+        }
+        let from = mem::replace(&mut known.cgroup, it.cgroup);
+        self.moved(slot, from, it.cgroup)
+    }
+
+    /// A cgroup that is one VM's alone has that VM's weight.
+    fn moved(&mut self, slot: u32, from: Option<u64>, to: Option<u64>) -> Result<()> {
+        let left_to = from.and_then(|cgroup| self.users.leave(cgroup, slot));
+        let taken_from = to.and_then(|cgroup| self.users.enter(cgroup, slot));
+        for vm in [Some(slot), left_to, taken_from].into_iter().flatten() {
+            self.update_ownership(vm);
+        }
+        for cgroup in [from, to].into_iter().flatten() {
+            if !self.users.is_owned(cgroup) && self.outweighed.remove(&cgroup) {
+                self.maps.group_weight.set(Some(cgroup), None)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn update_ownership(&mut self, slot: u32) {
+        let Some(vm) = self.known.get_mut(&slot) else {
+            return;
+        };
+        let owns = vm.cgroup.is_some_and(|it| self.users.owns(it, slot));
+        if let Some(running) = &mut vm.running
+            && running.owns_cgroup != owns
+        {
+            running.owns_cgroup = owns;
+            self.to_write.insert(slot);
+        }
+    }
+
+    /// Has all VMs identified anew: they may have another name or cgroup than before.
+    pub fn identify_anew(&mut self) {
+        self.to_identify.extend(self.known.keys());
     }
 
     /// Effective settings have changed.
-    pub fn unsettle(&mut self) {
-        for vm in self.known.values_mut() {
-            vm.settled = false;
+    pub fn write_all_anew(&mut self) {
+        self.to_write.extend(self.known.keys());
+    }
+
+    /// Writes the parameters of VMs that are new or have changed. Has them identified after that,
+    /// so that the identifier's threads do not preempt this one before.
+    pub fn write_params(&mut self, now: &EffectiveSettings) {
+        for slot in mem::take(&mut self.to_write) {
+            if let Err(e) = self.write_params_of(slot, now) {
+                warn!("cannot give the VM in slot {slot} its settings: {e:#}");
+                self.to_write.insert(slot);
+            }
+        }
+        for slot in mem::take(&mut self.to_identify) {
+            if let Some(vm) = self.known.get_mut(&slot) {
+                vm.ask(slot, self.identifier);
+            }
         }
     }
 
-    /// Writes the parameters of VMs that are new or have changed.
-    pub fn settle(&mut self, now: &EffectiveSettings) {
-        let Vms {
-            maps,
-            preferences,
-            known,
-            outweighed,
-        } = self;
-        for vm in known.values_mut().filter(|vm| !vm.settled) {
-            let facts = &vm.running.facts;
-            let mut settings = now.settings_for(facts);
-            debug!("VM {}: {settings:?}", facts.name);
-            // In place of its cgroup's, only if it is configured.
-            let configured = now.config().settings_for(facts).weight;
-            let written = weigh(maps, outweighed, vm, configured).and_then(|is_in_cgroup| {
-                if is_in_cgroup {
-                    settings.weight = None;
-                }
-                write(maps, preferences, vm, &settings)
-            });
-            match written {
-                Ok(()) => vm.settled = true,
-                Err(e) => warn!("cannot give VM {} its settings: {e:#}", facts.name),
-            }
+    fn write_params_of(&mut self, slot: u32, now: &EffectiveSettings) -> Result<()> {
+        let Some(vm) = self.known.get(&slot) else {
+            return Ok(());
+        };
+        let write = |settings: &Settings| {
+            debug!("VM {} ({:?}): {settings:?}", vm.id, vm.name());
+            write(&self.maps, &self.preferences, slot, vm.id, settings)
+        };
+        let Some(Running { facts, .. }) = &vm.running else {
+            write(&now.settings_for_any(vm.vcpus))?;
+            return self.maps.group_weight.requeue();
+        };
+        let mut settings = now.settings_for(facts);
+        // In place of its cgroup's, only if it is configured.
+        let configured = now.config().settings_for(facts).weight;
+        if weigh(&self.maps, &mut self.outweighed, vm, configured)? {
+            settings.weight = None;
         }
+        write(&settings)
     }
 }
 
@@ -159,7 +263,8 @@ fn weigh(
     vm: &Known,
     weight: Option<u64>,
 ) -> Result<bool> {
-    let cgroup = vm.cgroup.filter(|_| vm.running.owns_cgroup);
+    let owns = vm.running.as_ref().is_some_and(|vm| vm.owns_cgroup);
+    let cgroup = vm.cgroup.filter(|_| owns);
     let is_there = maps.group_weight.set(cgroup, weight)?;
     if let Some(cgroup) = cgroup {
         if is_there && weight.is_some() {
@@ -172,54 +277,44 @@ fn weigh(
 }
 
 impl Known {
-    fn new(vm: &vmland_vm_ctx, slot: Vec<u8>) -> Self {
-        let facts = facts_of(vm.tgid, vm.nr_vcpus);
+    fn new(vm: &vmland_vm_ctx) -> Self {
         Self {
-            slot,
-            cgroup: cgroup_of(&facts),
-            settled: false,
-            running: Running {
-                id: vm.vm_id,
-                pid: vm.tgid,
-                facts,
-                owns_cgroup: false,
-            },
+            id: vm.vm_id,
+            pid: vm.tgid,
+            vcpus: 0,
+            running: None,
+            cgroup: None,
+            asked: Asked::No,
         }
     }
 
-    /// A VM that gets more vCPUs starts, and may not have been in its cgroup before. One that
-    /// gets fewer may end, and its process may be gone.
-    fn with_vcpus(mut self, vcpus: u32) -> Self {
-        let before = std::mem::replace(&mut self.running.facts.vcpus, vcpus);
-        self.settled &= vcpus == before;
-        if vcpus > before {
-            self.identify();
-        }
-        self
+    fn name(&self) -> Option<&str> {
+        Some(&self.running.as_ref()?.facts.name)
     }
 
-    fn identify(&mut self) {
-        let facts = facts_of(self.running.pid, self.running.facts.vcpus);
-        if facts != self.running.facts {
-            self.cgroup = cgroup_of(&facts);
-            self.running.facts = facts;
-            self.settled = false;
+    /// At most one question about a VM is open: one whose process blocks takes one thread.
+    fn ask(&mut self, vm_slot: u32, identifier: &Identifier) {
+        if self.asked != Asked::No {
+            self.asked = Asked::Before;
+            return;
         }
+        self.asked = Asked::Yes;
+        identifier.ask(Question {
+            vm_slot,
+            vm_id: self.id,
+            pid: self.pid,
+        });
     }
 }
 
-fn facts_of(pid: i32, vcpus: u32) -> VmFacts {
-    VmFacts::new(identify(Path::new("/proc"), pid), vcpus)
-}
-
-/// The kernel's id.
-fn cgroup_of(facts: &VmFacts) -> Option<u64> {
-    facts.cgroup.as_deref().and_then(group_weight::id_of)
-}
-
-fn write(maps: &Maps, preferences: &Preferences, vm: &Known, settings: &Settings) -> Result<()> {
-    let mut params = params(vm.running.id, settings);
-    let slot = u32::from_ne_bytes(vm.slot.as_slice().try_into()?);
+fn write(
+    maps: &Maps,
+    preferences: &Preferences,
+    slot: u32,
+    id: u32,
+    settings: &Settings,
+) -> Result<()> {
+    let mut params = params(id, settings);
     if let Some(cpus) = settings.cpus
         && params.flags & VMLAND_VM_PREFERS_CPUS != 0
         && !preferences.set(&maps.preferred, slot, &cpus)?
@@ -228,5 +323,7 @@ fn write(maps: &Maps, preferences: &Preferences, vm: &Known, settings: &Settings
     }
     // SAFETY: numbers, without padding between them.
     let bytes = unsafe { plain::as_bytes(&params) };
-    Ok(maps.params.update(&vm.slot, bytes, MapFlags::ANY)?)
+    Ok(maps
+        .params
+        .update(&slot.to_ne_bytes(), bytes, MapFlags::ANY)?)
 }

@@ -4,6 +4,8 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use vmland_base::exit;
+
 fn scx_vmland(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_scx_vmland"))
         .args(args)
@@ -75,18 +77,42 @@ fn wrong_usage_is_64_and_says_what_is_allowed() {
     }
 }
 
+/// systemd.service(5): after a failure it is started again, with back-off and an end, unless
+/// its exit code says that this is of no use.
+#[test]
+fn the_service_comes_back_but_not_for_ever() {
+    let service = include_str!("../configs/scx_vmland.service");
+    let value = |key: &str| {
+        let mut values = service.lines().filter_map(|line| line.split_once('='));
+        let found = values.find(|(name, _)| *name == key);
+        found.unwrap_or_else(|| panic!("no {key}")).1
+    };
+    assert_eq!(value("Restart"), "on-failure");
+    let codes = [exit::USAGE, exit::UNAVAILABLE, exit::NOPERM].map(|code| code.to_string());
+    assert_eq!(value("RestartPreventExitStatus"), codes.join(" "));
+    let number = |key: &str| -> u64 { value(key).parse().expect("a number") };
+    assert!(number("RestartSec") < number("RestartMaxDelaySec"));
+    assert!(number("RestartSteps") > 0);
+    // Were it started as fast as that, the limit would hold before the interval is over.
+    let fastest = number("StartLimitBurst") * number("RestartSec");
+    assert!(fastest < number("StartLimitIntervalSec"));
+}
+
 /// Before it looks at the host, so before anything is attached.
 #[test]
 fn a_broken_configuration_is_64_and_says_where() {
     let out = scx_vmland(&["--vm", "db-*:wieght=400"]);
     assert_eq!(out.status.code(), Some(64));
-    let said = text(&out.stderr);
-    assert!(said.contains("wieght") && said.contains("weight"), "{said}");
+    let message = text(&out.stderr);
+    assert!(
+        message.contains("wieght") && message.contains("weight"),
+        "{message}"
+    );
 
     let out = scx_vmland(&["--config", "/nonexistent/config.toml"]);
     assert_eq!(out.status.code(), Some(64));
-    let said = text(&out.stderr);
-    assert!(said.contains("/nonexistent/config.toml"), "{said}");
+    let message = text(&out.stderr);
+    assert!(message.contains("/nonexistent/config.toml"), "{message}");
 }
 
 #[test]

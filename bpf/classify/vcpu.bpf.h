@@ -125,8 +125,11 @@ static __always_inline void vcpu_count_running(struct vmland_task_ctx *taskc, bo
 static void send_vcpu_event(u32 kind, const struct task_struct *p,
 			    const struct vmland_task_ctx *taskc)
 {
-	struct vmland_event event = { .kind = kind, .pid = p->pid,
-				      .vm_slot = taskc->vm_slot, .vm_id = taskc->vm_id };
+	struct vmland_event event = {
+		.kind = kind,
+		.pid = p->pid,
+		.vm_slot = taskc->vm_slot,
+	};
 	struct queued_task_ctx *record;
 
 	record = bpf_ringbuf_reserve(&vmland_vcpu_events, sizeof(*record), 0);

@@ -10,7 +10,7 @@
  * each other.
  *
  * Mechanism. The two kinds differ in who gets a CPU by hand-off: the receiver of an IPI,
- * or else the candidate of KVM. After a hand-off to a receiver, sender and receiver are
+ * or else the target of KVM. After a hand-off to a receiver, sender and receiver are
  * sticky for STICKY_NS: when a CPU other than the one that such a task waits on
  * chooses a waiting task, the task's deadline counts as one slice of its own later.
  *

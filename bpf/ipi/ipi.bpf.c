@@ -3,9 +3,9 @@
  * Probes on KVM: which vCPU sent an IPI to which, and which vCPU spins.
  *
  * Problem. A vCPU that waits for the answer to an IPI spins until the receiver runs. KVM
- * chooses the candidates of a directed yield without knowing of IPIs: if the spinning vCPU
+ * chooses the target of a directed yield without knowing of IPIs: if the spinning vCPU
  * is in the guest's kernel mode, vCPUs that were preempted in user mode are left out. If
- * no candidate is left, KVM does not ask the scheduler.
+ * no vCPU is left, KVM does not ask the scheduler.
  *
  * Mechanism. When a guest sends an IPI (by the APIC, or by a paravirtual or Hyper-V
  * hypercall), KVM reports its vector, and then each receiver that it is delivered to. The last

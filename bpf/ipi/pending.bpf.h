@@ -10,16 +10,16 @@
  * a pending receiver hands its CPU to it:
  *
  *   the sender ...                              who acts
- *   spins, and KVM has a candidate              ops.yield() takes the receiver instead
- *   spins, and KVM has no candidate             the pause exit makes the sender schedule
+ *   spins, and KVM has a target                 ops.yield() takes the receiver instead
+ *   spins, and KVM has no target                the pause exit makes the sender schedule
  *   sleeps, or its slice ends                   ops.dispatch() looks for a receiver
  *
  * within the limits of a directed yield (handoff/yield.bpf.h). Sender and receiver are then
  * sticky (handoff/sticky.bpf.h).
  *
- * Second chance. A candidate of KVM that woke and has not run since, and that is no pending
- * receiver, cannot be what the yielder waits for. It is refused once, so that KVM tries its
- * next candidate.
+ * Second chance. A target of KVM that woke and has not run since, and that is no pending
+ * receiver, cannot be what the yielder waits for. It is refused once, so that KVM tries the
+ * next vCPU.
  */
 #ifndef VMLAND_IPI_PENDING_BPF_H
 #define VMLAND_IPI_PENDING_BPF_H

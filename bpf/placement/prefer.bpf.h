@@ -2,7 +2,7 @@
 /*
  * Preferred CPUs of a VM.
  *
- * Problem. An administrator wants a VM to run on certain CPUs (near its memory, or not on
+ * Problem. An administrator prefers that a VM run on certain CPUs (near its memory, or not on
  * those of another VM). But it should not wait for them while other CPUs are idle: it is
  * a preference, and no affinity.
  *

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
-use crate::rig::{Guest, Scheduler, ms, read, vmland_vms, wait_for};
+use crate::rig::{Guest, Scheduler, kill, ms, read, vmland_vms, wait_for};
 
 fn known() -> BTreeSet<i32> {
     vmland_vms()
@@ -57,6 +57,9 @@ fn guests_that_come_pause_and_go() {
 
     a.end();
     assert_exact(&[&b, &c]);
+    // Its process ends, and with it the VM, without a word of QEMU's.
+    kill(b.pid(), "KILL");
+    assert_exact(&[&c]);
     b.end();
     c.end();
     assert_exact(&[]);

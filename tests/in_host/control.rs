@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -21,21 +22,21 @@ const COMMENT: &str = "# The rules of this host.\n";
 fn vmland(args: &[&str]) -> (i32, String) {
     let out = Command::new("vmland").args(args).output();
     let out = out.expect("vmland starts");
-    let said = [out.stdout, out.stderr].concat();
-    let said = String::from_utf8_lossy(&said).into_owned();
-    (out.status.code().expect("no signal"), said)
+    let output = [out.stdout, out.stderr].concat();
+    let output = String::from_utf8_lossy(&output).into_owned();
+    (out.status.code().expect("no signal"), output)
 }
 
 pub fn done(args: &[&str]) -> String {
-    let (code, said) = vmland(args);
-    assert_eq!(code, 0, "{args:?}: {said}");
-    said
+    let (code, output) = vmland(args);
+    assert_eq!(code, 0, "{args:?}: {output}");
+    output
 }
 
 fn refused(args: &[&str], with: i32, says: &str) {
-    let (code, said) = vmland(args);
-    assert_eq!(code, with, "{args:?}: {said}");
-    assert!(said.contains(says), "{args:?}: {said}");
+    let (code, output) = vmland(args);
+    assert_eq!(code, with, "{args:?}: {output}");
+    assert!(output.contains(says), "{args:?}: {output}");
 }
 
 /// The JSON of `vmland vm show` over this interval.
@@ -113,6 +114,15 @@ fn a_setting_takes_effect_at_once_and_is_saved() {
     }
     assert_eq!(setting("cpu-a", "cpus"), ("all".into(), "default".into()));
 
+    // Nobody but root may ask.
+    let other = Command::new("vmland")
+        .args(["vm", "set", "cpu-a", "weight=7"])
+        .uid(65534)
+        .gid(65534)
+        .output()
+        .expect("vmland starts");
+    assert_eq!(other.status.code(), Some(77), "{other:?}");
+
     // A wrong request changes nothing.
     refused(
         &["vm", "set", "cpu-a", "weight=7", "wieght=1"],
@@ -126,11 +136,11 @@ fn a_setting_takes_effect_at_once_and_is_saved() {
     );
     assert_eq!(setting("cpu-a", "weight"), ("100".into(), "default".into()));
 
-    let said = done(&["vm", "set", "cpu-a", "weight=300", "--save"]);
+    let output = done(&["vm", "set", "cpu-a", "weight=300", "--save"]);
     let origin = format!("{CONFIG}:5:1");
     assert!(
-        said.contains(&format!("cpu-a: weight = 300 ({origin})")),
-        "{said}"
+        output.contains(&format!("cpu-a: weight = 300 ({origin})")),
+        "{output}"
     );
     let saved = read(CONFIG);
     assert!(
@@ -155,8 +165,8 @@ fn a_setting_takes_effect_at_once_and_is_saved() {
     );
     assert_eq!(setting("cpu-a", "weight"), ("300".into(), origin));
     fs::write(CONFIG, COMMENT).expect("/tmp is writable");
-    let said = done(&["config", "reload"]);
-    assert_eq!(said, "cpu-a: weight = 100, was 300\n");
+    let output = done(&["config", "reload"]);
+    assert_eq!(output, "cpu-a: weight = 100, was 300\n");
     scheduler.assert_alive();
 
     // The socket that a crash leaves does not prevent another start.

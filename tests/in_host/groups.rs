@@ -30,7 +30,7 @@ impl Cgroup {
         write(&format!("{}/{file}", self.0), &value.to_string());
     }
 
-    /// Whether it gets only CPU time that no other cgroup wants. Where the kernel does not pass
+    /// Whether it gets only CPU time that no other cgroup uses. Where the kernel does not pass
     /// cpu.idle on to a scheduler, this sets the smallest weight.
     fn set_idle(&self, on: bool) {
         if kernel() >= (6, 19) {

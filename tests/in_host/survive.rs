@@ -41,23 +41,6 @@ fn killed_with_guests_running() {
     tlb.assert_progress();
 }
 
-#[test]
-#[ignore = "needs a sched_ext host with KVM"]
-fn fork_and_affinity_churn() {
-    let guest = Guest::take("lock-a");
-    let mut scheduler = Scheduler::start(&[]);
-    let stress = Command::new("stress-ng")
-        .args(["--fork", "2", "--affinity", "2", "--timeout", "10"])
-        .status();
-    assert!(stress.is_ok_and(|s| s.success()), "stress-ng");
-    scheduler.assert_alive();
-    guest.assert_progress();
-    let stalls = Command::new("dmesg").output().expect("dmesg");
-    let stalls = String::from_utf8_lossy(&stalls.stdout).to_lowercase();
-    assert!(!stalls.contains("runnable task stall"), "{stalls}");
-    assert!(scheduler.stop().success());
-}
-
 /// CPU time and memory of the scheduler on an idle host.
 #[test]
 #[ignore = "needs a sched_ext host with KVM"]

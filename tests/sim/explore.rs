@@ -2,6 +2,8 @@
 //! Schedules of interleaved ops (`vmland_sim::explore`), chosen by seeds.
 
 use std::env;
+use std::panic::resume_unwind;
+use std::thread::{ScopedJoinHandle, available_parallelism, scope};
 use std::time::{Duration, Instant};
 
 use vmland_sim::abi::DSQ_LOCAL;
@@ -57,17 +59,29 @@ fn a_hand_off_meets_a_change_of_affinity() {
     check(10_388);
 }
 
-/// EXPLORE_SECONDS of schedules from EXPLORE_SEED on.
+/// On every CPU, EXPLORE_SECONDS of schedules from EXPLORE_SEED on.
 #[test]
 fn explored_without_a_finding() {
-    let until = Instant::now() + Duration::from_secs(number("EXPLORE_SECONDS").unwrap_or(60));
+    let until = Instant::now() + Duration::from_secs(number("EXPLORE_SECONDS").unwrap_or(30));
     let first = number("EXPLORE_SEED").unwrap_or(0);
-    let (mut schedules, mut points) = (0, 0);
-    while Instant::now() < until {
-        points += check(first + schedules);
-        schedules += 1;
-    }
-    println!("{schedules} schedules, {points} points");
+    let cpus = available_parallelism().map_or(1, usize::from);
+    let explore = |cpu| {
+        let seeds = (first + cpu as u64..).step_by(cpus);
+        let seeds = seeds.take_while(|_| Instant::now() < until);
+        seeds.fold((0, 0), |(schedules, points), seed| {
+            (schedules + 1, points + check(seed))
+        })
+    };
+    let done: Vec<(u64, u64)> = scope(|scope| {
+        let threads: Vec<_> = (0..cpus)
+            .map(|cpu| scope.spawn(move || explore(cpu)))
+            .collect();
+        let results = threads.into_iter().map(ScopedJoinHandle::join);
+        results
+            .map(|it| it.unwrap_or_else(|e| resume_unwind(e)))
+            .collect()
+    });
+    println!("schedules and points of each CPU: {done:?}");
 }
 
 /// What there is to find: a line for each seed with a failure.

@@ -21,7 +21,9 @@ use vmland_sim::kernel::Kernel;
 use vmland_sim::native::Native;
 use vmland_sim::scheduler::{Joins, TaskId};
 
-/// The command line's defaults, and how long user space takes.
+const DEFAULTS: vmland_settings::Settings = vmland_settings::Settings::DEFAULTS;
+
+/// What holds for all VMs, by default what the table of settings has, and how long user space takes.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     pub slice_ns: u64,
@@ -39,11 +41,11 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            slice_ns: 10_000_000,
-            slice_min_ns: 2_000_000,
-            ipi_window_ns: 50_000_000,
-            boost_percent: 100,
-            skew_ns: 0,
+            slice_ns: DEFAULTS.slice_ns.unwrap_or_default(),
+            slice_min_ns: DEFAULTS.slice_min_ns.unwrap_or_default(),
+            ipi_window_ns: DEFAULTS.ipi_window_ns.unwrap_or_default(),
+            boost_percent: DEFAULTS.boost_percent.unwrap_or_default() as u32,
+            skew_ns: DEFAULTS.skew_ns.unwrap_or_default(),
             receiver_ns: 10_000,
             without: 0,
             round_ns: 5_000,
@@ -131,13 +133,13 @@ pub fn debt_percent(scheduler: &mut Ext<Vmland>, task: TaskId) -> i64 {
 
 fn record(queued: &queued_task_ctx) -> Record {
     Record {
-        cpu: queued.cpu,
         nr_cpus_allowed: queued.nr_cpus_allowed,
         flags: queued.flags,
         stop_ts: queued.stop_ts,
         exec_runtime: queued.exec_runtime,
         weight: queued.weight,
         vtime: queued.vtime,
+        enq_cnt: queued.enq_cnt,
     }
 }
 

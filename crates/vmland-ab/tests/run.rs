@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! A whole comparison on a host that exists only here: its clock goes on by what
-//! is waited for, and its schedulers are as good, or as bad, as a test wants them.
+//! is waited for, and its schedulers are as good, or as bad, as a test makes them.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -509,13 +509,13 @@ fn a_vm_that_ends_within_a_window_is_left_out_of_it_and_that_is_said() {
         assert!(close(window.vms["one"]["share"], share));
     }
     let third = &record.windows[2];
-    let said = format!(
+    let note = format!(
         "within the window of arm {} in round {}",
         third.arm,
         third.round + 1
     );
     assert_eq!(notes_with(&record, "VM two ended"), 1);
-    assert_eq!(notes_with(&record, &said), 1);
+    assert_eq!(notes_with(&record, &note), 1);
 }
 
 #[test]

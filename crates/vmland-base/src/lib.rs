@@ -3,12 +3,14 @@
 //!
 //! | module | content |
 //! | --- | --- |
+//! | [`background`] | a function that may block, called in threads of its own |
 //! | [`cpus`] | lists of CPUs in the kernel's form |
 //! | [`exit`] | exit codes of the programs |
 //! | [`lifetime`] | child processes that end with their parent |
 //! | [`printable`] | text of others, made safe to print |
 //! | [`suggest`] | the known word that a misspelt one is nearest to |
 
+pub mod background;
 pub mod cpus;
 pub mod exit;
 pub mod lifetime;

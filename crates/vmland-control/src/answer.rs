@@ -21,6 +21,8 @@ pub struct Shown {
     pub uuid: Option<String>,
     pub vmm: String,
     pub cgroup: Option<String>,
+    /// The user of its process.
+    pub uid: Option<u32>,
     /// No other VM is in that cgroup, whose weight is the VM's therefore.
     pub owns_cgroup: bool,
     pub vcpus: u32,
@@ -179,6 +181,7 @@ fn shown(now: &EffectiveSettings, vm: &Running, by: By, warnings: Vec<String>) -
         uuid,
         vmm,
         cgroup,
+        uid,
         vcpus,
     } = vm.facts.clone();
     let setting = |key: &Key| {
@@ -193,6 +196,7 @@ fn shown(now: &EffectiveSettings, vm: &Running, by: By, warnings: Vec<String>) -
         uuid,
         vmm: vmm.to_string(),
         cgroup,
+        uid,
         owns_cgroup: vm.owns_cgroup,
         vcpus,
         by,

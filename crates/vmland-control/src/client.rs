@@ -92,3 +92,25 @@ pub fn ask_over<T: DeserializeOwned>(stream: UnixStream, request: &Request) -> R
         Outcome::Error(refused) => Err(refused.into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_error_has_its_exit_code() {
+        let refused = |kind| Error::from(Refused::new(kind, "no"));
+        for (error, code) in [
+            (Error::NotRunning, exit::UNAVAILABLE),
+            (Error::Forbidden, exit::NOPERM),
+            (Error::Answer("nothing".into()), exit::FAILURE),
+            (io::Error::from(IoError::TimedOut).into(), exit::FAILURE),
+            (refused(ErrorKind::Invalid), exit::USAGE),
+            (refused(ErrorKind::Configuration), exit::USAGE),
+            (refused(ErrorKind::Forbidden), exit::NOPERM),
+            (refused(ErrorKind::UnknownVm), exit::FAILURE),
+        ] {
+            assert_eq!(error.exit_code(), code, "{error}");
+        }
+    }
+}

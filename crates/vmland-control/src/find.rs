@@ -87,6 +87,7 @@ mod tests {
                 uuid: uuid.map(str::to_owned),
                 vmm: Vmm::Qemu,
                 cgroup: None,
+                uid: Some(64055),
                 vcpus: 2,
             },
             owns_cgroup: false,

@@ -80,7 +80,7 @@ impl Server {
         self.clients.push(client);
     }
 
-    /// Waits until a client wants something, one of `wakers` can be read, or for `timeout`, and
+    /// Waits until a client has sent something, one of `wakers` can be read, or for `timeout`, and
     /// serves each client once.
     pub fn turn(
         &mut self,

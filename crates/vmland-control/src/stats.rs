@@ -63,7 +63,7 @@ pub struct Metrics {
     #[stat(desc = "Directed yields honoured: hand-off to the receiver of an IPI")]
     pub yield_receiver: u64,
     #[stat(
-        desc = "Hand-offs to the receiver of an IPI, after a pause exit without a candidate of KVM"
+        desc = "Hand-offs to the receiver of an IPI, after a pause exit without a target of KVM"
     )]
     pub spin_receiver: u64,
     #[stat(

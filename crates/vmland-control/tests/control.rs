@@ -28,6 +28,7 @@ fn vm(id: u32, name: &str) -> Running {
             uuid: None,
             vmm: Vmm::Qemu,
             cgroup: None,
+            uid: Some(64055),
             vcpus: 2,
         },
         owns_cgroup: false,
@@ -234,6 +235,72 @@ fn set_show_unset_and_reload() {
     assert_eq!(value(&shown, "slice").0, "5ms");
     let again = ask(&unset).expect("right");
     assert_eq!(again.warnings.len(), 1);
+}
+
+/// Two VMs of one name, of which the UUID means one.
+#[test]
+fn what_is_set_by_uuid_is_for_that_vm() {
+    const UUID: &str = "8f2e4e1c-6c0b-4b55-9a43-0c6e7e6b9d11";
+    let mut twin = vm(3, "db");
+    twin.facts.uuid = Some(UUID.into());
+    let host = Host::with(effective(), vec![vm(2, "db"), twin]);
+    let ask = |request: &Request| -> Result<Shown, Error> { ask_over(host.connect(), request) };
+
+    let ambiguous = ask(&show("db")).expect_err("two VMs");
+    assert!(ambiguous.to_string().contains(UUID), "{ambiguous}");
+    let shown = ask(&Request::Set {
+        vm: UUID.to_uppercase(),
+        settings: [("weight".into(), Value::Number(7.into()))].into(),
+    });
+    let shown = shown.expect("right");
+    assert_eq!((shown.id, shown.by), (3, By::Uuid));
+    assert_eq!(value(&shown, "weight"), ("7", Some("vmland vm set")));
+    let unset = |key: &str| Request::Unset {
+        vm: UUID.into(),
+        keys: Some(vec![key.into()]),
+    };
+    let wrong = ask(&unset("wieght")).expect_err("no such key");
+    assert_eq!(wrong.exit_code(), 64);
+    let shown = ask(&unset("weight")).expect("right");
+    assert_eq!(value(&shown, "weight"), ("100", None));
+    assert!(shown.warnings.is_empty());
+}
+
+#[test]
+fn a_reload_of_a_wrong_configuration_is_refused_with_what_is_wrong() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("config.toml");
+    let sources = Sources {
+        file: file.clone(),
+        caller: Caller {
+            uid: nix::unistd::geteuid().as_raw(),
+            gid: nix::unistd::getegid().as_raw(),
+        },
+        ..Sources::default()
+    };
+    let (config, _) = Config::load(&sources).expect("no file is no rules");
+    let now = EffectiveSettings::new(config, sources, Settings::default());
+    let host = Host::with(now, vec![vm(1, "a")]);
+    let reload = || ask_over::<Reloaded>(host.connect(), &Request::Reload {});
+
+    std::fs::write(&file, "[[vm]]\nmatch.name = \"a\"\nweight = 0\n".repeat(60)).expect("written");
+    let wrong = reload().expect_err("a weight is 1 at least");
+    assert_eq!(wrong.exit_code(), 64);
+    let message = wrong.to_string();
+    assert_eq!(message.lines().count(), 51, "{message}");
+    assert!(
+        message.contains("config.toml:3:10: weight = 0"),
+        "{message}"
+    );
+    assert!(message.ends_with("and 10 more"), "{message}");
+
+    std::fs::write(&file, "[[vm]]\nmatch.name = \"a\"\nweight = 9\n").expect("written");
+    let reloaded = reload().expect("right");
+    let [change] = &reloaded.changes[..] else {
+        panic!("{reloaded:?}");
+    };
+    let of = [&change.vm, &change.key, &change.from, &change.to];
+    assert_eq!(of, ["a", "weight", "none", "9"]);
 }
 
 #[test]

@@ -185,7 +185,7 @@ impl Console {
 impl Drop for Console {
     fn drop(&mut self) {
         if let Some(reader) = self.reader.take() {
-            // If it has panicked, that was said then.
+            // If it has panicked, that was reported then.
             let _ = reader.join();
         }
     }

@@ -16,7 +16,6 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use vmland_base::exit;
 use vmland_base::printable::harmless;
 
 use super::preflight::{self, Options, Refusal};
@@ -72,16 +71,6 @@ pub enum Error {
 
     #[error("Guest {name} cannot be paused, resumed or stopped: {source}")]
     Control { name: String, source: io::Error },
-}
-
-impl Error {
-    /// The exit code for this error, one of [`exit`].
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Error::Refused(refusal) => refusal.exit_code(),
-            _ => exit::FAILURE,
-        }
-    }
 }
 
 /// A guest by its name, running or not.

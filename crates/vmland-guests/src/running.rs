@@ -19,7 +19,6 @@ use super::qemu;
 use super::report::{Latency, summary};
 use super::spec::{GuestSpec, Load};
 use vmland_base::CGROUP_ROOT;
-use vmland_base::exit;
 
 /// A guest that owes a report, or the answer to a request, for longer has
 /// stalled. Reports come ten times a second, and schedulers are removed by the
@@ -70,16 +69,6 @@ pub enum Error {
 
     #[error("Guest {name} cannot be paused or resumed: {source}")]
     Signal { name: String, source: io::Error },
-}
-
-impl Error {
-    /// The exit code for this error, one of [`exit`].
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Error::Refused(refusal) => refusal.exit_code(),
-            _ => exit::FAILURE,
-        }
-    }
 }
 
 /// How far a guest has got, by its last report.

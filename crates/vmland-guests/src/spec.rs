@@ -22,7 +22,7 @@ pub const DEFAULT_WEIGHT: u32 = 100;
 /// Largest weight, as `cpu.weight` has it; the smallest is 1.
 pub const WEIGHT_MAX: u32 = 10_000;
 
-/// What a guest does all the time, on all its vCPUs unless said otherwise.
+/// What a guest does all the time, on all its vCPUs unless its comment says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Load {
     /// One ticket lock that waits with PAUSE.

@@ -195,8 +195,8 @@ fn libraries(
         .output()
         .map_err(|e| untold(format!("{}: {e}", loader.display())))?;
     if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        return Err(untold(said.trim().to_owned()));
+        let message = String::from_utf8_lossy(&output.stderr);
+        return Err(untold(message.trim().to_owned()));
     }
     listed(&String::from_utf8_lossy(&output.stdout))
         .map_err(|soname| untold(format!("{soname} is not found")))

@@ -166,11 +166,10 @@ fn nothing_starts_where_not_all_can() {
     let refused = Guests::start(&specs, &options())
         .err()
         .expect("4 GiB are too few");
-    assert!(
-        matches!(refused, Error::Refused(Refusal::NoMemory { .. })),
-        "{refused}"
-    );
-    assert_eq!(refused.exit_code(), 69);
+    let Error::Refused(refusal @ Refusal::NoMemory { .. }) = refused else {
+        panic!("{refused}");
+    };
+    assert_eq!(refusal.exit_code(), 69);
 
     let options = Options {
         // Executable, and no program.

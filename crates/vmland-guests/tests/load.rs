@@ -81,15 +81,15 @@ fn failed(mut load: Running) -> String {
     let mut console = load.0.stdout.take().unwrap();
     console.read_to_string(&mut output).unwrap();
     assert_eq!(load.0.wait().unwrap().code(), Some(1));
-    let said = output.lines().filter(|line| !line.starts_with("P "));
-    said.map(|line| format!("{line}\n")).collect()
+    let printed = output.lines().filter(|line| !line.starts_with("P "));
+    printed.map(|line| format!("{line}\n")).collect()
 }
 
 #[test]
 fn run_ends_with_a_program_that_fails() {
     assert_eq!(failed(run("echo no >&2; exit 3")), "no\n\nF 3\n");
     assert_eq!(failed(run("kill -SEGV $$")), "\nF 139\n");
-    // Only the end of what was said, and only by the run that failed.
+    // Only the end of the output, and only by the run that failed.
     let long = failed(run("printf 0; seq 1000 >&2; printf end >&2; exit 1"));
     assert!(long.ends_with("\n1000\nend\nF 1\n"), "{long}");
     assert!(long.len() < 1100, "{long}");

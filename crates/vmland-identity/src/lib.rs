@@ -31,7 +31,7 @@
 //! | `printable` | names made safe to show |
 //!
 //! Names are labels, not identities: the user who starts a VMM chooses its command line, and two VMs
-//! may have the same name. They are safe to print, see [`VmIdentity::name`]. Nothing here fails
+//! may have the same name. What the kernel vouches for is the user and the process's cgroup. They are safe to print, see [`VmIdentity::name`]. Nothing here fails
 //! or panics, whatever a process says about itself; one that has vanished is `[1234]`.
 
 mod arguments;
@@ -77,12 +77,14 @@ pub struct VmIdentity {
     /// host's processes. As in `/proc/PID/cgroup`, that is with systemd's `\xNN` escapes, and
     /// made safe to print like the name.
     pub cgroup: Option<String>,
+    /// The user of its process: the real uid, which only the kernel's rules change.
+    pub uid: Option<u32>,
 }
 
 /// Finds out who the VM of process `pid` (its thread group's ID) is. `proc_root` is `/proc`,
 /// except in tests.
 ///
-/// Reads `exe`, `cmdline`, `cgroup` and `comm` of the process, each once. What is missing or
+/// Reads `exe`, `cmdline`, `cgroup`, `status` and `comm` of the process, each once. What is missing or
 /// unreadable is skipped; without privileges that is `exe` of other users' processes.
 pub fn identify(proc_root: &Path, pid: i32) -> VmIdentity {
     identity(&Process::read(&proc_root.join(pid.to_string())), pid)
@@ -123,6 +125,7 @@ fn identity(process: &Process, pid: i32) -> VmIdentity {
         vmm,
         uuid: told.uuid.as_deref().and_then(uuid::uuid),
         cgroup: process.cgroups.of_vm(vmm).map(printable::path),
+        uid: process.uid,
     }
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! What `/proc/PID` says of a process, as text. All of it but `exe` and `cgroup` is what the
-//! process makes it.
+//! What `/proc/PID` says of a process, as text. All of it but `exe`, `cgroup` and the user is
+//! what the process makes it.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -16,6 +16,10 @@ const CMDLINE_MAX: u64 = 256 * 1024;
 /// How much is read of `/proc/PID/cgroup`, in bytes: a dozen cgroup v1 hierarchies of `PATH_MAX`.
 const CGROUP_MAX: u64 = 64 * 1024;
 
+/// How much is read of `/proc/PID/status`, in bytes: on a host of 8192 CPUs it has about 8 KiB,
+/// and the user is in its first lines.
+const STATUS_MAX: u64 = 4 * 1024;
+
 /// How much is read of `comm`, in bytes: more than any (16 for a task, 64 for a kernel thread).
 const COMM_MAX: u64 = 64;
 
@@ -24,6 +28,8 @@ pub struct Process {
     pub exe: Option<String>,
     pub args: Vec<String>,
     pub cgroups: Cgroups,
+    /// The real one.
+    pub uid: Option<u32>,
     pub comm: String,
 }
 
@@ -39,12 +45,19 @@ impl Process {
             exe,
             &read_at_most(&dir.join("cmdline"), CMDLINE_MAX),
             &read_at_most(&dir.join("cgroup"), CGROUP_MAX),
+            &read_at_most(&dir.join("status"), STATUS_MAX),
             &comm(dir),
         )
     }
 
     /// From the contents of its files.
-    pub fn parse(exe: Option<String>, cmdline: &[u8], cgroup: &[u8], comm: &str) -> Process {
+    pub fn parse(
+        exe: Option<String>,
+        cmdline: &[u8],
+        cgroup: &[u8],
+        status: &[u8],
+        comm: &str,
+    ) -> Process {
         let mut args: Vec<String> = cmdline
             .split(|&byte| byte == 0)
             .map(|arg| String::from_utf8_lossy(arg).into_owned())
@@ -58,6 +71,7 @@ impl Process {
             exe,
             args,
             cgroups: Cgroups::parse(&String::from_utf8_lossy(cgroup)),
+            uid: real_uid(&String::from_utf8_lossy(status)),
             comm: comm.to_owned(),
         }
     }
@@ -72,6 +86,14 @@ impl Process {
             .find_map(Vmm::from_program)
             .unwrap_or(Vmm::Other)
     }
+}
+
+/// From `/proc/PID/status`, whose first line has the process's name: the kernel escapes a line
+/// break in it.
+fn real_uid(status: &str) -> Option<u32> {
+    let mut lines = status.lines();
+    let uids = lines.find_map(|line| line.strip_prefix("Uid:"))?;
+    uids.split_ascii_whitespace().next()?.parse().ok()
 }
 
 /// The name of a process, or of a thread, from its directory; empty if it is gone.

@@ -124,12 +124,27 @@ fn which_program_it_is() {
 }
 
 #[test]
+fn the_user_is_the_real_one() {
+    let status = |text: &str| process(&[]).put("1/status", text);
+    let uid = |text: &str| vm(&status(text)).uid;
+    let real = "Name:\tqemu\nUmask:\t0022\nUid:\t1000\t0\t0\t0\nGid:\t7\t7\t7\t7\n";
+    assert_eq!(uid(real), Some(1000));
+    // The kernel escapes what a process's name would break the line with.
+    let lie = "Name:\tx\\nUid:\\t0\nUid:\t1000\t1000\t1000\t1000\n";
+    assert_eq!(uid(lie), Some(1000));
+    for none in ["", "Uid:", "Uid:\t\n", "Uid:\t-1\n", "Name:\tUid:\t0\n"] {
+        assert_eq!(uid(none), None, "{none:?}");
+    }
+}
+
+#[test]
 fn a_process_that_has_vanished() {
     let nobody = VmIdentity {
         name: "[1234]".to_owned(),
         vmm: Vmm::Other,
         uuid: None,
         cgroup: None,
+        uid: None,
     };
     assert_eq!(identify(Tree::new().path(), 1234), nobody);
     let tree = process(&[]).put("1/cgroup", "").put("1/comm", "");
@@ -253,6 +268,8 @@ const OF_CMDLINES: &[&str] = &[
     "\n",
 ];
 
+const OF_STATUS: &[&str] = &["Uid:", "\t", "1000", "4294967296", "\n", "Name:"];
+
 const OF_CGROUPS: &[&str] = &[
     "0::",
     "2:cpu:",
@@ -284,11 +301,12 @@ proptest! {
     fn whatever_a_process_says_is_safe_to_print(
         cmdline in hostile(OF_CMDLINES),
         cgroup in hostile(OF_CGROUPS),
+        status in hostile(OF_STATUS),
         comm in any::<String>(),
         exe in prop::option::of(any::<String>()),
         pid in any::<i32>(),
     ) {
-        let vm = identity(&Process::parse(exe, &cmdline, &cgroup, &comm), pid);
+        let vm = identity(&Process::parse(exe, &cmdline, &cgroup, &status, &comm), pid);
         prop_assert!(!vm.name.trim().is_empty());
         prop_assert!(vm.name.chars().count() <= NAME_MAX_CHARS);
         let shown = [Some(vm.name), vm.uuid, vm.cgroup];

@@ -144,7 +144,7 @@ const LAYOUTS: &[Layout] = &[
         NO,
         "/fleet/7f0e2b",
     ),
-    // The jailer made it in the cpuset hierarchy only, where nothing of the CPUs' time is said.
+    // The jailer made it in the cpuset hierarchy only, which has no part in CPU time.
     (
         "firecracker-cgroup-only",
         5121,

@@ -88,6 +88,13 @@ impl EffectiveSettings {
         settings
     }
 
+    /// The same for a VM that has not been identified yet.
+    pub fn settings_for_any(&self, vcpus: u32) -> Settings {
+        let mut settings = self.config.settings_for_any(vcpus);
+        settings.fill(&self.defaults, |_| {});
+        settings
+    }
+
     /// The value of `key` for a VM as it is written, and its origin; None is the
     /// default.
     pub fn explain(&self, vm: &VmFacts, key: Key) -> (String, Option<String>) {
@@ -271,6 +278,7 @@ mod tests {
             uuid: Some(format!("uuid-of-{name}")),
             vmm: Vmm::Qemu,
             cgroup: None,
+            uid: Some(64055),
             vcpus: 2,
         }
     }
@@ -414,17 +422,29 @@ mod tests {
     }
 
     #[test]
+    fn a_vm_that_is_not_identified_has_what_holds_for_every_vm() {
+        let mut now = effective(&["*:slice=3ms,weight=200", "a*:weight=300"]);
+        let weight = [("weight".into(), "400".into())];
+        assert_eq!(now.set(Target::Name("a"), &vm("a"), &weight), Ok(None));
+        let any = now.settings_for_any(2);
+        assert_eq!(any.weight, Some(200));
+        assert_eq!(any.slice_ns, Some(3 * MS));
+        assert_eq!(any.yield_to, Settings::DEFAULTS.yield_to);
+        assert_eq!(any, now.settings_for(&vm("b")));
+    }
+
+    #[test]
     fn a_reload_says_what_changed() {
         let mut now = effective(&["a:weight=200"]);
         let (a, b) = (vm("a"), vm("b"));
         now.sources.flags = vec!["*:weight=200,cpus=1".into()];
         let (changes, warnings) = now.reload(&[&a, &b]).expect("right");
-        let said: Vec<_> = changes
+        let changed: Vec<_> = changes
             .iter()
             .map(|c| (c.vm, c.key, c.from.as_str(), c.to.as_str()))
             .collect();
         assert_eq!(
-            said,
+            changed,
             [
                 (0, Key::cpus, "none", "1"),
                 (1, Key::weight, "100", "200"),

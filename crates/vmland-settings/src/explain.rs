@@ -39,8 +39,22 @@ impl Config {
     /// As [`Config::settings_for`], with where each value was set.
     pub fn explain(&self, vm: &VmFacts) -> Explained<'_> {
         let hits = self.index.hits(vm);
-        let found = self.index.matching(&self.rules, vm, &hits);
-        let mut explained = self.merge(&found);
+        self.resolve(&self.index.matching(&self.rules, vm, &hits))
+    }
+
+    /// What holds for a VM of which no more is known than its number of vCPUs: what the rules
+    /// say that hold for every such VM.
+    pub fn settings_for_any(&self, vcpus: u32) -> Settings {
+        let rules = (0..).zip(&self.rules);
+        let found: Vec<RuleId> = rules
+            .filter(|(_, rule)| rule.matches.holds_for_any(vcpus))
+            .map(|(id, _)| id)
+            .collect();
+        self.resolve(&found).settings
+    }
+
+    fn resolve(&self, found: &[RuleId]) -> Explained<'_> {
+        let mut explained = self.merge(found);
         if explained.settings.is_contradictory() {
             explained.settings.slice_min_ns = explained.settings.slice_ns;
             explained.from[Key::slice_min as usize] = explained.from[Key::slice as usize];

@@ -19,7 +19,7 @@
 //! | --- | --- |
 //! | `settings` | the table of all settings ([`settings_table`]); `table` makes types of it |
 //! | `kind/` | the kinds of values: numbers, times, words, lists of CPUs |
-//! | `matching`, `glob_text`, `vcpus` | for which VMs a rule is |
+//! | `matching`, `glob_text`, `vcpus`, `uids` | for which VMs a rule is |
 //! | `parse`, `flag` | rules from a file, and from the command line |
 //! | `read`, `trust` | which files are read at all |
 //! | `rule_index`, `glob_index` | the rules of a VM, found fast |
@@ -51,6 +51,7 @@ mod schema;
 mod settings;
 mod table;
 mod trust;
+mod uids;
 mod vcpus;
 
 pub use config::Config;

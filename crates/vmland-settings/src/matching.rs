@@ -7,7 +7,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 
 use super::glob_text::Glob;
-use super::vcpus::{PATTERN, VcpuRange};
+use super::uids::{self, UidRange};
+use super::vcpus::{self, VcpuRange};
 use vmland_identity::{VmIdentity, Vmm};
 
 /// What rules look at of a VM.
@@ -19,6 +20,8 @@ pub struct VmFacts {
     pub vmm: Vmm,
     /// As in `/proc/PID/cgroup`.
     pub cgroup: Option<String>,
+    /// The user whose process it is.
+    pub uid: Option<u32>,
     /// vCPUs known so far.
     pub vcpus: u32,
 }
@@ -30,12 +33,14 @@ impl VmFacts {
             vmm,
             uuid,
             cgroup,
+            uid,
         } = identity;
         Self {
             name,
             uuid,
             vmm,
             cgroup,
+            uid,
             vcpus,
         }
     }
@@ -70,19 +75,20 @@ impl Field {
     }
 }
 
-/// Conditions that must all hold; of several globs, or VMMs, one must. One
+/// Conditions that must all hold; of several globs, VMMs, or users, one must. One
 /// without conditions holds for every VM.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Match {
     /// By [`Field`].
     pub(super) globs: [Vec<Glob>; 3],
     pub(super) vmms: Vec<Vmm>,
+    pub(super) uids: Vec<UidRange>,
     pub(super) vcpus: Option<VcpuRange>,
 }
 
 impl Match {
     /// The keys of `match` in a file.
-    pub(super) const KEYS: [&str; 5] = ["name", "uuid", "vmm", "cgroup", "vcpus"];
+    pub(super) const KEYS: [&str; 6] = ["name", "uuid", "vmm", "cgroup", "uid", "vcpus"];
 
     pub(super) fn by_name(glob: Glob) -> Self {
         Self {
@@ -108,13 +114,29 @@ impl Match {
     }
 
     pub(super) fn is_for_all(&self) -> bool {
-        self.globs.iter().all(Vec::is_empty) && self.vmms.is_empty() && self.vcpus.is_none()
+        *self == Self::default()
+    }
+
+    /// Whether it holds for every VM with so many vCPUs, whatever its name, VMM,
+    /// cgroup and user.
+    pub(super) fn holds_for_any(&self, vcpus: u32) -> bool {
+        let [names, others @ ..] = &self.globs;
+        (names.is_empty() || names.iter().any(|glob| glob.as_str() == "*"))
+            && others.iter().all(Vec::is_empty)
+            && self.vmms.is_empty()
+            && self.uids.is_empty()
+            && self.vcpus.is_none_or(|range| range.contains(vcpus))
     }
 
     /// The conditions that are no globs.
     pub(super) fn allows(&self, vm: &VmFacts) -> bool {
         (self.vmms.is_empty() || self.vmms.contains(&vm.vmm))
+            && (self.uids.is_empty() || vm.uid.is_some_and(|uid| self.is_of(uid)))
             && self.vcpus.is_none_or(|range| range.contains(vm.vcpus))
+    }
+
+    fn is_of(&self, uid: u32) -> bool {
+        self.uids.iter().any(|range| range.contains(uid))
     }
 }
 
@@ -135,6 +157,9 @@ pub(super) struct MatchSchema {
     /// Path of its cgroup, as in /proc/PID/cgroup.
     #[schemars(default)]
     cgroup: GlobsSchema,
+    /// The user of its process: 1000, or a range such as "1000-1999".
+    #[schemars(default)]
+    uid: UidsSchema,
     /// How many vCPUs it has: 4, "2-8", ">=4" or "<=8".
     #[schemars(default)]
     vcpus: VcpusSchema,
@@ -175,6 +200,26 @@ impl JsonSchema for VmmsSchema {
 }
 
 #[derive(Default)]
+struct UidsSchema;
+
+impl JsonSchema for UidsSchema {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Uids".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        one_or_several(json_schema!({ "anyOf": [
+            { "type": "integer", "minimum": 0, "maximum": u32::MAX - 1 },
+            { "type": "string", "pattern": uids::PATTERN },
+        ] }))
+    }
+}
+
+#[derive(Default)]
 struct VcpusSchema;
 
 impl JsonSchema for VcpusSchema {
@@ -189,7 +234,7 @@ impl JsonSchema for VcpusSchema {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "anyOf": [
             { "type": "integer", "minimum": 1 },
-            { "type": "string", "pattern": PATTERN },
+            { "type": "string", "pattern": vcpus::PATTERN },
         ] })
     }
 }

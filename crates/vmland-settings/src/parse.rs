@@ -18,6 +18,7 @@ use super::kind::Given;
 use super::matching::{Field, Match};
 use super::rule::Rule;
 use super::settings::Key;
+use super::uids::{self, UidRange};
 use super::vcpus::{self, VcpuRange};
 use vmland_base::suggest::{all_of, either, nearest};
 use vmland_identity::Vmm;
@@ -191,6 +192,7 @@ impl Reader<'_> {
         for (key, value) in table {
             match &**key.get_ref() {
                 "vmm" => matches.vmms = self.each(value, Reader::vmm),
+                "uid" => matches.uids = self.each(value, Reader::uids),
                 "vcpus" => matches.vcpus = self.vcpus(value),
                 name => match Field::ALL.into_iter().find(|field| field.as_str() == name) {
                     Some(field) => {
@@ -266,6 +268,21 @@ impl Reader<'_> {
             );
         }
         found
+    }
+
+    fn uids(&mut self, value: &Value<'_>) -> Option<UidRange> {
+        UidRange::read(&Given::of(value.get_ref()))
+            .map_err(|meant| {
+                let shown = self.shown(value);
+                let meant =
+                    meant.map_or(String::new(), |meant| format!("; did you mean {meant:?}?"));
+                let expected = uids::EXPECTED;
+                self.error(
+                    value.span(),
+                    format!("match.uid = {shown}: expected {expected}, or a list of some{meant}"),
+                );
+            })
+            .ok()
     }
 
     fn vcpus(&mut self, value: &Value<'_>) -> Option<VcpuRange> {

@@ -23,7 +23,7 @@ const HEAD: &str = "\
 # last --vm 'NAME-GLOB:key=value,…' of the command line: the last word counts, for
 # each key alone. A key that nobody sets has its default, which is shown below.
 #
-# Everything below is commented out. Remove the \"#\" of what you want to say.
+# Everything below is commented out. Remove the \"#\" of what you set.
 
 #[defaults]
 ";
@@ -36,6 +36,7 @@ const TAIL: &str = r##"
 #   name     as "vmland vms" shows it
 #   uuid
 #   cgroup   path of the VM's cgroup, as in /proc/PID/cgroup
+#   uid      the user of its process: 1000, or "1000-1999"
 #   vmm      "qemu", "firecracker", "cloud-hypervisor", "crosvm" or "other"
 #   vcpus    how many it has: 4, "2-8", ">=4" or "<=8"
 #
@@ -43,7 +44,10 @@ const TAIL: &str = r##"
 # * is any text ("/" included), ? any character, [a-c] one of these, [!a-c] none of these.
 # TOML reads no backslashes in single quotes, as the names of systemd's scopes need.
 #
-# The user who starts a VM chooses its name and UUID. Where that is not you, match by cgroup.
+# Names are no proof: the user who starts a VM chooses its name, its UUID and the name of
+# its program. The kernel vouches for uid and cgroup. Promise more to a VM of other users
+# by these, and begin the glob of a cgroup with "/": below a cgroup that was delegated to
+# a user, that user may create cgroups of any name.
 
 #[[vm]]
 #match = { name = ["db-*", "mail"], vcpus = ">=4" }
@@ -52,6 +56,10 @@ const TAIL: &str = r##"
 #[[vm]]
 #match = { cgroup = '/machine.slice/machine-qemu\x2d*' }
 #slice = "5ms"
+
+#[[vm]]
+#match = { name = "db-*", uid = [64055, "100000-165535"] }
+#latency = "low"
 "##;
 
 /// The text of `configs/scx_vmland.toml`.

@@ -26,6 +26,7 @@ const MS: u64 = 1000 * US;
 ///     example: value for the sample file, if there is no default,
 ///     flag: the scheduler's option, in us, that is the default for all VMs of a host,
 ///     bpf: field of struct vmland_vm_params = value of the setting -> value of the field,
+///          (|= for the field with flags)
 /// }
 /// ```
 ///
@@ -43,7 +44,7 @@ macro_rules! settings_table {
             weight: Number<1, 10_000> => weight: u64 {
                 default: Some(100),
                 unset: "the cpu.weight of its cgroup; 100 for VMs that share one",
-                bpf: weight = |weight| weight,
+                bpf: weight = |weight| weight as u32,
             }
 
             /// The most CPU time that its vCPUs get together, in CPUs, over any 100ms, even if
@@ -96,7 +97,7 @@ macro_rules! settings_table {
             /// the sibling waits for its turn.
             boost_budget: Percent => boost_percent: u64 {
                 default: Some(100),
-                bpf: boost_percent = |percent| percent,
+                bpf: boost_percent = |percent| percent as u32,
             }
 
             /// Whether its vCPUs run at the same time. "auto": a hand-off passes on what is

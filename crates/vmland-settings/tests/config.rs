@@ -82,7 +82,7 @@ fn caller() -> Caller {
     }
 }
 
-/// For files of the source tree, whoever has checked it out.
+/// For files of the source tree, which may belong to any user.
 fn sources_of(file: &Path) -> Sources {
     let metadata = fs::metadata(file).expect("it exists");
     Sources {
@@ -108,6 +108,7 @@ fn vm(name: &str) -> VmFacts {
         uuid: None,
         vmm: Vmm::Qemu,
         cgroup: None,
+        uid: Some(64055),
         vcpus: 2,
     }
 }
@@ -356,6 +357,60 @@ fn all_of_match_must_hold() {
     );
 }
 
+/// A name is the VM's own word: what is promised to a user's VMs is not had by another user's
+/// that calls itself the same, nor by one whose user is unknown.
+#[test]
+fn a_name_is_no_proof_of_whose_vm_it_is() {
+    let dir = Dir::new();
+    dir.put(
+        "config.toml",
+        r#"
+            [[vm]]
+            match = { name = "db-*", uid = [64055, "100000-165535"] }
+            weight = 400
+            [[vm]]
+            match = { name = "db-*", cgroup = "/machine.slice/*" }
+            cap = 2
+        "#,
+    );
+    let (config, _) = dir.load().unwrap_or_else(|e| panic!("{e}"));
+    let of = |uid, cgroup: &str| {
+        let cgroup = Some(cgroup.into());
+        let facts = VmFacts {
+            uid,
+            cgroup,
+            ..vm("db-1")
+        };
+        let settings = config.settings_for(&facts);
+        (settings.weight, settings.cap_millicpus)
+    };
+    let machine = "/machine.slice/machine-qemu.scope";
+    assert_eq!(of(Some(64055), machine), (Some(400), Some(2000)));
+    assert_eq!(of(Some(165_535), "/"), (Some(400), None));
+    let delegated = "/user.slice/user-1000.slice/user@1000.service/machine.slice/x";
+    for uid in [Some(1000), Some(165_536), Some(0), None] {
+        assert_eq!(of(uid, delegated), (None, None), "{uid:?}");
+    }
+}
+
+/// As long as a VM is not identified, no rule is for it that asks who it is.
+#[test]
+fn a_vm_that_is_not_identified_fits_no_rule_that_asks_who_it_is() {
+    for asks in [
+        r#"name = "*-*""#,
+        r#"uuid = "*""#,
+        r#"vmm = "qemu""#,
+        r#"cgroup = "*""#,
+        "uid = 64055",
+    ] {
+        let dir = Dir::new();
+        let rule = format!("[[vm]]\nmatch = {{ {asks}, vcpus = 2 }}\nweight = 400\n");
+        dir.put("config.toml", rule);
+        let (config, _) = dir.load().unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(config.settings_for_any(2).weight, None, "{asks}");
+    }
+}
+
 #[test]
 fn what_is_hardly_meant_is_warned_of() {
     let dir = Dir::new();
@@ -404,7 +459,7 @@ match = { name = "web-1" }
             "config.toml:15:1: for \"web-1\", slice_min = \"9ms\" is longer than slice = \"5ms\" (config.toml:3:1); it gets \"5ms\" for both",
         ]
     );
-    // The shorter one holds, and is said to come from where it is.
+    // The shorter one holds, and its origin is where it stands.
     let web = vm("web-1");
     let explained = config.explain(&web);
     assert_eq!(explained.settings.slice_min_ns, Some(5 * MS));

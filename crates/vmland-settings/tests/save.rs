@@ -72,6 +72,7 @@ fn what_is_saved_is_in_force_and_the_rest_as_it_was() {
         uuid: None,
         vmm: Vmm::Qemu,
         cgroup: None,
+        uid: Some(64055),
         vcpus: 2,
     };
     assert_eq!(config.settings_for(&db).weight, Some(400));

@@ -217,7 +217,7 @@ impl Kernel {
             .unwrap_or_else(|| panic!("no DSQ {id:#x}"))
     }
 
-    /// The CPU whose local DSQ `id` is, when said on `cpu`.
+    /// The CPU whose local DSQ `id` is, when used on `cpu`.
     pub(crate) fn local_cpu(&self, id: u64, cpu: usize) -> Option<usize> {
         if id == abi::DSQ_LOCAL {
             Some(cpu)

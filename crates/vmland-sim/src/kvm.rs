@@ -51,11 +51,11 @@ impl<S: Scheduler> Machine<S> {
         let count = self.vms[vm].vcpus.len();
         let mut tries = TRIES;
         for i in (1..=count).map(|step| (last + step) % count) {
-            let candidate = self.vms[vm].vcpus[i];
-            if candidate == me || !self.may_boost(me, candidate) {
+            let target = self.vms[vm].vcpus[i];
+            if target == me || !self.may_boost(me, target) {
                 continue;
             }
-            match self.yield_to(me, candidate, cpu) {
+            match self.yield_to(me, target, cpu) {
                 Yielded::Yes => {
                     self.vms[vm].last_boosted = i;
                     return true;
@@ -72,15 +72,15 @@ impl<S: Scheduler> Machine<S> {
         false
     }
 
-    fn may_boost(&mut self, me: TaskId, candidate: TaskId) -> bool {
-        if self.tasks[candidate].state != State::Ready {
+    fn may_boost(&mut self, me: TaskId, target: TaskId) -> bool {
+        if self.tasks[target].state != State::Ready {
             return false;
         }
-        if self.tasks[me].guest.in_kernel && !self.tasks[candidate].guest.in_kernel {
+        if self.tasks[me].guest.in_kernel && !self.tasks[target].guest.in_kernel {
             return false;
         }
         // One that spins itself is taken every other time.
-        let spin = &mut self.tasks[candidate].spin;
+        let spin = &mut self.tasks[target].spin;
         let eligible = !spin.in_loop || spin.eligible;
         if spin.in_loop {
             spin.eligible = !spin.eligible;

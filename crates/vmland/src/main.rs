@@ -68,10 +68,10 @@ fn exit_code(e: &anyhow::Error) -> u8 {
         exit::UNAVAILABLE
     } else if e.is::<ab::NotRoot>() {
         exit::NOPERM
-    } else if let Some(e) = e.downcast_ref::<running::Error>() {
-        e.exit_code()
-    } else if let Some(e) = e.downcast_ref::<daemon::Error>() {
-        e.exit_code()
+    } else if let Some(running::Error::Refused(refusal)) = e.downcast_ref() {
+        refusal.exit_code()
+    } else if let Some(daemon::Error::Refused(refusal)) = e.downcast_ref() {
+        refusal.exit_code()
     } else if let Some(e) = e.downcast_ref::<workload::Error>() {
         e.exit_code()
     } else if let Some(e) = e.downcast_ref::<vmland_control::client::Error>() {
@@ -91,4 +91,20 @@ fn exit_code(e: &anyhow::Error) -> u8 {
 fn is_broken_pipe(e: &anyhow::Error) -> bool {
     e.downcast_ref::<std::io::Error>()
         .is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vmland_guests::preflight::Refusal;
+
+    #[test]
+    fn a_refusal_to_start_guests_has_its_own_exit_code() {
+        let stopped = || daemon::Error::NotRunning("a".into());
+        assert_eq!(exit_code(&stopped().into()), exit::FAILURE);
+        let refused = anyhow::Error::from(daemon::Error::from(Refusal::NoKvm));
+        assert_eq!(exit_code(&refused), exit::UNAVAILABLE);
+        let refused = anyhow::Error::from(running::Error::from(Refusal::NoKvm));
+        assert_eq!(exit_code(&refused), exit::UNAVAILABLE);
+    }
 }

@@ -19,7 +19,7 @@ const NONE: &str = "–";
 /// List the VMs that the scheduler knows, and their vCPUs
 #[derive(clap::Args)]
 pub struct Opts {
-    /// With UUID and cgroup.
+    /// With UUID, user and cgroup.
     #[arg(long)]
     wide: bool,
 
@@ -108,7 +108,7 @@ fn helpers(mut threads: Vec<Thread>, known: &BTreeMap<u32, VmMetrics>) -> Vec<Th
 fn table(vms: &[Vm], wide: bool) -> Table {
     let mut header = vec!["VM", "VMM", "PID", "vCPU", "TID", "CPU s", "WAITED s"];
     if wide {
-        header.extend(["UUID", "CGROUP"]);
+        header.extend(["UUID", "UID", "CGROUP"]);
     }
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_header(header);
@@ -129,6 +129,7 @@ fn table(vms: &[Vm], wide: bool) -> Table {
             row.extend(of_vcpu);
             if wide {
                 row.push(of_vm(or_none(&identity.uuid)));
+                row.push(of_vm(or_none(&identity.uid.map(|uid| uid.to_string()))));
                 row.push(of_vm(or_none(&identity.cgroup)));
             }
             table.add_row(row);
@@ -166,6 +167,7 @@ mod tests {
                 vmm: Vmm::Qemu,
                 uuid: uuid.map(str::to_owned),
                 cgroup: Some(format!("/machine/{name}")),
+                uid: Some(64055),
             },
             pid: 4711,
             pause_exits: 0,
@@ -215,11 +217,11 @@ mod tests {
     #[test]
     fn unless_it_is_to_be_wide() {
         let rows = words(true);
-        assert_eq!(rows[0][9..], ["UUID", "CGROUP"]);
+        assert_eq!(rows[0][9..], ["UUID", "UID", "CGROUP"]);
         let uuid = "8f2e4e1c-6c0b-4b55-9a43-0c6e7e6b9d11";
-        assert_eq!(rows[1][7..], [uuid, "/machine/web"]);
+        assert_eq!(rows[1][7..], [uuid, "64055", "/machine/web"]);
         assert_eq!(rows[2].len(), 4);
-        assert_eq!(rows[3][7..], [NONE, "/machine/new"]);
+        assert_eq!(rows[3][7..], [NONE, "64055", "/machine/new"]);
     }
 
     #[test]
@@ -227,6 +229,7 @@ mod tests {
         let json = serde_json::to_value(vms()).unwrap();
         assert_eq!(json[0]["vmm"], "qemu");
         assert_eq!(json[0]["cgroup"], "/machine/web");
+        assert_eq!(json[0]["uid"], 64055);
         assert_eq!(json[1]["uuid"], serde_json::Value::Null);
         assert_eq!(json[0]["vcpus"][1]["tid"], 4721);
         assert_eq!(json[0]["helpers"][0]["name"], "qemu");

@@ -7,7 +7,9 @@
 //! | `guest` | KVM guests, which tests take from a stock |
 //! | `qmp` | nothing; it asks QEMU |
 //! | `hog` | processes that only use CPU time |
+//! | `bare_vm` | VMs without a guest |
 
+pub mod bare_vm;
 mod guest;
 mod hog;
 mod qmp;
@@ -20,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+pub use bare_vm::BareVm;
 pub use guest::{Guest, while_paused};
 pub use hog::Hog;
 pub use scheduler::Scheduler;

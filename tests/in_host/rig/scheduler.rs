@@ -23,11 +23,16 @@ impl Scheduler {
 
     /// While the guests work.
     pub fn start_beside(args: &[&str]) -> Self {
+        let mut command = Command::new("scx_vmland");
+        command.args(args);
+        Self::start_as(command)
+    }
+
+    pub fn start_as(mut command: Command) -> Self {
         let start = Instant::now();
         let log = format!("/tmp/scx_vmland.{start:?}.log");
         let file = fs::File::create(&log).expect("/tmp is writable");
-        let child = Command::new("scx_vmland")
-            .args(args)
+        let child = command
             .stdout(file.try_clone().expect("a file"))
             .stderr(file)
             .spawn()
@@ -56,6 +61,22 @@ impl Scheduler {
 
     pub fn signal(&self, name: &str) {
         kill(self.pid(), name);
+    }
+
+    /// As a storm of signals needs it: without a process for each.
+    pub fn signal_at_once(&self, signal: i32) {
+        // SAFETY: a system call without pointers.
+        assert_eq!(unsafe { libc::kill(self.pid(), signal) }, 0);
+    }
+
+    /// Starts another one in place of this one, which has ended or will.
+    pub fn replace(&mut self) {
+        self.child.wait().expect("our child");
+        *self = Self::start_beside(&[]);
+    }
+
+    pub fn wait(mut self) -> ExitStatus {
+        self.child.wait().expect("our child")
     }
 
     /// Asserts that it is still attached.

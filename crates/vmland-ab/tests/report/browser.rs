@@ -140,6 +140,40 @@ fn long_names_are_no_wider_than_the_window() {
     assert_eq!((inner, content), (390, 390));
 }
 
+/// Draws as much of the page as a window of this size shows, in CSS pixels.
+fn draw(page: &Path, width: u32, height: u32, picture: &Path, option: Option<&str>) -> Vec<u8> {
+    let screenshot = format!("--screenshot={}", picture.display());
+    let size = format!("--window-size={width},{height}");
+    let mut options = vec![screenshot.as_str(), size.as_str()];
+    options.extend(option);
+    chromium(page, &options);
+    let png = fs::read(picture).unwrap();
+    assert!(png.starts_with(b"\x89PNG"));
+    png
+}
+
+/// The picture in README.md: a part of the report on one of the comparisons of docs/figures.md.
+#[test]
+#[ignore = "writes docs/figures/report.png, in a few seconds"]
+fn picture() {
+    let figures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/figures");
+    let json = fs::read_to_string(figures.join("rig-tlb.json")).unwrap();
+    let page = render::html(&serde_json::from_str(&json).unwrap());
+    let directory = directory("picture");
+    let [_, _, height] = measure(&directory, &page, 1100);
+    let scroll = r#"<script>
+addEventListener("load", () => {
+  const frame = document.querySelector("iframe");
+  const section = frame.contentDocument.getElementById("spreads");
+  frame.style.marginTop = `${20 - section.getBoundingClientRect().top}px`;
+});
+</script>"#;
+    let file = directory.join("windows.html");
+    fs::write(&file, framed(&page, 1100, height) + scroll).unwrap();
+    let png = draw(&file, 1100, 570, &figures.join("report.png"), None);
+    assert!(png.len() < 200_000, "{} bytes", png.len());
+}
+
 #[test]
 fn it_can_be_drawn_and_printed() {
     let directory = directory("pictures");
@@ -150,13 +184,8 @@ fn it_can_be_drawn_and_printed() {
         fs::write(&file, framed(&page, width, height)).unwrap();
         for (scheme, option) in [("light", None), ("dark", Some("--force-dark-mode"))] {
             let picture = directory.join(format!("{width}-{scheme}.png"));
-            let screenshot = format!("--screenshot={}", picture.display());
-            let size = format!("--window-size={},{height}", width.max(500));
-            let mut options = vec![screenshot.as_str(), size.as_str()];
-            options.extend(option);
-            chromium(&file, &options);
-            let png = fs::read(&picture).unwrap();
-            assert!(png.starts_with(b"\x89PNG") && png.len() > 50_000);
+            let png = draw(&file, width.max(500), height, &picture, option);
+            assert!(png.len() > 50_000);
         }
     }
     let file = directory.join("page.html");

@@ -149,17 +149,17 @@ impl Started {
             ended = self.child.try_wait().ok().flatten();
             ended.is_some() || stopped() || done(self)
         });
-        let said = || last_lines(&self.said());
+        let output = || last_lines(&self.output());
         match ended {
-            Some(status) => bail!("it ended with {status}{}", said()),
+            Some(status) => bail!("it ended with {status}{}", output()),
             None if done(self) => Ok(()),
             None if stopped() => bail!("stopped"),
-            None => bail!("{what} in {} s{}", START_LIMIT.as_secs(), said()),
+            None => bail!("{what} in {} s{}", START_LIMIT.as_secs(), output()),
         }
     }
 
     /// What it has written so far. Its place in the file is the child's, too.
-    fn said(&self) -> String {
+    fn output(&self) -> String {
         let mut text = vec![0; self.output.metadata().map_or(0, |m| m.len() as usize)];
         let read = self.output.read_at(&mut text, 0).unwrap_or(0);
         String::from_utf8_lossy(&text[..read]).into_owned()
@@ -184,7 +184,7 @@ impl Standby {
         }
         let words = [&spec.words[..], &[standby::FLAG.into()]].concat();
         let mut started = Started::new(&words, Stdio::piped()).ok()?;
-        let ready = |started: &Started| started.said().contains(standby::READY);
+        let ready = |started: &Started| started.output().contains(standby::READY);
         started.wait(stopped, "it was not loaded", &ready).ok()?;
         Some(Self(started))
     }
@@ -229,14 +229,14 @@ impl Running {
     ///
     /// With the last lines of its output.
     pub fn check(&mut self) -> Result<()> {
-        let said = |it: &Self| last_lines(&it.started.said());
+        let output = |it: &Self| last_lines(&it.started.output());
         if let Some(status) = self.started.child.try_wait()? {
-            bail!("the scheduler ended with {status}{}", said(self));
+            bail!("the scheduler ended with {status}{}", output(self));
         }
         match kernel::attached() {
             Some(ops) if ops == self.ops => Ok(()),
             Some(other) => bail!("another scheduler is attached: {other}"),
-            None => bail!("the kernel ejected it{}", said(self)),
+            None => bail!("the kernel ejected it{}", output(self)),
         }
     }
 

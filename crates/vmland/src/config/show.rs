@@ -155,6 +155,7 @@ mod tests {
             uuid: None,
             vmm: Vmm::Qemu,
             cgroup: None,
+            uid: Some(64055),
             vcpus: 2,
         };
         ["web-1", "db"].map(|name| shown(&config, vm(name))).into()

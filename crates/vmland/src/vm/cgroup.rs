@@ -63,6 +63,7 @@ mod tests {
             uuid: None,
             vmm: "qemu".into(),
             cgroup: Some("/machine/a".into()),
+            uid: None,
             owns_cgroup,
             vcpus: 1,
             by: By::Name,
@@ -106,7 +107,7 @@ mod tests {
             values(shown(false, None), "300\n", "max 100000\n"),
             [default("100"), default("none"), default("10ms")]
         );
-        let said = values(shown(true, Some("--vm")), "300\n", "150000 100000\n");
-        assert_eq!(said[1], ("none".into(), Some("--vm".into())));
+        let shown = values(shown(true, Some("--vm")), "300\n", "150000 100000\n");
+        assert_eq!(shown[1], ("none".into(), Some("--vm".into())));
     }
 }

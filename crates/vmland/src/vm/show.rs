@@ -131,6 +131,9 @@ fn text(report: &Report) -> String {
             head += &format!("{what} {text}\n");
         }
     }
+    if let Some(uid) = shown.uid {
+        head += &format!("user {uid}\n");
+    }
     let mut settings = Table::new();
     settings
         .load_preset(presets::NOTHING)
@@ -224,6 +227,7 @@ mod tests {
                 uuid: Some("8f2e4e1c-6c0b-4b55-9a43-0c6e7e6b9d11".into()),
                 vmm: "qemu".into(),
                 cgroup: None,
+                uid: Some(64055),
                 owns_cgroup: false,
                 vcpus: 4,
                 by: By::Name,

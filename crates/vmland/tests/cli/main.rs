@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The tool as a user meets it, on any machine; a little of it needs root.
+
+mod config;
+
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use nix::unistd::geteuid;
+
+fn vmland(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_vmland"))
+        .args(args)
+        .output()
+        .expect("it starts")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn help_names_every_command() {
+    let out = vmland(&["--help"]);
+    assert_eq!(out.status.code(), Some(0));
+    assert!(text(&out.stdout).contains("vms"));
+    for (args, words) in [
+        (&["vm", "--help"][..], &["show", "set", "unset"][..]),
+        (&["vm", "set", "--help"], &["NAME", "key=value", "--save"]),
+        (&["vm", "show", "--help"], &["--json", "--interval"]),
+        (&["config", "--help"], &["check", "reload", "show"]),
+    ] {
+        let help = text(&vmland(args).stdout);
+        assert!(words.iter().all(|word| help.contains(word)), "{help}");
+    }
+}
+
+#[test]
+fn wrong_usage_is_64_and_says_what_is_allowed() {
+    for args in [&[][..], &["nothing"], &["top", "--interval", "0"]] {
+        assert_eq!(vmland(args).status.code(), Some(64), "{args:?}");
+    }
+    // Whether a scheduler runs or not.
+    let wrong: [(&[&str], &str); 6] = [
+        (&["a"], "key=value"),
+        (&["a", "weight"], "\"weight\": expected key=value"),
+        (&["a", "weight=1", "weight=2"], "weight is given twice"),
+        (&["a", "wieght=1"], "did you mean \"weight\"?"),
+        (&["a", "cpus=3-0"], "did you mean \"0-3\"?"),
+        (&["a", "slice=1ms", "slice_min=2ms"], "is longer than"),
+    ];
+    for (args, expected) in wrong {
+        let out = vmland(&[&["vm", "set"], args].concat());
+        assert_eq!(out.status.code(), Some(64), "{args:?}");
+        let message = text(&out.stderr);
+        assert!(message.contains(expected), "{args:?}: {message}");
+    }
+}
+
+#[test]
+fn workloads_that_cannot_be_run_are_refused_before_guests_start() {
+    let refused: [(&[&str], i32, &str); 7] = [
+        (&["--guests", "run"], 64, "--workload"),
+        (
+            &["--guests", "lock", "--workload", "sh"],
+            64,
+            "--guests run",
+        ),
+        (
+            &["--guests", "run", "--workload-file", "/etc/passwd"],
+            64,
+            "--workload",
+        ),
+        (
+            &["--guests", "run", "--workload", "no-such-program -x"],
+            69,
+            "no-such-program",
+        ),
+        (
+            &[
+                "--guests",
+                "run",
+                "--workload",
+                "sh",
+                "--workload-file",
+                "/no/file",
+            ],
+            69,
+            "/no/file",
+        ),
+        (
+            &[
+                "--guests",
+                "run",
+                "--workload",
+                "sh",
+                "--workload-file",
+                "/etc/passwd:x",
+            ],
+            64,
+            "DEST",
+        ),
+        (
+            &[
+                "--guests",
+                "run",
+                "--workload",
+                "sh",
+                "--workload-root",
+                "/no/root",
+            ],
+            69,
+            "/no/root",
+        ),
+    ];
+    for (args, code, expected) in refused {
+        let out = vmland(&[&["bench"], args].concat());
+        let message = text(&out.stderr);
+        assert_eq!(out.status.code(), Some(code), "{args:?}: {message}");
+        assert!(message.contains(expected), "{args:?}: {message}");
+    }
+}
+
+#[test]
+fn asking_a_scheduler_that_is_not_there_is_said_so() {
+    if Path::new("/var/run/scx/root/stats").exists() {
+        return;
+    }
+    for args in [
+        &["vms"][..],
+        &["vms", "--json"],
+        &["top"],
+        &["vm", "show", "a"],
+        &["vm", "set", "a", "weight=200"],
+        &["vm", "set", "a", "weight=200", "--save"],
+        &["vm", "unset", "a"],
+        &["config", "reload"],
+    ] {
+        let out = vmland(args);
+        assert_eq!(out.status.code(), Some(69), "{args:?}");
+        let message = text(&out.stderr);
+        assert!(message.contains("no scx_vmland is running"), "{message}");
+    }
+}
+
+/// No scheduler is needed to compare these two, and four windows of a second would be all.
+const HARMLESS: [&str; 9] = [
+    "ab",
+    "--schedulers",
+    "a=,b=",
+    "--rounds",
+    "2",
+    "--window",
+    "1s",
+    "--settle",
+    "0s",
+];
+
+/// Says what is not tested, and why.
+fn is_root() -> bool {
+    let is_root = geteuid().is_root();
+    if !is_root {
+        eprintln!("skipped: it needs root");
+    }
+    is_root
+}
+
+#[test]
+fn help_of_ab_names_every_flag() {
+    let out = vmland(&["ab", "--help"]);
+    assert_eq!(out.status.code(), Some(0));
+    let help = text(&out.stdout);
+    for word in [
+        "--window",
+        "--rounds",
+        "--schedulers",
+        "--settle",
+        "--seed",
+        "--metric",
+        "--export-json",
+        "--export-csv",
+        "--export-markdown",
+        "--report",
+        "[WORKLOAD]",
+    ] {
+        assert!(help.contains(word), "no {word} in:\n{help}");
+    }
+}
+
+#[test]
+fn wrong_usage_of_ab_is_64_and_says_what_is_wrong() {
+    let wrong: [(&[&str], &str); 21] = [
+        (&["--schedulers", "eevdf,scx_no"], "no program \"scx_no\""),
+        (&["--schedulers", "eevdf"], "two schedulers at least"),
+        (&["--schedulers", "a=,a="], "two schedulers are called a"),
+        (&["--schedulers", "eevdf,=true"], "needs a name"),
+        (&["--schedulers", "a=,b=sh 'c"], "unbalanced quotes"),
+        (&["--schedulers", "a=,b=sh 1,2"], "quotes around a comma"),
+        (
+            &["--schedulers", "a=,b=sh '1,2',a="],
+            "two schedulers are called a",
+        ),
+        (
+            &["--schedulers", "a=", "--schedulers", "a="],
+            "two schedulers are called a",
+        ),
+        (&["--window", "0.5s"], "1s"),
+        (&["--window", "500ms"], "1s at least"),
+        (&["--window", "abc"], "such as 2s"),
+        (&["--settle", "2d"], "a day at most"),
+        (&["--rounds", "1"], "2..=1000"),
+        (&["--seed", "x"], "invalid digit"),
+        (&["--metric", "x"], "NAME=COMMAND"),
+        (&["--metric", "x="], "needs a command"),
+        (&["--metric", "=true"], "needs a name"),
+        (
+            &["--metric", "x=echo 1", "--metric", "x-=echo 2"],
+            "two metrics are called \"x\"",
+        ),
+        (&["--metric", "CPU pressure@=echo 1"], "\"CPU pressure\""),
+        (&["--metric", "pause exits=echo 1"], "\"pause exits\""),
+        (&["--", "no-such-load"], "no program \"no-such-load\""),
+    ];
+    for (args, expected) in wrong {
+        let out = vmland(&[&["ab"], args].concat());
+        assert_eq!(out.status.code(), Some(64), "{args:?}");
+        let message = text(&out.stderr);
+        assert!(message.contains(expected), "{args:?}: {message}");
+    }
+}
+
+#[test]
+fn ab_measures_nothing_that_it_could_not_write() {
+    if !is_root() {
+        return;
+    }
+    let nowhere: [(&[&str], &str); 2] = [
+        (&["--report", "/proc/none"], "cannot make /proc/none"),
+        (&["--export-json", "/proc/a/b"], "cannot write /proc/a/b"),
+    ];
+    for (args, expected) in nowhere {
+        let out = vmland(&[&HARMLESS[..], args].concat());
+        assert_eq!(out.status.code(), Some(1), "{args:?}");
+        let message = text(&out.stderr);
+        assert!(message.contains(expected), "{args:?}: {message}");
+        assert!(!message.contains("window 1"), "{args:?}: {message}");
+    }
+}
+
+#[test]
+fn ab_without_root_is_77() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vmland"));
+    command.args(HARMLESS);
+    if geteuid().is_root() {
+        command.uid(65_534).gid(65_534);
+    }
+    let out = match command.output() {
+        Ok(out) => out,
+        Err(e) => {
+            eprintln!("skipped: the program lies where only root may run it: {e}");
+            return;
+        }
+    };
+    assert_eq!(out.status.code(), Some(77));
+    let message = text(&out.stderr);
+    assert!(message.contains("root only"), "{message}");
+}
+
+#[test]
+fn ab_on_a_kernel_without_sched_ext_is_69_root_or_not() {
+    if Path::new("/sys/kernel/sched_ext").exists() {
+        return; // tests/in_host compares schedulers for real
+    }
+    let out = vmland(&["ab"]);
+    assert_eq!(out.status.code(), Some(69));
+    let message = text(&out.stderr);
+    assert!(
+        message.contains("this kernel has no sched_ext"),
+        "{message}"
+    );
+}

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#![no_main]
+#![allow(dead_code)]
+
+// Not by way of the scheduler's package, which would build its BPF part for them.
+#[path = "../../src/capabilities.rs"]
+mod capabilities;
+#[path = "../targets/files.rs"]
+mod files;
+#[path = "../../src/leftovers.rs"]
+mod leftovers;
+#[path = "../../src/preflight.rs"]
+mod preflight;
+#[path = "../targets/host.rs"]
+mod target;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| target::run(data));

@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#![no_main]
+
+#[path = "../targets/files.rs"]
+mod files;
+#[path = "../targets/process.rs"]
+mod target;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| target::run(data));

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What the kernel says of the host, before anything is attached: release, command line, own
+//! status and limits, sched_ext's state; and lists of CPUs.
+//!
+//! Whatever it says, the scheduler may run here, or the refusal has a sentence and an exit code.
+
+use vmland_base::cpus;
+
+use crate::{files, leftovers, preflight};
+
+pub fn run(data: &[u8]) {
+    let files = [
+        "proc/sys/kernel/osrelease",
+        "proc/cmdline",
+        "proc/self/status",
+        "proc/self/limits",
+        "sys/kernel/sched_ext/state",
+        "sys/kernel/sched_ext/root/ops",
+        "sys/kernel/btf/vmlinux",
+        "run/scx_vmland/compact_unevictable_allowed",
+        "proc/sys/vm/compact_unevictable_allowed",
+    ];
+    let root = files::put(data, &files);
+    if let Err(refusal) = preflight::check(&root) {
+        assert_ne!(refusal.exit_code(), 0);
+        assert!(!refusal.to_string().is_empty());
+    }
+    // It cannot fail for what the files say.
+    let _ = leftovers::clean(&root);
+    if let Ok(list) = std::str::from_utf8(data) {
+        let _ = cpus::parse(list);
+    }
+}

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What the scheduler has room for, and what happens beyond: each is said once in the log, when
+//! its counter has grown for the first time. Statistics go on counting.
+
+/// A limit that a host can reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    Vms,
+    Cgroups,
+    PlannerRing,
+}
+
+impl Limit {
+    pub const ALL: [Limit; 3] = [Limit::Vms, Limit::Cgroups, Limit::PlannerRing];
+
+    fn consequence(self) -> &'static str {
+        match self {
+            Limit::Vms => {
+                "more VMs than the scheduler keeps: vCPUs of further ones run as ordinary tasks until there is room (statistic vms_full)"
+            }
+            Limit::Cgroups => {
+                "more cgroups than the scheduler keeps: further ones count as their parent (statistic cgroups_full)"
+            }
+            Limit::PlannerRing => {
+                "events come faster than the policy takes them: vCPUs are placed without it (statistic policy_ring_full)"
+            }
+        }
+    }
+}
+
+/// Which limits have been reached so far.
+#[derive(Default)]
+pub struct Limits {
+    said: [bool; Limit::ALL.len()],
+}
+
+impl Limits {
+    /// What is to be said now, if `count` is how often each limit has been reached.
+    pub fn reached(&mut self, count: impl Fn(Limit) -> u64) -> Vec<&'static str> {
+        let news = Limit::ALL.into_iter().filter(|limit| {
+            let is_new = !self.said[*limit as usize] && count(*limit) > 0;
+            self.said[*limit as usize] |= is_new;
+            is_new
+        });
+        news.map(Limit::consequence).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_limit_is_said_once() {
+        let mut limits = Limits::default();
+        assert_eq!(limits.reached(|_| 0), [""; 0]);
+        let said = limits.reached(|limit| u64::from(limit == Limit::Vms));
+        assert_eq!(said, [Limit::Vms.consequence()]);
+        // It goes on, and another one is reached.
+        let said = limits.reached(|limit| 7 * u64::from(limit != Limit::PlannerRing));
+        assert_eq!(said, [Limit::Cgroups.consequence()]);
+        assert_eq!(limits.reached(|_| 99), [Limit::PlannerRing.consequence()]);
+        assert_eq!(limits.reached(|_| 100), [""; 0]);
+    }
+}
