@@ -22,7 +22,7 @@ impl Limit {
                 "more cgroups than the scheduler keeps: further ones count as their parent (statistic cgroups_full)"
             }
             Limit::PlannerRing => {
-                "events come faster than the policy takes them: vCPUs are placed without it (statistic policy_ring_full)"
+                "reports of VMs come faster than the planner takes them: their plans are late (statistic evidence_lost)"
             }
         }
     }

@@ -481,10 +481,11 @@ fn enqueue(w: Address, cpu: usize, task: TaskId, flags: u64) {
     }
     match world(w).kernel.local_cpu(asked.dsq, rq) {
         Some(local) if local == rq => world(w).enqueue_local(task, rq, asked.flags),
-        Some(_) => fail(
-            w,
-            "SCX_DSQ_LOCAL_ON from ops.enqueue is not modelled".to_owned(),
-        ),
+        // process_ddsq_deferred_locals(), which the kernel calls before it unlocks the run queue.
+        Some(local) if world(w).may_run_on(task, local) => {
+            world(w).enqueue_local(task, local, asked.flags);
+        }
+        Some(local) => fail(w, format!("a task that may not run on CPU {local} is put there")),
         None if !world(w).kernel.has_dsq(asked.dsq) => fail(w, format!("no DSQ {:#x}", asked.dsq)),
         None => world(w)
             .kernel
@@ -1091,8 +1092,10 @@ extern "C" fn dsq_next(w: Address, it: *mut DsqIter) -> *mut abi::Task {
 }
 
 extern "C" fn dsq_nr_queued(w: Address, dsq: u64) -> i32 {
-    point(w, "dsq_nr_queued", None);
-    checked_dsq(w, dsq);
+    let cpu = point(w, "dsq_nr_queued", None);
+    if world(w).kernel.local_cpu(dsq, cpu).is_none() {
+        checked_dsq(w, dsq);
+    }
     (world(w).functions.dsq_nr_queued)(kernel_of(w), dsq)
 }
 
