@@ -26,6 +26,10 @@ pub const SPINNING_PER_S: u64 = 200;
 /// vCPU has one or two of them before it is found to wait for a receiver.
 const EXITS_PER_RECEIVER: u64 = 4;
 
+/// Hand-offs to receivers, per second of CPU time, from which on a VM is said to answer IPIs,
+/// whatever number of pause exits it has: under emulation every PAUSE is one.
+const RECEIVERS_PER_S: u64 = 50;
+
 /// A report of less CPU time than this decides nothing, in ns: half a slice.
 const LEAST_CPU_NS: u64 = 5_000_000;
 
@@ -165,9 +169,122 @@ fn sign(last: &Evidence, now: &Evidence) -> Sign {
     let least = (SPINNING_PER_S * cpu_ns).div_ceil(1_000_000_000);
     if exits < least {
         Sign::Calm
-    } else if exits < EXITS_PER_RECEIVER * receivers {
+    } else if exits < EXITS_PER_RECEIVER * receivers
+        || receivers * 1_000_000_000 >= RECEIVERS_PER_S * cpu_ns
+    {
         Sign::AnswersIpis
     } else {
         Sign::Spins
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reports of a VM, 20 ms and a CPU's worth of work apart.
+    struct Vm {
+        planner: Planner,
+        now: Evidence,
+        gang: bool,
+    }
+
+    impl Vm {
+        fn new() -> Self {
+            Self {
+                planner: Planner::new(2),
+                now: Evidence {
+                    vm_slot: 1,
+                    vm_id: 7,
+                    ..Evidence::default()
+                },
+                gang: false,
+            }
+        }
+
+        fn report(&mut self, pause_exits: u64, receivers: u64) {
+            self.now.at_ns += 20_000_000;
+            self.now.cpu_ns += 20_000_000;
+            self.now.pause_exits += pause_exits;
+            self.now.receivers += receivers;
+            if let Some(plan) = self.planner.report(&self.now) {
+                assert_eq!((plan.vm_slot, plan.vm_id), (1, 7));
+                assert_ne!(plan.gang, self.gang, "a plan is a change");
+                self.gang = plan.gang;
+            }
+        }
+
+        /// Spins whenever it is no gang. Returns for how many reports it was one.
+        fn lock_bound(&mut self, reports: usize) -> usize {
+            (0..reports)
+                .filter(|_| {
+                    self.report(if self.gang { 0 } else { 100 }, 0);
+                    self.gang
+                })
+                .count()
+        }
+    }
+
+    #[test]
+    fn spinning_makes_a_gang_at_the_second_report() {
+        let mut vm = Vm::new();
+        vm.report(100, 0);
+        assert!(!vm.gang);
+        vm.report(100, 0);
+        assert!(vm.gang);
+    }
+
+    #[test]
+    fn waiting_for_answers_to_ipis_does_not() {
+        let mut vm = Vm::new();
+        (0..100).for_each(|_| vm.report(100, 40));
+        assert!(!vm.gang);
+        (0..100).for_each(|_| vm.report(0, 0));
+        assert!(!vm.gang);
+    }
+
+    #[test]
+    fn a_gang_that_answers_ipis_is_free_again() {
+        let mut vm = Vm::new();
+        vm.lock_bound(3);
+        assert!(vm.gang);
+        (0..2).for_each(|_| vm.report(100, 40));
+        assert!(!vm.gang);
+    }
+
+    /// Trials get rarer: 60 s of work are nearly all a gang's, and when the load has changed the
+    /// VM stays free after the next trial.
+    #[test]
+    fn trials_are_short_and_rare() {
+        let mut vm = Vm::new();
+        let reports = 3_000;
+        let gang = vm.lock_bound(reports);
+        assert!(gang * 1000 > reports * 985, "{gang} of {reports}");
+        assert!(gang < reports - 6, "it is tried now and then: {gang}");
+        (0..2_000).for_each(|_| vm.report(0, 0));
+        assert!(!vm.gang);
+    }
+
+    #[test]
+    fn a_slot_that_is_used_again_starts_anew() {
+        let mut vm = Vm::new();
+        vm.lock_bound(3);
+        assert!(vm.gang);
+        let other = Evidence {
+            vm_id: 8,
+            cpu_ns: 20_000_000,
+            pause_exits: 100,
+            ..vm.now
+        };
+        assert_eq!(vm.planner.report(&other), None);
+    }
+
+    #[test]
+    fn slots_beyond_those_it_knows_are_left_alone() {
+        let beyond = Evidence {
+            vm_slot: 2,
+            ..Evidence::default()
+        };
+        assert_eq!(Planner::new(2).report(&beyond), None);
     }
 }

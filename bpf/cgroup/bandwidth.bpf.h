@@ -37,6 +37,12 @@ struct {
 /* Some quota or cap is, or has been, set. Without one, no task is checked for it. */
 static bool any_limit;
 
+/*
+ * An eighth of a quota may be used in the next period. Tasks take time in advance, and what they
+ * give back when the others are throttled already would be lost.
+ */
+#define QUOTA_CARRIED 8
+
 static __always_inline void bandwidth_set(struct vmland_bandwidth *bw, u64 quota_ns,
 					  u64 period_ns, u64 burst_ns)
 {
@@ -61,7 +67,7 @@ static __always_inline void cap_set(u32 vm_slot, u64 cap_ns)
 /* Starts the period of @bw that @now is in. */
 static __always_inline void bandwidth_refill(struct vmland_bandwidth *bw, u64 now)
 {
-	u64 quota = bw->quota_ns, period = bw->period_ns, end = bw->period_end, periods, most;
+	u64 quota = bw->quota_ns, period = bw->period_ns, end = bw->period_end, periods, most, carried;
 	s64 left, then;
 
 	if (!quota || !period)
@@ -76,8 +82,9 @@ static __always_inline void bandwidth_refill(struct vmland_bandwidth *bw, u64 no
 	 */
 	most = left < 0 ? -left / quota + 3 : 2;
 	then = left + quota * (periods < most ? periods : most);
-	if (then > (s64)(quota + bw->burst_ns))
-		then = quota + bw->burst_ns;
+	carried = bw->burst_ns > quota / QUOTA_CARRIED ? bw->burst_ns : quota / QUOTA_CARRIED;
+	if (then > (s64)(quota + carried))
+		then = quota + carried;
 	/* The difference is added, as other CPUs take from it at the same time. */
 	__sync_fetch_and_add(&bw->left_ns, then - left);
 }

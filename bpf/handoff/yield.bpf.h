@@ -35,6 +35,12 @@
 #include "sticky.bpf.h"
 #include "turn.bpf.h"
 
+/*
+ * A sender that spins suspends its turn for a receiver, which may hold it up for this long, in
+ * ns: 100 us. Where a receiver takes longer, it gets the rest of the turn.
+ */
+#define RECEIVER_MOST_NS (100 * 1000ULL)
+
 /* sched_yield(): once, behind all tasks of the same weight. */
 static __always_inline void yield_plain(struct vmland_task_ctx *taskc,
 					const struct vmland_cpu_ctx *cpuc)
@@ -64,7 +70,7 @@ static bool handoff_to_receiver(struct task_struct *sender, struct vmland_task_c
 	receiverc = taskc_of(receiver);
 	if (receiverc && may_run_out_of_turn(receiverc, cpuc->vtime) &&
 	    turn_left_or_prolonged(cpuc)) {
-		if (yields && !cpuc->suspended_pid) {
+		if (yields && !cpuc->suspended_pid && vmland_receiver_ns < RECEIVER_MOST_NS) {
 			cpuc->suspended_pid = sender->pid;
 			cpuc->suspended_vruntime = senderc->vruntime;
 			cpuc->suspended_by_ipi = true;

@@ -84,7 +84,7 @@ __noinline s32 preempt_choose(struct task_struct *p __arg_trusted,
 	if (!mechanism_on(VMLAND_PREEMPTION) || vm_has_flag(taskc, VMLAND_VM_LATENCY_BATCH))
 		return -1;
 	bpf_for(i, 0, PREEMPT_CPUS) {
-		if (i == nr || (i && is_pinned(p)))
+		if (i == nr || (i && (is_pinned(p) || time_before(now, taskc->sticky_until))))
 			break;
 		cpu = (start + i) % nr;
 		cpuc = cpuc_of(cpu);

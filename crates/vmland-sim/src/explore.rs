@@ -485,7 +485,10 @@ fn enqueue(w: Address, cpu: usize, task: TaskId, flags: u64) {
         Some(local) if world(w).may_run_on(task, local) => {
             world(w).enqueue_local(task, local, asked.flags);
         }
-        Some(local) => fail(w, format!("a task that may not run on CPU {local} is put there")),
+        Some(local) => fail(
+            w,
+            format!("a task that may not run on CPU {local} is put there"),
+        ),
         None if !world(w).kernel.has_dsq(asked.dsq) => fail(w, format!("no DSQ {:#x}", asked.dsq)),
         None => world(w)
             .kernel
