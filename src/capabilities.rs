@@ -66,8 +66,8 @@ pub fn keep(kept: &[u32]) -> io::Result<()> {
     check(unsafe { libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr()) })
 }
 
-/// It bounds what a program of root's has. Who lacks CAP_SETPCAP cannot leave it: it then is
-/// as small as the service manager has made it.
+/// It bounds what a program of root's has. A thread without CAP_SETPCAP cannot leave it: it then
+/// is as small as the service manager has made it.
 fn leave_bounding_set(kept: u64) {
     for bit in (0..64).filter(|bit| kept & 1 << bit == 0) {
         // SAFETY: a system call without pointers. Of a capability that the kernel does not
@@ -114,7 +114,7 @@ mod tests {
         });
         let kept = 1 << PERFMON | 1 << BPF;
         for ((name, before), (_, after)) in before.iter().zip(after.join().expect("no panic")) {
-            // The bounding set of who may not leave it stays.
+            // A thread that may not leave the bounding set keeps it.
             let stays = name == "CapBnd" && !may_leave;
             let expected = if stays { *before } else { before & kept };
             assert_eq!(after, expected, "{name}");

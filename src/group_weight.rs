@@ -27,14 +27,14 @@ impl GroupWeight {
         Ok(Self(fd.context("cannot keep a BPF program open")?))
     }
 
-    /// Has who waits placed anew, by the parameters that hold by then.
+    /// Requeues the waiting tasks, by the parameters that hold by then.
     pub fn requeue(&self) -> Result<()> {
         self.set(None, None).map(drop)
     }
 
     /// Gives `cgroup` this weight in place of its cpu.weight, or that again. Returns
-    /// whether it is one with the cpu controller; the root is not. In any case who
-    /// waits is placed anew, by the parameters that hold by then.
+    /// whether it is one with the cpu controller; the root is not. In any case
+    /// the waiting tasks are requeued, by the parameters that hold by then.
     pub fn set(&self, cgroup: Option<u64>, weight: Option<u64>) -> Result<bool> {
         let mut word = vmland_override {
             cgroup: cgroup.unwrap_or(0),

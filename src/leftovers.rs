@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_without_the_file_is_said_so() {
+    fn a_host_without_the_file_keeps_nothing() {
         let tree = Tree::new().put("run/scx_vmland/x", "");
         assert!(keep(tree.path()).is_err());
         assert!(!clean(tree.path()).unwrap());

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! What the scheduler has room for, and what happens beyond: each is said once in the log, when
+//! What the scheduler has room for, and what happens beyond: each is logged once, when
 //! its counter has grown for the first time. Statistics go on counting.
 
 /// A limit that a host can reach.
@@ -31,15 +31,15 @@ impl Limit {
 /// Which limits have been reached so far.
 #[derive(Default)]
 pub struct Limits {
-    said: [bool; Limit::ALL.len()],
+    logged: [bool; Limit::ALL.len()],
 }
 
 impl Limits {
-    /// What is to be said now, if `count` is how often each limit has been reached.
+    /// What is to be logged now, if `count` is how often each limit has been reached.
     pub fn reached(&mut self, count: impl Fn(Limit) -> u64) -> Vec<&'static str> {
         let news = Limit::ALL.into_iter().filter(|limit| {
-            let is_new = !self.said[*limit as usize] && count(*limit) > 0;
-            self.said[*limit as usize] |= is_new;
+            let is_new = !self.logged[*limit as usize] && count(*limit) > 0;
+            self.logged[*limit as usize] |= is_new;
             is_new
         });
         news.map(Limit::consequence).collect()
@@ -54,11 +54,11 @@ mod tests {
     fn each_limit_is_said_once() {
         let mut limits = Limits::default();
         assert_eq!(limits.reached(|_| 0), [""; 0]);
-        let said = limits.reached(|limit| u64::from(limit == Limit::Vms));
-        assert_eq!(said, [Limit::Vms.consequence()]);
+        let logged = limits.reached(|limit| u64::from(limit == Limit::Vms));
+        assert_eq!(logged, [Limit::Vms.consequence()]);
         // It goes on, and another one is reached.
-        let said = limits.reached(|limit| 7 * u64::from(limit != Limit::PlannerRing));
-        assert_eq!(said, [Limit::Cgroups.consequence()]);
+        let logged = limits.reached(|limit| 7 * u64::from(limit != Limit::PlannerRing));
+        assert_eq!(logged, [Limit::Cgroups.consequence()]);
         assert_eq!(limits.reached(|_| 99), [Limit::PlannerRing.consequence()]);
         assert_eq!(limits.reached(|_| 100), [""; 0]);
     }

@@ -66,7 +66,7 @@ enum Asked {
     No,
     Yes,
     /// Yes, and the VM has changed since.
-    Before,
+    Outdated,
 }
 
 impl<'a> Vms<'a> {
@@ -163,7 +163,7 @@ impl<'a> Vms<'a> {
             return Ok(());
         };
         let asked = mem::replace(&mut known.asked, Asked::No);
-        if asked == Asked::Before {
+        if asked == Asked::Outdated {
             self.to_identify.insert(slot);
         }
         let facts = VmFacts::new(it.identity, known.vcpus);
@@ -295,7 +295,7 @@ impl Known {
     /// At most one question about a VM is open: one whose process blocks takes one thread.
     fn ask(&mut self, vm_slot: u32, identifier: &Identifier) {
         if self.asked != Asked::No {
-            self.asked = Asked::Before;
+            self.asked = Asked::Outdated;
             return;
         }
         self.asked = Asked::Yes;

@@ -25,10 +25,10 @@ pub fn run(data: &[u8]) {
         Err(findings) => {
             assert!(!findings.0.is_empty(), "refused without a word");
             // Nothing of it reaches a terminal's controls.
-            let said = findings.to_string();
+            let shown = findings.to_string();
             assert!(
-                said.chars().all(|c| c == '\n' || !c.is_control()),
-                "{said:?}"
+                shown.chars().all(|c| c == '\n' || !c.is_control()),
+                "{shown:?}"
             );
         }
     }

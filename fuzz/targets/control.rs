@@ -28,18 +28,18 @@ pub fn run(data: &[u8]) {
     for line in data.split(|byte| *byte == b'\n') {
         let before = effective(&now);
         let answered = answer(&line[..line.len().min(LINE_MAX)], &mut now, &vms);
-        let said: Value = serde_json::from_str(&answered.line).expect("JSON");
+        let response: Value = serde_json::from_str(&answered.line).expect("JSON");
         assert!(
             !answered.line.chars().any(char::is_control),
             "{:?}",
             answered.line
         );
         assert!(
-            said.get("ok").is_some() != said.get("error").is_some(),
-            "{said}"
+            response.get("ok").is_some() != response.get("error").is_some(),
+            "{response}"
         );
-        if said.get("error").is_some() || !answered.changed {
-            assert_eq!(effective(&now), before, "{said}");
+        if response.get("error").is_some() || !answered.changed {
+            assert_eq!(effective(&now), before, "{response}");
         }
     }
 }

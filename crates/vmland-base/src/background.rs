@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! A function that may block, called in threads of its own.
 //!
-//! Who asks does not wait. A file descriptor can be read when there are answers, so that a loop
+//! The thread that asks does not wait. A file descriptor can be read when there are answers, so that a loop
 //! around `poll()` gets them between its other work.
 
 use std::io::{self, Read, Write};

@@ -165,79 +165,57 @@ pub(super) struct MatchSchema {
     vcpus: VcpusSchema,
 }
 
-#[derive(Default)]
-struct GlobsSchema;
+/// The schema of a key's value, for a field that carries nothing else.
+macro_rules! schema {
+    ($type:ident, $name:literal, $schema:expr) => {
+        #[derive(Default)]
+        struct $type;
 
-impl JsonSchema for GlobsSchema {
-    fn inline_schema() -> bool {
-        true
-    }
+        impl JsonSchema for $type {
+            fn inline_schema() -> bool {
+                true
+            }
 
-    fn schema_name() -> Cow<'static, str> {
-        "Globs".into()
-    }
+            fn schema_name() -> Cow<'static, str> {
+                $name.into()
+            }
 
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        one_or_several(json_schema!({ "type": "string", "minLength": 1 }))
-    }
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                $schema
+            }
+        }
+    };
 }
 
-#[derive(Default)]
-struct VmmsSchema;
+schema!(
+    GlobsSchema,
+    "Globs",
+    one_or_several(json_schema!({ "type": "string", "minLength": 1 }))
+);
 
-impl JsonSchema for VmmsSchema {
-    fn inline_schema() -> bool {
-        true
-    }
+schema!(
+    VmmsSchema,
+    "Vmms",
+    one_or_several(json_schema!({ "enum": Vmm::ALL.map(Vmm::as_str) }))
+);
 
-    fn schema_name() -> Cow<'static, str> {
-        "Vmms".into()
-    }
+schema!(
+    UidsSchema,
+    "Uids",
+    one_or_several(json_schema!({ "anyOf": [
+        { "type": "integer", "minimum": 0, "maximum": u32::MAX - 1 },
+        { "type": "string", "pattern": uids::PATTERN },
+    ] }))
+);
 
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        one_or_several(json_schema!({ "enum": Vmm::ALL.map(Vmm::as_str) }))
-    }
-}
-
-#[derive(Default)]
-struct UidsSchema;
-
-impl JsonSchema for UidsSchema {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        "Uids".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        one_or_several(json_schema!({ "anyOf": [
-            { "type": "integer", "minimum": 0, "maximum": u32::MAX - 1 },
-            { "type": "string", "pattern": uids::PATTERN },
-        ] }))
-    }
-}
-
-#[derive(Default)]
-struct VcpusSchema;
-
-impl JsonSchema for VcpusSchema {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        "Vcpus".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "anyOf": [
-            { "type": "integer", "minimum": 1 },
-            { "type": "string", "pattern": vcpus::PATTERN },
-        ] })
-    }
-}
+schema!(
+    VcpusSchema,
+    "Vcpus",
+    json_schema!({ "anyOf": [
+        { "type": "integer", "minimum": 1 },
+        { "type": "string", "pattern": vcpus::PATTERN },
+    ] })
+);
 
 fn one_or_several(one: Schema) -> Schema {
     json_schema!({ "anyOf": [one.clone(), { "type": "array", "items": one, "minItems": 1 }] })

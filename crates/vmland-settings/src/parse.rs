@@ -271,30 +271,29 @@ impl Reader<'_> {
     }
 
     fn uids(&mut self, value: &Value<'_>) -> Option<UidRange> {
-        UidRange::read(&Given::of(value.get_ref()))
-            .map_err(|meant| {
-                let shown = self.shown(value);
-                let meant =
-                    meant.map_or(String::new(), |meant| format!("; did you mean {meant:?}?"));
-                let expected = uids::EXPECTED;
-                self.error(
-                    value.span(),
-                    format!("match.uid = {shown}: expected {expected}, or a list of some{meant}"),
-                );
-            })
-            .ok()
+        let expected = format!("{}, or a list of some", uids::EXPECTED);
+        self.range("uid", &expected, value, UidRange::read)
     }
 
     fn vcpus(&mut self, value: &Value<'_>) -> Option<VcpuRange> {
-        VcpuRange::read(&Given::of(value.get_ref()))
+        self.range("vcpus", vcpus::EXPECTED, value, VcpuRange::read)
+    }
+
+    fn range<R>(
+        &mut self,
+        key: &str,
+        expected: &str,
+        value: &Value<'_>,
+        read: fn(&Given<'_>) -> Result<R, Option<String>>,
+    ) -> Option<R> {
+        read(&Given::of(value.get_ref()))
             .map_err(|meant| {
                 let shown = self.shown(value);
                 let meant =
                     meant.map_or(String::new(), |meant| format!("; did you mean {meant:?}?"));
-                let expected = vcpus::EXPECTED;
                 self.error(
                     value.span(),
-                    format!("match.vcpus = {shown}: expected {expected}{meant}"),
+                    format!("match.{key} = {shown}: expected {expected}{meant}"),
                 );
             })
             .ok()

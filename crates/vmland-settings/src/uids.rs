@@ -28,11 +28,7 @@ impl UidRange {
 
     /// The range; or else what was probably meant.
     pub(super) fn read(given: &Given<'_>) -> Result<Self, Option<String>> {
-        let text: &str = match given {
-            Given::Number(text) => text,
-            Given::Text(text) | Given::Word(text) => text,
-            Given::Other => return Err(None),
-        };
+        let text = given.as_number_or_text().ok_or(None)?;
         let (min, max) = text.split_once('-').unwrap_or((text, text));
         let (Some(min), Some(max)) = (uid(min), uid(max)) else {
             return Err(None);

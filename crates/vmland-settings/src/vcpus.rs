@@ -25,11 +25,7 @@ impl VcpuRange {
 
     /// The range; or else what was probably meant.
     pub(super) fn read(given: &Given<'_>) -> Result<Self, Option<String>> {
-        let text: &str = match given {
-            Given::Number(text) => text,
-            Given::Text(text) | Given::Word(text) => text,
-            Given::Other => return Err(None),
-        };
+        let text = given.as_number_or_text().ok_or(None)?;
         let (min, max) = ends(text).ok_or_else(|| meant(text))?;
         if min > max {
             return Err(Some(format!("{max}-{min}")));

@@ -61,6 +61,14 @@ impl<'a> Given<'a> {
         }
     }
 
+    /// What stands where a number or a range of numbers is due.
+    pub fn as_number_or_text(&self) -> Option<&str> {
+        match self {
+            Given::Number(text) => Some(text),
+            _ => self.as_text(),
+        }
+    }
+
     /// What stands where a string is due.
     fn as_text(&self) -> Option<&str> {
         match self {
