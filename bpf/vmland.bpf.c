@@ -25,6 +25,7 @@
 #include "cgroup/limits.bpf.h"
 #include "cgroup/throttle.bpf.h"
 #include "classify/vcpu.bpf.h"
+#include "context/clock.bpf.h"
 #include "context/cpu.bpf.h"
 #include "context/queues.bpf.h"
 #include "context/task.bpf.h"
@@ -152,6 +153,7 @@ void BPF_STRUCT_OPS(vmland_running, struct task_struct *p)
 	if (!taskc || !cpuc)
 		return;
 	taskc->run_start = scx_bpf_now();
+	clock_sample(taskc->run_start);
 	taskc->ran_ns = 0;
 	if (is_usersched_task(p)) {
 		usersched_last_run_at = taskc->run_start;

@@ -19,6 +19,7 @@
 
 #include <scx/common.bpf.h>
 #include "../cgroup/limits.bpf.h"
+#include "../context/clock.bpf.h"
 #include "../context/cpu.bpf.h"
 #include "../context/cpu_timer.bpf.h"
 #include "../context/task.bpf.h"
@@ -62,7 +63,7 @@ static __always_inline bool runtime_renew(struct vmland_cpu_ctx *cpuc, u64 now)
 static int run_timer_fire(void *map, u32 *cpu, struct vmland_cpu_timer *timer)
 {
 	struct vmland_cpu_ctx *cpuc = cpuc_of(*cpu);
-	u64 now = scx_bpf_now();
+	u64 now = clock_now();
 
 	if (!cpuc || !cpuc->curr_weight)
 		return 0;

@@ -36,6 +36,7 @@
 #include "../framework.bpf.h"
 #include "../cgroup/bandwidth.bpf.h"
 #include "../cgroup/throttle.bpf.h"
+#include "../context/clock.bpf.h"
 #include "../context/cpu.bpf.h"
 #include "../context/queues.bpf.h"
 #include "../context/task.bpf.h"
@@ -189,7 +190,7 @@ static int watchdog_scan(u64 dsq, u64 now, bool requeue, u32 *rescues)
 
 static int watchdog_fire(void *map, int *key, struct bpf_timer *timer)
 {
-	u64 now = scx_bpf_now(), next = WATCHDOG_NS, again;
+	u64 now = clock_now(), next = WATCHDOG_NS, again;
 	u32 rescues = RESCUES_AT_A_TIME;
 	bool requeue = requeue_due;
 	s32 cpu;

@@ -6,7 +6,8 @@
 #define K sim_host->kernel
 
 /* Time, CPUs and tasks. */
-#define scx_bpf_now() (sim_host->now_ns)
+#define scx_bpf_now() (sim_host->rq_now_ns)
+#define bpf_ktime_get_ns() (sim_host->now_ns)
 #define scx_bpf_nr_cpu_ids() ((u32)sim_host->nr_cpus)
 #define bpf_get_smp_processor_id() (sim_host->cpu)
 #define bpf_get_current_task_btf() (sim_host->current)

@@ -172,6 +172,8 @@ pub struct Cgroup {
 pub struct Host {
     pub kernel: *mut c_void,
     pub now_ns: u64,
+    /// What the run queue of `cpu` has cached.
+    pub rq_now_ns: u64,
     pub cpu: i32,
     pub nr_cpus: i32,
     /// The task that runs on `cpu`; null: none.

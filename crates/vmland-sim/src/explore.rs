@@ -1433,6 +1433,7 @@ impl<U: UserSpace> Explorer<U> {
         world.running = cpu;
         let current = world.kernel.current[cpu];
         world.host.now_ns = world.kernel.now_ns;
+        world.host.rq_now_ns = world.kernel.now_ns;
         world.host.cpu = cpu as i32;
         world.host.current = world.kernel.pointer(current.or(Some(world.idle)));
         let now_ns = world.now_ns();

@@ -197,6 +197,7 @@ impl<U: UserSpace> Ext<U> {
     fn enter(&mut self, at: At) {
         let kernel = self.kernel();
         kernel.now_ns = at.now_ns;
+        kernel.rq_now_ns[at.cpu] = at.now_ns;
         kernel.cpu = at.cpu;
         let current = kernel.current[at.cpu];
         let mut current = kernel.pointer(current);
@@ -206,6 +207,7 @@ impl<U: UserSpace> Ext<U> {
         // SAFETY: ours until we are dropped.
         let host = unsafe { &mut *self.host };
         host.now_ns = at.now_ns;
+        host.rq_now_ns = at.now_ns;
         host.cpu = at.cpu as i32;
         host.current = current;
     }
@@ -445,7 +447,12 @@ impl<U: UserSpace> Scheduler for Ext<U> {
             return;
         };
         let cpu = alarm.cpu as usize;
+        // The clock of the run queue stands still since the last op.
+        let rq_now_ns = self.kernel_ref().rq_now_ns[cpu];
         self.enter(At { now_ns, cpu });
+        self.kernel().rq_now_ns[cpu] = rq_now_ns;
+        // SAFETY: ours until we are dropped.
+        unsafe { &mut *self.host }.rq_now_ns = rq_now_ns;
         // SAFETY: the scheduler has started it, and its maps live as long as it does.
         let callback = unsafe { (*timer).callback };
         callback(null_mut(), &mut alarm.cpu.clone(), timer);

@@ -113,6 +113,8 @@ pub struct Kernel {
     /// Operations on DSQs so far: what a scheduler's decisions cost.
     pub operations: u64,
     pub now_ns: u64,
+    /// When a call for each CPU was last made.
+    pub rq_now_ns: Vec<u64>,
     pub cpu: usize,
 }
 
@@ -160,6 +162,7 @@ impl Kernel {
             locals: (0..nr_cpus).map(|_| local()).collect(),
             current: vec![None; nr_cpus],
             slice_used_ns: vec![0; nr_cpus],
+            rq_now_ns: vec![0; nr_cpus],
             nr_running: vec![0; nr_cpus],
             idle: Box::new(CpuMask::of(0..nr_cpus)),
             insertion: None,
@@ -400,6 +403,7 @@ pub fn functions() -> Host {
     Host {
         kernel: null_mut(),
         now_ns: 0,
+        rq_now_ns: 0,
         cpu: 0,
         nr_cpus: 0,
         current: null_mut(),
