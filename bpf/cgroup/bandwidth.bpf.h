@@ -3,8 +3,13 @@
  * Bandwidth: a quota of CPU time in each period.
  *
  * It is used twice: for the cpu.max of a cgroup, and for the cap of a VM. Tasks take CPU
- * time from it before they use it, and return what they do not need (limits.bpf.h). What is
- * left at the end of a period is lost, except for the burst.
+ * time from it before they use it, and return what they do not need (limits.bpf.h).
+ *
+ * Rest. What is left at the end of a period is lost, except for the burst. If tasks could not
+ * use it, as they waited for a CPU, it is kept, up to a quota: the turns of others can be as
+ * long as a short period. An eighth of a quota is always kept: what a task took in advance and
+ * returned, when the others were throttled already, would be lost. The fair class keeps what
+ * its CPUs hold, sched_cfs_bandwidth_slice_us each.
  *
  * Debt. Tasks that are never throttled overdraw a quota. The whole debt is taken from later
  * periods, so that in the long run no more than the quota is used.
@@ -37,12 +42,6 @@ struct {
 /* Some quota or cap is, or has been, set. Without one, no task is checked for it. */
 static bool any_limit;
 
-/*
- * An eighth of a quota may be used in the next period. Tasks take time in advance, and what they
- * give back when the others are throttled already would be lost.
- */
-#define QUOTA_CARRIED 8
-
 static __always_inline void bandwidth_set(struct vmland_bandwidth *bw, u64 quota_ns,
 					  u64 period_ns, u64 burst_ns)
 {
@@ -64,10 +63,13 @@ static __always_inline void cap_set(u32 vm_slot, u64 cap_ns)
 		bandwidth_set(cap, cap_ns, VMLAND_CAP_PERIOD, 0);
 }
 
-/* Starts the period of @bw that @now is in. */
-static __always_inline void bandwidth_refill(struct vmland_bandwidth *bw, u64 now)
+/* Of a quota, if no task waits. */
+#define QUOTA_KEPT 8
+
+/* Starts the period of @bw that @now is in. @waited: tasks of it are runnable. */
+static __always_inline void bandwidth_refill(struct vmland_bandwidth *bw, u64 now, bool waited)
 {
-	u64 quota = bw->quota_ns, period = bw->period_ns, end = bw->period_end, periods, most, carried;
+	u64 quota = bw->quota_ns, period = bw->period_ns, end = bw->period_end, periods, most, kept;
 	s64 left, then;
 
 	if (!quota || !period)
@@ -82,27 +84,33 @@ static __always_inline void bandwidth_refill(struct vmland_bandwidth *bw, u64 no
 	 */
 	most = left < 0 ? -left / quota + 3 : 2;
 	then = left + quota * (periods < most ? periods : most);
-	carried = bw->burst_ns > quota / QUOTA_CARRIED ? bw->burst_ns : quota / QUOTA_CARRIED;
-	if (then > (s64)(quota + carried))
-		then = quota + carried;
+	kept = waited ? quota : quota / QUOTA_KEPT;
+	if (kept < bw->burst_ns)
+		kept = bw->burst_ns;
+	if (then > (s64)(quota + kept))
+		then = quota + kept;
 	/* The difference is added, as other CPUs take from it at the same time. */
 	__sync_fetch_and_add(&bw->left_ns, then - left);
 }
 
-/* What is left of @bw at @now, in ns; BANDWIDTH_NO_LIMIT: it has no quota. */
-static __always_inline s64 bandwidth_left(struct vmland_bandwidth *bw, u64 now)
+/*
+ * What is left of @bw at @now, in ns; BANDWIDTH_NO_LIMIT: it has no quota. @waited: tasks
+ * of it are runnable.
+ */
+static __always_inline s64 bandwidth_left(struct vmland_bandwidth *bw, u64 now, bool waited)
 {
 	if (!bw->quota_ns)
 		return BANDWIDTH_NO_LIMIT;
 	if (!time_before(now, bw->period_end))
-		bandwidth_refill(bw, now);
+		bandwidth_refill(bw, now, waited);
 	return bw->left_ns;
 }
 
 /* The end of the period, if @bw has no CPU time left at @now; else 0. */
-static __always_inline u64 bandwidth_throttled_until(struct vmland_bandwidth *bw, u64 now)
+static __always_inline u64 bandwidth_throttled_until(struct vmland_bandwidth *bw, u64 now,
+						     bool waited)
 {
-	return bandwidth_left(bw, now) > 0 ? 0 : bw->period_end;
+	return bandwidth_left(bw, now, waited) > 0 ? 0 : bw->period_end;
 }
 
 static __always_inline void bandwidth_consume(struct vmland_bandwidth *bw, s64 ns)

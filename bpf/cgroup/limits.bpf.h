@@ -31,6 +31,7 @@
 #define VMLAND_CGROUP_LIMITS_BPF_H
 
 #include <scx/common.bpf.h>
+#include "../classify/vm.bpf.h"
 #include "../context/task.bpf.h"
 #include "bandwidth.bpf.h"
 #include "cgroup.bpf.h"
@@ -59,6 +60,13 @@ static __always_inline u32 cap_slot(const struct vmland_task_ctx *taskc)
 	return taskc->has_cap ? taskc->vm_slot : VMLAND_NO_VM;
 }
 
+static __always_inline bool vm_is_runnable(u32 vm_slot)
+{
+	const struct vmland_vm_ctx *vmc = vmc_of(vm_slot);
+
+	return vmc && vmc->nr_runnable;
+}
+
 /*
  * The time at which all limits have CPU time again: those of the cgroup @slot, those of
  * the levels above, and the cap of the VM @vm_slot. 0: they have some now.
@@ -66,7 +74,7 @@ static __always_inline u32 cap_slot(const struct vmland_task_ctx *taskc)
 __noinline u64 limits_throttled_until(u32 slot, u32 vm_slot, u64 now)
 {
 	struct vmland_bandwidth *cap = bpf_map_lookup_elem(&vmland_caps, &vm_slot);
-	u64 until = cap ? bandwidth_throttled_until(cap, now) : 0, end;
+	u64 until = cap ? bandwidth_throttled_until(cap, now, vm_is_runnable(vm_slot)) : 0, end;
 	struct vmland_cgroup_ctx *cgc;
 	int i;
 
@@ -74,7 +82,7 @@ __noinline u64 limits_throttled_until(u32 slot, u32 vm_slot, u64 now)
 		cgc = slot ? cgc_of(slot) : NULL;
 		if (!cgc)
 			break;
-		end = bandwidth_throttled_until(&cgc->bandwidth, now);
+		end = bandwidth_throttled_until(&cgc->bandwidth, now, cgc->active);
 		if (end > until)
 			until = end;
 		slot = cgc->parent;
@@ -89,7 +97,7 @@ __noinline u64 limits_throttled_until(u32 slot, u32 vm_slot, u64 now)
 __noinline s64 limits_left(u32 slot, u32 vm_slot, u64 now)
 {
 	struct vmland_bandwidth *cap = bpf_map_lookup_elem(&vmland_caps, &vm_slot);
-	s64 left = cap ? bandwidth_left(cap, now) : BANDWIDTH_NO_LIMIT, of_group;
+	s64 left = cap ? bandwidth_left(cap, now, vm_is_runnable(vm_slot)) : BANDWIDTH_NO_LIMIT, of_group;
 	struct vmland_cgroup_ctx *cgc;
 	int i;
 
@@ -97,7 +105,7 @@ __noinline s64 limits_left(u32 slot, u32 vm_slot, u64 now)
 		cgc = slot ? cgc_of(slot) : NULL;
 		if (!cgc)
 			break;
-		of_group = bandwidth_left(&cgc->bandwidth, now);
+		of_group = bandwidth_left(&cgc->bandwidth, now, cgc->active);
 		if (of_group < left)
 			left = of_group;
 		slot = cgc->parent;

@@ -20,8 +20,8 @@ fn host(nr_cpus: usize, costs: Costs) -> Host {
     Machine::new(nr_cpus, vmland(nr_cpus, Settings::default()), costs, 1)
 }
 
-fn limit(host: &mut Host, tasks: &[TaskId], quota_us: u64) {
-    let cgroup = host.scheduler.add_cgroup(quota_us, PERIOD_US);
+fn limit(host: &mut Host, tasks: &[TaskId], quota_us: u64, period_us: u64) {
+    let cgroup = host.scheduler.add_cgroup(quota_us, period_us);
     for &task in tasks {
         host.scheduler.enter_cgroup(task, &cgroup);
     }
@@ -42,7 +42,7 @@ fn a_tiny_quota_holds() {
             let mut limited: Vec<TaskId> = threads.collect();
             let vm = host.add_vm(CPU, 2, 100);
             limited.extend(&host.vms[vm].vcpus);
-            limit(&mut host, &limited, 1_000);
+            limit(&mut host, &limited, 1_000, PERIOD_US);
             let vm = host.add_vm(CPU, 2, 100);
             let others = host.vms[vm].vcpus.clone();
             host.run_for(SECOND_NS);
@@ -79,7 +79,7 @@ fn a_vcpu_is_not_frozen_by_its_vmm() {
             let vcpu = host.vms[vm].vcpus[0];
             all.push(vcpu);
             if let Some(quota_us) = quota_us {
-                limit(&mut host, &all, quota_us);
+                limit(&mut host, &all, quota_us, PERIOD_US);
             }
             host.run_for(SECOND_NS);
             host.tasks[vcpu].waited_ns = 0;
@@ -97,7 +97,7 @@ fn a_vcpu_is_not_frozen_by_its_vmm() {
 fn the_killed_are_not_throttled() {
     let mut host = host(2, Costs::default());
     let threads: Vec<TaskId> = (0..20).map(|_| host.add_thread(&[], None)).collect();
-    limit(&mut host, &threads, 1_000);
+    limit(&mut host, &threads, 1_000, PERIOD_US);
     host.run_for(SECOND_NS);
     for &task in &threads {
         host.scheduler.kill(task);
@@ -106,5 +106,38 @@ fn the_killed_are_not_throttled() {
     host.run_for(2 * PERIOD_US * 1_000);
     for (&task, before) in threads.iter().zip(before) {
         assert!(host.cpu_ns(task) > before, "task {task}");
+    }
+}
+
+/// A VM of two vCPUs beside another one, on two CPUs: the part of the host that its quota allows
+/// is no more than its share. It gets all of it in short periods, too, though the other's turns
+/// are as long as these.
+#[test]
+fn a_quota_is_what_is_had() {
+    for (quota_us, period_us) in [
+        (5_000, 5_000),
+        (20_000, 20_000),
+        (10_000, 20_000),
+        (50_000, 100_000),
+    ] {
+        for other in [0.5, 1.0, 2.0] {
+            let mut host = host(2, Costs::emulated());
+            let vms = [(); 2].map(|()| host.add_vm(CPU, 2, 100));
+            let vcpus = vms.map(|vm| host.vms[vm].vcpus.clone());
+            let other_us = (other * PERIOD_US as f64) as u64;
+            for (vcpus, (quota, period)) in vcpus
+                .iter()
+                .zip([(quota_us, period_us), (other_us, PERIOD_US)])
+            {
+                limit(&mut host, vcpus, quota, period);
+            }
+            host.run_for(SECOND_NS);
+            let before = cpu_ns(&host, &vcpus[0]);
+            host.run_for(10 * SECOND_NS);
+            let used = (cpu_ns(&host, &vcpus[0]) - before) as f64 / (10 * SECOND_NS) as f64;
+            println!("{used:.4} of {quota_us}/{period_us}, beside {other} CPUs");
+            let quota = quota_us as f64 / period_us as f64;
+            assert!((used / quota - 1.0).abs() < 0.005, "{used:.4} of {quota}");
+        }
     }
 }
