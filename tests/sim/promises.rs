@@ -205,9 +205,9 @@ fn wake_ups_beside_computing_vms() {
 fn shares_are_equal(nr_cpus: usize, guests: Guests, within: f64) {
     let fair = nr_cpus as f64 / guests.len() as f64;
     let windows = ours(nr_cpus, guests);
-    for vm in 0..guests.len() {
+    for (vm, guest) in guests.iter().enumerate() {
         let shares = sorted(&windows, |window| window.cpus[vm]);
-        println!("{:?} on {nr_cpus}: {shares:.3?} of {fair:.3}", guests[vm]);
+        println!("{guest:?} on {nr_cpus}: {shares:.3?} of {fair:.3}");
         let off = |share: f64| (share - fair).abs();
         assert!(off(median(&shares)) <= within, "{shares:?}");
         assert!(
