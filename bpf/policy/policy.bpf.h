@@ -17,6 +17,7 @@
 #include "../context/task.bpf.h"
 #include "../counters.bpf.h"
 #include "../intf.h"
+#include "../placement/hotplug.bpf.h"
 #include "../vtime/vtime.bpf.h"
 #include "event.bpf.h"
 
@@ -66,6 +67,8 @@ static void policy_place(const struct dispatched_task_ctx *d)
 	struct task_ctx *tctx;
 	struct bpf_iter_scx_dsq it;
 	bool placed = false;
+	u64 queue = SHARED_DSQ;
+	s32 cpu = 0;
 
 	if (!p)
 		return;
@@ -75,12 +78,14 @@ static void policy_place(const struct dispatched_task_ctx *d)
 		if (!bpf_iter_scx_dsq_new(&it, PARKED_DSQ, 0)) {
 			scx_bpf_dsq_move_set_slice(&it, d->slice_ns);
 			scx_bpf_dsq_move_set_vtime(&it, d->vtime);
-			placed = scx_bpf_dsq_move_vtime(&it, p,
-					queue_of(p, scx_bpf_task_cpu(p)), 0);
+			cpu = scx_bpf_task_cpu(p);
+			queue = queue_of(p, cpu);
+			placed = scx_bpf_dsq_move_vtime(&it, p, queue, 0);
 		}
 		bpf_iter_scx_dsq_destroy(&it);
 	}
 	if (placed) {
+		tasks_leave_offline(queue, cpu);
 		taskc->vruntime = d->vtime - ns_to_vtime(d->slice_ns, taskc->weight ?: 1);
 		count(VMLAND_POLICY_PLACED);
 		__sync_fetch_and_add(&nr_user_dispatches, 1);

@@ -17,6 +17,7 @@
 #include "../counters.bpf.h"
 #include "../handoff/turn.bpf.h"
 #include "../params/effective.bpf.h"
+#include "../placement/claim.bpf.h"
 #include "../placement/idle.bpf.h"
 #include "../policy/policy.bpf.h"
 #include "../vtime/charge.bpf.h"
@@ -88,7 +89,7 @@ static __always_inline void kick_idle_for_head(u64 dsq)
 	if (!p || !any_idle_for(p))
 		return;
 	/* kick_idle() would call kfuncs that ops.dispatch() must not call. */
-	cpu = scx_bpf_pick_idle_cpu(p->cpus_ptr, 0);
+	cpu = claim_idle(p->cpus_ptr);
 	if (cpu >= 0)
 		scx_bpf_kick_cpu(cpu, SCX_KICK_IDLE);
 }
@@ -116,16 +117,18 @@ static void serve_queues(struct vmland_cpu_ctx *cpuc, s32 cpu, struct task_struc
 	queue_peek(PARKED_DSQ, cpu, &best);
 	if (can_continue(prev) && keep_prev(prev, &best, cpu))
 		return;
-	if (!best.found)
-		return;
-	if (best.overtakes ? queue_take_best(&best, cpuc) : queue_take(best.dsq, cpuc)) {
+	if (best.found &&
+	    (best.overtakes ? queue_take_best(&best, cpuc) : queue_take(best.dsq, cpuc))) {
 		if (best.gang) {
 			cosched_siblings(SHARED_DSQ, best.gang, cpu, best.slice_ns);
 			cosched_siblings(PARKED_DSQ, best.gang, cpu, best.slice_ns);
 		}
 		return;
 	}
-	/* Another CPU has taken it meanwhile. */
+	/*
+	 * Another CPU has taken it meanwhile, or the watchdog has requeued all tasks: an iterator
+	 * does not see those that were inserted after its creation.
+	 */
 	if (queue_take(SHARED_DSQ, cpuc) || queue_take(cpu, cpuc) ||
 	    queue_take(PARKED_DSQ, cpuc))
 		return;

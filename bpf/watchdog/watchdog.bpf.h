@@ -31,6 +31,7 @@
 #include "../context/task.bpf.h"
 #include "../counters.bpf.h"
 #include "../params/effective.bpf.h"
+#include "../placement/hotplug.bpf.h"
 #include "../placement/idle.bpf.h"
 #include "../vtime/vtime.bpf.h"
 
@@ -78,6 +79,7 @@ static u64 unthrottle_expired(u64 now)
 {
 	struct vmland_task_ctx *taskc;
 	struct task_struct *p;
+	u64 queue;
 	s32 cpu;
 
 	bpf_for_each(scx_dsq, p, THROTTLED_DSQ, 0) {
@@ -90,8 +92,10 @@ static u64 unthrottle_expired(u64 now)
 		cpu = scx_bpf_task_cpu(p);
 		unthrottle(taskc, cpu, now);
 		scx_bpf_dsq_move_set_vtime(BPF_FOR_EACH_ITER, requeue_deadline(taskc, cpu));
-		if (scx_bpf_dsq_move_vtime(BPF_FOR_EACH_ITER, p, queue_of(p, cpu), 0))
+		queue = queue_of(p, cpu);
+		if (scx_bpf_dsq_move_vtime(BPF_FOR_EACH_ITER, p, queue, 0))
 			kick_idle(p);
+		tasks_leave_offline(queue, cpu);
 	}
 	return UNTHROTTLE_NS;
 }
@@ -129,6 +133,7 @@ static int watchdog_scan(u64 dsq, u64 now, bool requeue)
 		}
 		scx_bpf_dsq_move_set_vtime(BPF_FOR_EACH_ITER, at);
 		scx_bpf_dsq_move_vtime(BPF_FOR_EACH_ITER, p, dsq, 0);
+		tasks_leave_offline(dsq, cpu);
 	}
 	return 0;
 }

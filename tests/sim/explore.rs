@@ -48,7 +48,19 @@ fn the_last_task_keeps_its_cpu() {
 /// A decision comes before the task is in PARKED_DSQ: an idle CPU takes it from there.
 #[test]
 fn a_task_is_parked_after_its_decision() {
-    check(1_004_984);
+    check(776);
+}
+
+/// A throttled task that is bound to a CPU gets into that CPU's queue when it is offline.
+#[test]
+fn a_bound_task_leaves_a_cpu_that_is_offline() {
+    check(129);
+}
+
+/// A higher class takes a CPU for long, and another one is idle.
+#[test]
+fn a_task_leaves_a_cpu_that_is_taken() {
+    check(11);
 }
 
 /// The target's affinity changes while a hand-off moves it.
@@ -81,4 +93,11 @@ fn list() {
             println!("seed {seed}: {}", failure.what);
         }
     }
+}
+
+/// The trace of EXPLORE_SEED.
+#[test]
+#[ignore = "shows one schedule"]
+fn show() {
+    check(number("EXPLORE_SEED").unwrap_or(0));
 }

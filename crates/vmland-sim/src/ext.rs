@@ -6,6 +6,7 @@
 //! slice, and when an insertion takes place.
 
 use std::ffi::c_void;
+use std::ptr::null;
 
 use crate::abi::{self, CpuMask, Host, KvmVcpu, Ops, Task};
 use crate::kernel::{self, Kernel, Record};
@@ -219,7 +220,11 @@ impl<U: UserSpace> Scheduler for Ext<U> {
         self.user.task_joins(task as i32 + 1, who);
         self.enter(at);
         let p = self.kernel().pointer(Some(task));
-        let root = abi::Cgroup { id: &1, level: 0 };
+        let root = abi::Cgroup {
+            id: &1,
+            level: 0,
+            parent: null(),
+        };
         let args = abi::InitTaskArgs { cgroup: &root };
         let err = (self.ops.init_task)(abi::NO_CONTEXT, p, &args);
         assert_eq!(err, 0, "ops.init_task");

@@ -25,6 +25,8 @@ pub(super) fn functions() -> Host {
         take_idle,
         set_slice,
         task_from_pid,
+        cgroup_from_id,
+        reenqueue_local,
         hash,
         ring_reserve,
         ring_submit,
@@ -96,7 +98,7 @@ extern "C" fn dsq_insert(
     }
 }
 
-/// task_can_run_on_remote_rq(): else the reason.
+/// Why the kernel would eject a scheduler that moves `task` to `to`.
 fn refused(w: Address, task: TaskId, to: usize) -> Option<String> {
     let name = world(w).name(task);
     if world(w).kernel.task(task).migration_disabled != 0 {
@@ -110,6 +112,11 @@ fn refused(w: Address, task: TaskId, to: usize) -> Option<String> {
     } else {
         None
     }
+}
+
+/// task_can_run_on_remote_rq()
+fn can_run_on_remote(w: Address, task: TaskId, to: usize) -> bool {
+    refused(w, task, to).is_none() && world(w).cpus[to].active
 }
 
 /// A queued task goes to the local DSQ of `to`; `from`, its run queue, is locked, and then
@@ -162,14 +169,19 @@ extern "C" fn dsq_move(
                 {
                     fail(w, reason);
                 }
-                move_to_local(w, cpu, task, from, local, flags);
-                locked = local;
+                if local != from && !world(w).cpus[local].active {
+                    world(w).kernel.remove(task);
+                    world(w).kernel.insert(task, abi::DSQ_GLOBAL, 0, flags);
+                } else {
+                    move_to_local(w, cpu, task, from, local, flags);
+                    locked = local;
+                }
             }
             None => {
                 checked_dsq(w, to);
                 world(w).kernel.remove(task);
                 world(w).kernel.insert(task, to, vtime, flags);
-                world(w).inserted(task, cpu);
+                world(w).inserted(task);
             }
         }
     }
@@ -182,15 +194,19 @@ extern "C" fn dsq_move(
     found
 }
 
-/// consume_dispatch_q()
 extern "C" fn dsq_move_to_local(w: Address, dsq: u64) -> bool {
     let cpu = point(w, "dsq_move_to_local", None);
     checked_dsq(w, dsq);
+    consume(w, cpu, dsq)
+}
+
+/// consume_dispatch_q()
+pub(super) fn consume(w: Address, cpu: usize, dsq: u64) -> bool {
     loop {
         let queue: Vec<TaskId> = world(w).kernel.tasks_in(dsq).collect();
         let first = queue
             .into_iter()
-            .find(|&task| world(w).cpu_of(task) == cpu || refused(w, task, cpu).is_none());
+            .find(|&task| world(w).cpu_of(task) == cpu || can_run_on_remote(w, task, cpu));
         let Some(task) = first else {
             return false;
         };
@@ -231,8 +247,10 @@ extern "C" fn dsq_next(w: Address, it: *mut DsqIter) -> *mut abi::Task {
 }
 
 extern "C" fn dsq_nr_queued(w: Address, dsq: u64) -> i32 {
-    point(w, "dsq_nr_queued", None);
-    checked_dsq(w, dsq);
+    let cpu = point(w, "dsq_nr_queued", None);
+    if world(w).kernel.local_cpu(dsq, cpu).is_none() {
+        checked_dsq(w, dsq);
+    }
     (world(w).functions.dsq_nr_queued)(kernel_of(w), dsq)
 }
 
@@ -262,6 +280,20 @@ extern "C" fn task_from_pid(w: Address, pid: i32) -> *mut abi::Task {
     } else {
         p
     }
+}
+
+extern "C" fn cgroup_from_id(w: Address, id: u64) -> *const abi::Cgroup {
+    point(w, "cgroup_from_id", None);
+    let group = world(w).groups.get((id as usize).wrapping_sub(1));
+    group
+        .filter(|group| group.online)
+        .map_or(null(), |group| &raw const *group.known)
+}
+
+/// As from Linux 6.19 on: it happens when the op has returned, under the same lock.
+extern "C" fn reenqueue_local(w: Address) {
+    let cpu = point(w, "reenqueue_local", None);
+    world(w).cpus[cpu].reenqueue = true;
 }
 
 extern "C" fn hash(

@@ -6,17 +6,15 @@ use std::ptr::null;
 
 use super::class::{enqueue, put_prev, running, stopping, switched};
 use super::points::{Address, lock_rq, lock_task_rq, op, op_ends, unlock_rq, unlock_task_rq};
-use super::world::{State, Work, World, world};
+use super::rt::release;
+use super::world::{State, Work, world};
 use crate::abi;
 use crate::scheduler::TaskId;
 
 /// A runnable task that does not run goes to another CPU (move_queued_task()), under the
 /// lock of `from`. Returns the run queue whose lock is held then.
 pub(super) fn move_queued(w: Address, cpu: usize, task: TaskId, from: usize) -> usize {
-    let nr_cpus = world(w).cpus.len();
-    let to = (0..nr_cpus)
-        .find(|&cpu| world(w).kernel.may_run_on(task, cpu))
-        .expect("it may run somewhere");
+    let to = world(w).fallback(task);
     if to == from {
         return from;
     }
@@ -36,12 +34,7 @@ pub(super) fn move_queued(w: Address, cpu: usize, task: TaskId, from: usize) -> 
 
 /// `change` under the locks of `task`, which leaves its DSQ or CPU for it and comes back
 /// (sched_change_begin(), sched_change_end()). Returns its run queue.
-pub(super) fn change(
-    w: Address,
-    cpu: usize,
-    task: TaskId,
-    change: impl FnOnce(&mut World),
-) -> usize {
+pub(super) fn change(w: Address, cpu: usize, task: TaskId, change: impl FnOnce()) -> usize {
     let rq = lock_task_rq(w, cpu, task);
     let queued = world(w).queued(task);
     let runs = world(w).kernel.current[rq] == Some(task);
@@ -52,7 +45,7 @@ pub(super) fn change(
     if queued {
         world(w).set_queued(task, false);
     }
-    change(world(w));
+    change();
     world(w).tasks[task].since_ns = world(w).now_ns();
     if queued {
         world(w).set_queued(task, true);
@@ -67,12 +60,14 @@ pub(super) fn change(
 
 /// __set_cpus_allowed_ptr()
 pub(super) fn set_affinity(w: Address, cpu: usize, task: TaskId, cpus: u64) {
-    let mut rq = change(w, cpu, task, |world| {
-        if world.kernel.task(task).migration_disabled != 0 {
+    let mut rq = change(w, cpu, task, || {
+        let world = world(w);
+        let usable = |cpu: usize| cpus >> cpu & 1 == 1 && world.cpus[cpu].active;
+        let any = (0..world.cpus.len()).any(usable);
+        if !any || world.kernel.task(task).migration_disabled != 0 {
             return;
         }
-        world.tasks[task].allowed.bits[0] = cpus;
-        world.kernel.task(task).nr_cpus_allowed = cpus.count_ones() as i32;
+        world.allow(task, cpus);
         world.note(cpu, |world| {
             format!("may use {cpus:#b} now: {}", world.name(task))
         });
@@ -91,10 +86,12 @@ pub(super) fn set_affinity(w: Address, cpu: usize, task: TaskId, cpus: u64) {
 pub(super) fn push(w: Address, cpu: usize, task: TaskId) {
     let mut rq = lock_task_rq(w, cpu, task);
     let bound = world(w).kernel.task(task).migration_disabled != 0;
-    if rq == cpu && !bound && world(w).queued(task) && !world(w).may_run_on(task, cpu) {
+    let stays = world(w).may_run_on(task, cpu) && world(w).cpus[cpu].active;
+    if rq == cpu && !bound && world(w).queued(task) && !stays {
         if world(w).kernel.current[cpu] == Some(task) {
             world(w).kernel.use_slice(cpu);
             put_prev(w, cpu, task, 0);
+            release(w, cpu, abi::PREEMPT_STOP);
             switched(w, cpu, Some(task), None);
             world(w).cpus[cpu].idle_since_ns = world(w).now_ns();
         }
@@ -107,9 +104,10 @@ pub(super) fn push(w: Address, cpu: usize, task: TaskId) {
 /// `task` has ended (sched_ext_free()).
 pub(super) fn leave(w: Address, cpu: usize, task: TaskId) {
     let rq = lock_task_rq(w, cpu, task);
+    let away = world(w).tasks[task].state == State::Away;
     world(w).tasks[task].state = State::Gone;
     let p = op(w, cpu, "exit_task", Some(task));
-    if let Some(disable) = world(w).ops.disable {
+    if let (Some(disable), false) = (world(w).ops.disable, away) {
         disable(abi::NO_CONTEXT, p);
     }
     if let Some(exit_task) = world(w).ops.exit_task {

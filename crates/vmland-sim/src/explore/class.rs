@@ -1,26 +1,50 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The sched_ext class (kernel/sched/ext.c): an insertion, a choice, a switch, a wake-up.
 
+use super::calls::consume;
 use super::points::{Address, fail, lock_rq, op, op_ends, unlock_rq, unlock_task_rq, wait};
-use super::world::{Blocked, Event, State, USER, World, world};
+use super::world::{Blocked, Event, State, USER, Work, World, world};
 use crate::abi::{self, CpuMask};
 use crate::ext::SLICE_DFL_NS;
 use crate::scheduler::TaskId;
 
 pub(super) fn stopping(w: Address, cpu: usize, task: TaskId, runnable: bool) {
     let p = op(w, cpu, "stopping", Some(task));
+    let begins_ns = world(w).now_ns();
     (world(w).ops.stopping)(abi::NO_CONTEXT, p, runnable);
+    world(w).check_time(task, begins_ns);
     op_ends(w, cpu);
 }
 
 pub(super) fn running(w: Address, cpu: usize, task: TaskId) {
     let p = op(w, cpu, "running", Some(task));
+    let begins_ns = world(w).now_ns();
     (world(w).ops.running)(abi::NO_CONTEXT, p);
+    world(w).tasks[task].ran_at_ns = (begins_ns, world(w).now_ns());
     op_ends(w, cpu);
+}
+
+/// Does the kernel ask the scheduler where `task` goes? Not on a CPU that goes, and not
+/// without SCX_OPS_ENQ_EXITING.
+fn asks(w: Address, cpu: usize, task: TaskId) -> bool {
+    let world = world(w);
+    let rq = world.cpu_of(task);
+    world.cpus[rq].active && (world.cpus[cpu].insertion.is_some() || !world.tasks[task].exiting)
 }
 
 /// do_enqueue_task(), under the lock of the task's run queue.
 pub(super) fn enqueue(w: Address, cpu: usize, task: TaskId, flags: u64) {
+    if !asks(w, cpu, task) {
+        world(w).cpus[cpu].insertion = None;
+        world(w).kernel.task(task).scx.slice_ns = SLICE_DFL_NS;
+        let rq = world(w).cpu_of(task);
+        world(w).enqueue_local(task, rq, flags);
+        // The thread that takes the CPU down waits, and runs again.
+        if !world(w).cpus[rq].active {
+            world(w).push(rq, Work::Schedule);
+        }
+        return;
+    }
     if world(w).cpus[cpu].insertion.is_none() {
         let p = op(w, cpu, "enqueue", Some(task));
         (world(w).ops.enqueue)(abi::NO_CONTEXT, p, flags);
@@ -47,7 +71,7 @@ pub(super) fn enqueue(w: Address, cpu: usize, task: TaskId, flags: u64) {
     world(w).note(cpu, |world| {
         format!("inserted into {:#x}: {}", asked.dsq, world.name(task))
     });
-    world(w).inserted(task, cpu);
+    world(w).inserted(task);
 }
 
 /// balance_one() and pick_task_scx(), with SCX_OPS_ENQ_LAST.
@@ -56,10 +80,12 @@ pub(super) fn pick(w: Address, cpu: usize, prev: Option<TaskId>) -> Option<TaskI
     if goes_on().is_some() {
         return prev;
     }
-    while world(w).kernel.local_first(cpu).is_none() {
+    while world(w).kernel.local_first(cpu).is_none()
+        && !consume(w, cpu, abi::DSQ_GLOBAL)
+        && world(w).cpus[cpu].active
+    {
         let p = op(w, cpu, "dispatch", prev);
         let this = &mut world(w).cpus[cpu];
-        this.dispatch_at = this.op_at;
         this.in_balance = true;
         this.moved = false;
         (world(w).ops.dispatch)(abi::NO_CONTEXT, cpu as i32, p);
@@ -109,15 +135,35 @@ pub(super) fn switched(w: Address, cpu: usize, prev: Option<TaskId>, next: Optio
     }
 }
 
+/// __scx_update_idle(). The scheduler is told of changes only.
+pub(super) fn update_idle(w: Address, cpu: usize, idle: bool) {
+    let before = std::mem::replace(&mut world(w).cpus[cpu].idle, idle);
+    if idle || before {
+        world(w).kernel.idle.set(cpu, idle);
+    }
+    if let (Some(update_idle), true) = (world(w).ops.update_idle, before != idle) {
+        op(w, cpu, "update_idle", None);
+        update_idle(abi::NO_CONTEXT, cpu as i32, idle);
+        op_ends(w, cpu);
+    }
+}
+
 /// schedule(); the task that runs goes to sleep if `sleeps`.
 pub(super) fn schedule(w: Address, cpu: usize, sleeps: bool) {
     lock_rq(w, cpu, cpu);
+    if world(w).cpus[cpu].rt {
+        world(w).cpus[cpu].resched = false;
+        unlock_rq(w, cpu);
+        return;
+    }
+    world(w).cpus[cpu].released = false;
     world(w).kernel.use_slice(cpu);
     let prev = world(w).kernel.current[cpu];
     if let (Some(prev), true) = (prev, sleeps) {
         stopping(w, cpu, prev, false);
         world(w).set_queued(prev, false);
         world(w).tasks[prev].state = State::Asleep;
+        world(w).after_about(1_000_000, Event::Wake(prev));
     }
     let next = pick(w, cpu, prev);
     if let Some(next) = next
@@ -130,12 +176,14 @@ pub(super) fn schedule(w: Address, cpu: usize, sleeps: bool) {
             let last = if next.is_none() { abi::ENQ_LAST } else { 0 };
             put_prev(w, cpu, prev, last);
         }
+        update_idle(w, cpu, next.is_none());
         if let Some(next) = next {
             world(w).kernel.remove(next);
-            world(w).kernel.idle.set(cpu, false);
             world(w).kernel.task(next).on_cpu = 1;
             running(w, cpu, next);
         }
+    } else if next.is_none() {
+        update_idle(w, cpu, true);
     }
     // As in the kernel, whatever has asked for it before the choice is forgotten.
     let world = world(w);
@@ -144,11 +192,11 @@ pub(super) fn schedule(w: Address, cpu: usize, sleeps: bool) {
         switched(w, cpu, prev, next);
         world.cpus[cpu].idle_since_ns = world.now_ns();
     }
-    if next.is_none() {
-        world.kernel.idle.set(cpu, true);
-        let this = &mut world.cpus[cpu];
-        this.idle_at = world.points;
-        this.resched = this.inserted_at >= this.dispatch_at;
+    if let Some(next) = next
+        && !world.cpus[cpu].active
+    {
+        // balance_push()
+        world.push(cpu, Work::Push(next));
     }
     let next_name = |world: &mut World| next.map_or("idle".to_owned(), |next| world.name(next));
     world.note(cpu, |world| format!("runs: {}", next_name(world)));
@@ -175,12 +223,10 @@ pub(super) fn wake(w: Address, cpu: usize, task: TaskId) {
             fail(w, format!("ops.select_cpu returned CPU {to}"));
         }
     }
-    // select_fallback_rq()
-    if !world(w).kernel.may_run_on(task, to) {
-        let nr_cpus = world(w).cpus.len();
-        to = (0..nr_cpus)
-            .find(|&cpu| world(w).kernel.may_run_on(task, cpu))
-            .expect("it may run somewhere");
+    let bound = world(w).kernel.task(task).migration_disabled != 0;
+    let usable = world(w).kernel.may_run_on(task, to) && world(w).cpus[to].active;
+    if !bound && !usable {
+        to = world(w).fallback(task);
     }
     world(w).kernel.task(task).cpu = to as i32;
     lock_rq(w, cpu, to);

@@ -9,7 +9,10 @@ use corosensei::Yielder;
 
 use super::change::{change, leave, push, set_affinity};
 use super::class::{schedule, wake, yield_to};
+use super::groups;
+use super::hotplug;
 use super::points::{Address, lock_rq, op, op_ends, suspend, unlock_rq, unlock_task_rq};
+use super::rt;
 use super::world::{Work, world};
 use crate::abi::{self, CpuMask, Timer};
 use crate::ext::VECTOR;
@@ -39,8 +42,8 @@ pub(super) fn perform(w: Address, cpu: usize, work: Work) {
         }
         Work::Affinity(task, cpus) => set_affinity(w, cpu, task, cpus),
         Work::Weight(task, weight) => {
-            let rq = change(w, cpu, task, |world| {
-                world.kernel.task(task).scx.weight = weight
+            let rq = change(w, cpu, task, || {
+                world(w).kernel.task(task).scx.weight = weight;
             });
             unlock_task_rq(w, task, rq);
         }
@@ -50,6 +53,26 @@ pub(super) fn perform(w: Address, cpu: usize, work: Work) {
             let task = current.expect("it runs");
             schedule(w, cpu, true);
             leave(w, cpu, task);
+        }
+        Work::Exiting(meant) if meant == turn => {
+            let task = current.expect("it runs");
+            world(w).tasks[task].exiting = true;
+            world(w).kernel.task(task).flags |= abi::PF_EXITING;
+        }
+        Work::RtTakes => rt::takes(w, cpu),
+        Work::RtLeaves => rt::leaves(w, cpu),
+        Work::ToRt(task) => rt::to_rt(w, cpu, task),
+        Work::FromRt(task, runnable) => rt::from_rt(w, cpu, task, runnable),
+        Work::Offline => hotplug::offline(w, cpu),
+        Work::Online => hotplug::online(w, cpu),
+        Work::Cgroup(work) => groups::perform(w, cpu, work),
+        Work::VmDestroyed(kvm) => {
+            if let Some(vm_destroyed) = world(w).vm_destroyed {
+                op(w, cpu, "on_destroy", None);
+                vm_destroyed(abi::NO_CONTEXT, kvm as *mut c_void);
+                op_ends(w, cpu);
+            }
+            world(w).dying_kvms.retain(|&dying| dying != kvm);
         }
         Work::Leave(meant, _) if meant == turn => schedule(w, cpu, true),
         Work::Yield(meant, to)
@@ -71,8 +94,9 @@ pub(super) fn perform(w: Address, cpu: usize, work: Work) {
                 .map(|probes| (probes.on_ipi, probes.on_accept))
             {
                 op(w, cpu, "ipi", Some(to));
-                ipi(abi::NO_CONTEXT, VECTOR.into(), to as u32);
-                accept(abi::NO_CONTEXT, to as u32, 0, 0, VECTOR);
+                let id = world(w).tasks[to].vcpu_id as u32;
+                ipi(abi::NO_CONTEXT, VECTOR.into(), id);
+                accept(abi::NO_CONTEXT, id, 0, 0, VECTOR);
                 op_ends(w, cpu);
             }
             wake(w, cpu, to);
@@ -114,6 +138,9 @@ pub(super) fn live(w: Address, cpu: usize, yielder: &Yielder<(), ()>) {
 
 /// kick_one_cpu(), kick_one_cpu_if_idle()
 pub(super) fn kick(w: Address, cpu: usize, to: usize, flags: u64) {
+    if !world(w).cpus[to].online {
+        return;
+    }
     lock_rq(w, cpu, to);
     let current = world(w).kernel.current[to];
     if flags & abi::KICK_IDLE == 0 {
@@ -121,7 +148,7 @@ pub(super) fn kick(w: Address, cpu: usize, to: usize, flags: u64) {
             world(w).kernel.task(current).scx.slice_ns = 0;
         }
         world(w).resched(to);
-    } else if current.is_none() || world(w).cpus[to].in_balance {
+    } else if world(w).idles(to) || world(w).cpus[to].in_balance {
         world(w).resched(to);
     }
     unlock_rq(w, to);

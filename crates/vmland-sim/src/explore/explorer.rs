@@ -3,6 +3,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::ffi::{CStr, c_char};
 use std::ptr::null;
 
 use corosensei::stack::DefaultStack;
@@ -12,9 +13,10 @@ use fastrand::Rng;
 use super::Setup;
 use super::calls::functions;
 use super::cpu::live;
+use super::groups::{self, ROOT};
 use super::points::Address;
 use super::rules::STALL_NS;
-use super::world::{Cpu, Event, State, TICK_NS, Task, USER, Work, World, world};
+use super::world::{Cpu, Event, GroupWork, State, TICK_NS, Task, USER, Work, World, world};
 use crate::abi::{self, CpuMask, KvmVcpu};
 use crate::ext::{Probes, UserSpace};
 use crate::kernel::{self, Kernel};
@@ -25,6 +27,18 @@ use crate::scheduler::{Joins, TaskId};
 const STEP_NS: u64 = 100;
 /// For so long can time go on while a CPU stands at a point.
 const PAUSE_NS: u64 = 50_000;
+/// No schedule passes so many.
+const POINTS: u64 = 1_000_000;
+/// Within so long have all tasks left at the end.
+const END_NS: u64 = 200_000_000;
+
+pub(super) struct Vm {
+    pub(super) tasks: Vec<TaskId>,
+    /// Its `struct kvm`.
+    pub(super) kvm: u64,
+    /// Its vCPUs leave the guest, and KVM destroys it when all have.
+    pub(super) ends: bool,
+}
 
 /// A schedule.
 pub(super) struct Explorer<U> {
@@ -34,7 +48,13 @@ pub(super) struct Explorer<U> {
     pub(super) round: u8,
     pub(super) nr_queued: *mut u64,
     pub(super) nr_scheduled: *mut u64,
-    pub(super) vms: Vec<Vec<TaskId>>,
+    pub(super) vms: Vec<Vm>,
+    /// `struct kvm`s so far.
+    pub(super) kvms: u64,
+    /// Events from outside come no more, and tasks end.
+    pub(super) ends: bool,
+    /// What of the scheduler's sums is left when no task is; null: nothing.
+    left: Option<extern "C" fn() -> *const c_char>,
     /// How often, in %, a task only computes when it could do something.
     pub(super) computes: u32,
     /// Average distance of events from outside.
@@ -42,8 +62,7 @@ pub(super) struct Explorer<U> {
     /// For as many points does a CPU keep its priority.
     pub(super) redraw_at: u64,
     pub(super) time_priority: u64,
-    #[expect(clippy::vec_box, reason = "tasks point to them")]
-    pub(super) _vcpus: Vec<Box<KvmVcpu>>,
+    pub(super) vcpus: Vec<Option<Box<KvmVcpu>>>,
     /// Last, for the others point into it.
     pub(super) _native: Native,
 }
@@ -66,13 +85,16 @@ impl<U: UserSpace> Explorer<U> {
             insertion: None,
             in_balance: false,
             moved: false,
+            rt: false,
+            rt_since_ns: 0,
+            idle: true,
+            released: false,
+            reenqueue: false,
+            active: true,
+            online: true,
             turn: 0,
             idle_since_ns: 0,
             op: "",
-            op_at: 0,
-            dispatch_at: 0,
-            idle_at: 0,
-            inserted_at: 0,
             priority: 0,
         };
         let mut host = Box::new(functions());
@@ -83,9 +105,18 @@ impl<U: UserSpace> Explorer<U> {
             host,
             online: Box::new(CpuMask::of(0..nr_cpus)),
             ops,
+            ran_ns: native
+                .has("sim_ran_ns")
+                .then(|| native.function("sim_ran_ns")),
+            vm_destroyed: native
+                .has("on_destroy")
+                .then(|| native.function("on_destroy")),
             probes: Probes::of(&native),
             cpus: (0..nr_cpus).map(|_| cpu()).collect(),
             tasks: Vec::new(),
+            dying_kvms: Vec::new(),
+            groups: Vec::new(),
+            groups_owner: None,
             idle: 0,
             rq_owner: vec![None; nr_cpus],
             pi_owner: Vec::new(),
@@ -98,7 +129,7 @@ impl<U: UserSpace> Explorer<U> {
             trace: traced.then(VecDeque::new),
             last_shown: 0,
             may_wait_in: setup.may_wait_in.clone(),
-            booting: true,
+            interleaves: false,
             random,
         });
         world.host.kernel = (&raw mut *world).cast();
@@ -117,7 +148,10 @@ impl<U: UserSpace> Explorer<U> {
             outside_ns: 0,
             redraw_at: 0,
             time_priority: 0,
-            _vcpus: Vec::new(),
+            vcpus: Vec::new(),
+            kvms: 0,
+            ends: false,
+            left: native.has("sim_left").then(|| native.function("sim_left")),
             _native: native,
         };
         explorer.boot(nr_cpus);
@@ -136,13 +170,24 @@ impl<U: UserSpace> Explorer<U> {
         self.computes = [10, 50, 95][world(w).random.usize(0..3)];
         self.outside_ns = [150_000, 1_000_000][world(w).random.usize(0..2)];
         assert_eq!((world(w).ops.init)(abi::NO_CONTEXT), 0, "ops.init");
+        world(w).kernel.add_queue(abi::DSQ_GLOBAL);
+        world(w).add_group(None);
+        for _ in 0..world(w).random.usize(0..=3) {
+            let parent = world(w).random.usize(0..world(w).groups.len());
+            groups::make(w, 0, parent);
+        }
         self.add_task(None, 100);
         for vm in 0..world(w).random.usize(1..=3) {
             let vcpus = world(w).random.usize(2..=3);
             let weight = [100, 100, 300][world(w).random.usize(0..3)];
             let tasks = (0..vcpus).map(|id| self.add_task(Some((vm, id)), weight));
             let tasks = tasks.collect();
-            self.vms.push(tasks);
+            self.vms.push(Vm {
+                tasks,
+                kvm: vm as u64 + 1,
+                ends: false,
+            });
+            self.kvms = vm as u64 + 1;
         }
         for _ in 0..world(w).random.usize(0..=2) {
             self.add_task(None, 100);
@@ -162,13 +207,17 @@ impl<U: UserSpace> Explorer<U> {
             world(w).after(TICK_NS, Event::Tick(cpu));
         }
         world(w).after_about(200_000, Event::Outside);
-        world(w).booting = false;
+        world(w).interleaves = true;
     }
 
     pub(super) fn add_task(&mut self, vcpu: Option<(usize, usize)>, vm_weight: u32) -> TaskId {
         let w = self.address();
         let world = world(w);
         let task = world.tasks.len();
+        let cgroup = match task {
+            USER => ROOT,
+            _ => world.random.usize(0..world.groups.len()),
+        };
         let nr_cpus = world.cpus.len();
         let joins = Joins {
             vcpu,
@@ -179,11 +228,16 @@ impl<U: UserSpace> Explorer<U> {
         world.tasks.push(Task {
             state: State::Asleep,
             vm: vcpu.map(|(vm, _)| vm),
+            vcpu_id: vcpu.map_or(0, |(_, id)| id),
+            cgroup,
+            exiting: false,
             allowed: Box::new(CpuMask::of(0..nr_cpus)),
             bound: Box::new(CpuMask::none()),
             holding_cpu: None,
             migrating: false,
             since_ns: 0,
+            waits: (0, 0),
+            ran_at_ns: (0, 0),
         });
         world.pi_owner.push(None);
         let mask: *const CpuMask = &raw const *world.tasks[task].allowed;
@@ -198,12 +252,15 @@ impl<U: UserSpace> Explorer<U> {
                 vcpu_id: id as i32,
             });
             world.kernel.set_vcpu(task, &raw const *vcpu);
-            self._vcpus.push(vcpu);
+            self.vcpus.push(Some(vcpu));
+        } else {
+            self.vcpus.push(None);
         }
         self.user.task_joins(task as i32 + 1, &joins);
         let p = world.kernel.pointer(Some(task));
-        let root = abi::Cgroup { id: &1, level: 0 };
-        let args = abi::InitTaskArgs { cgroup: &root };
+        let args = abi::InitTaskArgs {
+            cgroup: &raw const *world.groups[cgroup].known,
+        };
         assert_eq!((world.ops.init_task)(abi::NO_CONTEXT, p, &args), 0);
         (world.ops.enable)(abi::NO_CONTEXT, p);
         world.after_about(200_000, Event::Wake(task));
@@ -211,18 +268,58 @@ impl<U: UserSpace> Explorer<U> {
     }
 
     pub(super) fn run(&mut self, for_ns: u64) {
-        while self.world.failure.is_none() && self.world.now_ns() < for_ns {
-            if self.world.points >= self.redraw_at {
-                self.redraw();
-            }
-            match self.choose() {
-                Some(cpu) => self.resume(cpu),
-                None => self.time_goes_on(),
-            }
+        self.run_until(|explorer| explorer.world.now_ns() >= for_ns);
+        self.ends = true;
+        for group in 0..self.world.groups.len() {
+            let no_limit = GroupWork::Max(group, 0, 100_000);
+            self.world.push(0, Work::Cgroup(no_limit));
+        }
+        let late_ns = for_ns + END_NS;
+        self.run_until(|explorer| explorer.left().is_none() || explorer.world.now_ns() >= late_ns);
+        if let Some(left) = self.left() {
+            self.world.failure.get_or_insert(left);
         }
         for cpu in &mut self.world.cpus {
             // SAFETY: what is on its stack is not needed any more, and owns nothing.
             unsafe { cpu.fiber.as_mut().expect("it lives").force_reset() };
+        }
+    }
+
+    /// What should not be when all have left.
+    fn left(&mut self) -> Option<String> {
+        let mut tasks = USER + 1..self.world.tasks.len();
+        if let Some(task) = tasks.find(|&task| self.world.tasks[task].state != State::Gone) {
+            let (state, dsq) = (self.world.tasks[task].state, self.world.kernel.dsq_of(task));
+            let cpu = self.world.cpu_of(task);
+            return Some(format!(
+                "task {task} does not come to an end: {state:?}, DSQ {dsq:x?}, CPU {cpu}"
+            ));
+        }
+        self.world.interleaves = false;
+        let text = self.left?();
+        self.world.interleaves = true;
+        if text.is_null() {
+            return None;
+        }
+        // SAFETY: a text of the scheduler's.
+        let text = unsafe { CStr::from_ptr(text) };
+        Some(text.to_string_lossy().into_owned())
+    }
+
+    fn run_until(&mut self, end: impl Fn(&mut Self) -> bool) {
+        while self.world.failure.is_none() {
+            if self.world.points >= self.redraw_at {
+                self.redraw();
+            }
+            match self.choose() {
+                Some(_) if self.world.points > POINTS => {
+                    let what = "CPUs go round in circles";
+                    self.world.failure = Some(what.to_owned());
+                }
+                Some(cpu) => self.resume(cpu),
+                None if end(self) => break,
+                None => self.time_goes_on(),
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 //! What happens on the host: ticks, what tasks do, and what comes from outside.
 
 use super::explorer::Explorer;
+use super::hotplug;
 use super::world::{Event, State, TICK_NS, USER, Work};
 use crate::ext::UserSpace;
 use crate::kernel::Record;
@@ -30,19 +31,19 @@ impl<U: UserSpace> Explorer<U> {
             Event::Timer(timer, armed, cpu) => {
                 world.push(cpu.unwrap_or(any_cpu), Work::Timer(timer, armed));
             }
-            Event::Outside => {
-                world.after_about(self.outside_ns, Event::Outside);
-                let task = world.random.usize(0..world.tasks.len());
-                if task == USER || world.tasks[task].state == State::Gone {
-                    return;
-                }
-                let (any_cpu, cpus) = world.any_affinity();
-                let work = match world.random.u32(0..8) {
-                    0 => Work::Weight(task, [10, 100, 1000][world.random.usize(0..3)]),
-                    _ => Work::Affinity(task, cpus),
-                };
-                world.push(any_cpu, work);
+            Event::RtLeaves(cpu) => world.push(cpu, Work::RtLeaves),
+            Event::FromRt(task) if self.ends => world.push(any_cpu, Work::FromRt(task, true)),
+            Event::FromRt(task) => {
+                let runnable = world.random.bool();
+                world.push(any_cpu, Work::FromRt(task, runnable));
             }
+            Event::Dies(cpu) => hotplug::dies((&raw mut *world).cast(), cpu),
+            Event::Online(cpu) => {
+                world.cpus[cpu].online = true;
+                world.online.set(cpu, true);
+                world.push(cpu, Work::Online);
+            }
+            Event::Outside => self.outside(),
         }
     }
 
@@ -80,11 +81,28 @@ impl<U: UserSpace> Explorer<U> {
     pub(super) fn task_acts(&mut self, cpu: usize, turn: u32, task: TaskId) {
         let world = &mut *self.world;
         world.after_about(500_000, Event::Act(cpu, turn));
+        let bound = world.kernel.task(task).migration_disabled != 0;
+        if world.tasks[task].exiting {
+            world.push(cpu, Work::Leave(turn, true));
+            return;
+        }
+        if self.ends {
+            let work = match bound {
+                true => Work::MigrateDisable(turn, false),
+                false => Work::Exiting(turn),
+            };
+            world.push(cpu, work);
+            return;
+        }
+        if self.leaves_or_enters(task) {
+            return;
+        }
+        let world = &mut *self.world;
         let sibling = world.tasks[task].vm.map(|vm| {
-            let vcpus = &self.vms[vm];
+            let vcpus = &self.vms[vm].tasks;
             (vm, world.random.usize(0..vcpus.len()))
         });
-        let sibling = sibling.map(|(vm, id)| self.vms[vm][id]);
+        let sibling = sibling.map(|(vm, id)| self.vms[vm].tasks[id]);
         let sibling = sibling.filter(|&sibling| sibling != task);
         // KVM yields to those only that wait for a CPU.
         let waits = |&sibling: &TaskId| {
@@ -92,22 +110,18 @@ impl<U: UserSpace> Explorer<U> {
                 && !world.kernel.current.contains(&Some(sibling))
         };
         let vm = world.tasks[task].vm;
-        let target = vm.and_then(|vm| self.vms[vm].iter().copied().find(waits));
-        let bound = world.kernel.task(task).migration_disabled != 0;
+        let target = vm.and_then(|vm| self.vms[vm].tasks.iter().copied().find(waits));
         if world.random.u32(0..100) < self.computes {
             return;
         }
         let work = match (world.random.u32(0..60), sibling) {
-            (0..15, _) => {
-                world.after_about(1_000_000, Event::Wake(task));
-                Work::Leave(turn, false)
-            }
+            (0..15, _) => Work::Leave(turn, false),
             (15..38, _) if target.is_some() => Work::Yield(turn, target),
             (38..48, Some(sibling)) => Work::Ipi(turn, sibling),
             (48..53, _) => Work::Spin(turn),
             (53..55, _) => Work::Yield(turn, None),
             (55..59, _) => Work::MigrateDisable(turn, !bound),
-            (59, _) if !bound => Work::Leave(turn, true),
+            (59, _) if !bound => Work::Exiting(turn),
             _ => return,
         };
         // A change of the target's affinity meets the hand-off.

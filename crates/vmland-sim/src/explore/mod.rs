@@ -9,16 +9,14 @@
 //! scheduler in the kernel ends the run here ([`Failure`]), and so does a task that waits
 //! while a CPU that it may use is idle.
 //!
-//! One gap of the kernel's is bridged: `ops.enqueue` looks for an idle CPU before the kernel
-//! inserts the task, so that a CPU that becomes idle between the two sees neither. Here that
-//! CPU schedules again.
-//!
 //! | module | what it knows |
 //! | --- | --- |
 //! | `explorer` | a schedule: a seed chooses who goes on, and time passes |
 //! | `load` | what tasks do, and what comes from outside |
 //! | `cpu` | what a CPU does with it |
+//! | `outside` | events from outside |
 //! | `class`, `change` | the kernel's sched_ext class; changes of a task |
+//! | `rt`, `hotplug`, `groups` | higher classes; CPUs that go and come; cgroups |
 //! | `calls` | what the scheduler calls |
 //! | `points` | points at which another CPU may go on; locks |
 //! | `rules` | what must hold whenever time goes on |
@@ -29,8 +27,12 @@ mod change;
 mod class;
 mod cpu;
 mod explorer;
+mod groups;
+mod hotplug;
 mod load;
+mod outside;
 mod points;
+mod rt;
 mod rules;
 mod world;
 

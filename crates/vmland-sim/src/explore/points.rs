@@ -15,6 +15,7 @@ impl World {
             Some(Blocked::Rq(rq)) => self.rq_owner[rq].is_none(),
             Some(Blocked::Pi(task)) => self.pi_owner[task].is_none(),
             Some(Blocked::OnCpu(task)) => self.kernel.task(task).on_cpu == 0,
+            Some(Blocked::Cgroups) => self.groups_owner.is_none(),
         }
     }
 }
@@ -32,7 +33,7 @@ pub(super) fn suspend(w: Address) {
 
 pub(super) fn point(w: Address, call: &str, task: Option<TaskId>) -> usize {
     let cpu = world(w).running;
-    if world(w).booting {
+    if !world(w).interleaves {
         return cpu;
     }
     // Of an op without a break in it, only what it does is shown.
@@ -48,7 +49,7 @@ pub(super) fn point(w: Address, call: &str, task: Option<TaskId>) -> usize {
 
 /// The kernel would eject the scheduler. Does not return.
 pub(super) fn fail(w: Address, what: String) -> ! {
-    assert!(!world(w).booting, "{what}");
+    assert!(world(w).interleaves, "{what}");
     world(w).failure.get_or_insert(what);
     loop {
         suspend(w);
@@ -99,7 +100,6 @@ pub(super) fn op(
 ) -> *mut abi::Task {
     let world = world(w);
     world.cpus[cpu].op = name;
-    world.cpus[cpu].op_at = world.points;
     world.note(cpu, |world| match task {
         Some(task) => format!("-- {}", world.name(task)),
         None => "--".to_owned(),

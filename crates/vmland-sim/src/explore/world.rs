@@ -27,6 +27,8 @@ pub(super) enum Work {
     Schedule,
     /// The task that runs sleeps, or ends. The number is the CPU's turn that is meant.
     Leave(u32, bool),
+    /// It begins to end: PF_EXITING, and it has left its cgroup's list of tasks.
+    Exiting(u32),
     Yield(u32, Option<TaskId>),
     Spin(u32),
     Ipi(u32, TaskId),
@@ -38,6 +40,30 @@ pub(super) enum Work {
     Weight(TaskId, u32),
     /// The stopper moves a task to a CPU that it may use.
     Push(TaskId),
+    /// A task of a higher class takes the CPU, and leaves it.
+    RtTakes,
+    RtLeaves,
+    /// A task leaves for a higher class, and comes back: runnable, or asleep.
+    ToRt(TaskId),
+    FromRt(TaskId, bool),
+    /// The CPU that does it goes or comes.
+    Offline,
+    Online,
+    /// KVM destroys the VM with that `struct kvm`.
+    VmDestroyed(u64),
+    Cgroup(GroupWork),
+}
+
+/// Something that is done to a cgroup. cgroup_mutex and what else orders them is one lock here.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum GroupWork {
+    New(usize),
+    Remove(usize),
+    Move(TaskId, usize),
+    Weight(usize, u32),
+    Idle(usize, bool),
+    /// Quota and period; 0: none.
+    Max(usize, u64, u64),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,6 +73,11 @@ pub(super) enum Event {
     Tick(usize),
     Wake(TaskId),
     Timer(usize, u64, Option<usize>),
+    RtLeaves(usize),
+    FromRt(TaskId),
+    /// A CPU that goes is off when nothing runs there any more.
+    Dies(usize),
+    Online(usize),
     /// Something from outside.
     Outside,
 }
@@ -56,18 +87,25 @@ pub(super) enum Blocked {
     Rq(usize),
     Pi(TaskId),
     OnCpu(TaskId),
+    Cgroups,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     Asleep,
     Runnable,
+    /// In another class.
+    Away,
     Gone,
 }
 
 pub(super) struct Task {
     pub(super) state: State,
+    /// Of a vCPU thread: its VM, and its number there.
     pub(super) vm: Option<usize>,
+    pub(super) vcpu_id: usize,
+    pub(super) cgroup: usize,
+    pub(super) exiting: bool,
     /// The CPUs that it may use; task_struct points to one of these two.
     pub(super) allowed: Box<CpuMask>,
     pub(super) bound: Box<CpuMask>,
@@ -76,6 +114,18 @@ pub(super) struct Task {
     /// Between two run queues.
     pub(super) migrating: bool,
     pub(super) since_ns: u64,
+    /// Where it waits, and since when it waits there.
+    pub(super) waits: (u64, u64),
+    /// When it last got a CPU: before and after ops.running().
+    pub(super) ran_at_ns: (u64, u64),
+}
+
+/// A cgroup, as the kernel has it. It stays while tasks that end refer to it.
+pub(super) struct Group {
+    pub(super) known: Box<abi::Cgroup>,
+    pub(super) _id: Box<u64>,
+    pub(super) parent: usize,
+    pub(super) online: bool,
 }
 
 pub(super) struct Cpu {
@@ -91,15 +141,21 @@ pub(super) struct Cpu {
     pub(super) insertion: Option<Insertion>,
     pub(super) in_balance: bool,
     pub(super) moved: bool,
+    /// A task of a higher class runs.
+    pub(super) rt: bool,
+    pub(super) rt_since_ns: u64,
+    /// The idle task runs.
+    pub(super) idle: bool,
+    /// ops.cpu_release() has been called, and ops.cpu_acquire() not yet.
+    pub(super) released: bool,
+    /// The local DSQ is to be enqueued again.
+    pub(super) reenqueue: bool,
+    /// Tasks may be moved to it; there is such a CPU.
+    pub(super) active: bool,
+    pub(super) online: bool,
     pub(super) turn: u32,
     pub(super) idle_since_ns: u64,
     pub(super) op: &'static str,
-    /// The point at which the op, the last ops.dispatch() and idling began, and at which
-    /// another CPU last inserted a task that may run here.
-    pub(super) op_at: u64,
-    pub(super) dispatch_at: u64,
-    pub(super) idle_at: u64,
-    pub(super) inserted_at: u64,
     pub(super) priority: u64,
 }
 
@@ -111,9 +167,16 @@ pub(super) struct World {
     pub(super) host: Box<Host>,
     pub(super) online: Box<CpuMask>,
     pub(super) ops: Ops,
+    /// What ran_ns the scheduler has of a task, if it tells.
+    pub(super) ran_ns: Option<extern "C" fn(*mut abi::Task) -> u64>,
+    pub(super) vm_destroyed: Option<extern "C" fn(*mut c_void, *mut c_void) -> i32>,
     pub(super) probes: Option<Probes>,
     pub(super) cpus: Vec<Cpu>,
     pub(super) tasks: Vec<Task>,
+    /// `struct kvm`s that are being destroyed.
+    pub(super) dying_kvms: Vec<u64>,
+    pub(super) groups: Vec<Group>,
+    pub(super) groups_owner: Option<usize>,
     /// The task that runs on an idle CPU.
     pub(super) idle: TaskId,
     pub(super) rq_owner: Vec<Option<usize>>,
@@ -128,8 +191,8 @@ pub(super) struct World {
     pub(super) trace: Option<VecDeque<String>>,
     pub(super) last_shown: usize,
     pub(super) may_wait_in: Vec<u64>,
-    /// Nothing is interleaved yet.
-    pub(super) booting: bool,
+    /// Another CPU may go on at a point. Not as the schedule begins, or when it has ended.
+    pub(super) interleaves: bool,
     pub(super) random: Rng,
 }
 
@@ -179,20 +242,47 @@ impl World {
         self.kernel.may_run_on(task, cpu)
     }
 
+    /// Is `cpu` there, and does nothing run on it?
+    pub(super) fn idles(&self, cpu: usize) -> bool {
+        let this = &self.cpus[cpu];
+        self.kernel.current[cpu].is_none() && !this.rt && this.online
+    }
+
+    /// select_fallback_rq(): if no CPU is left that it may use, it may use all.
+    pub(super) fn fallback(&mut self, task: TaskId) -> usize {
+        let nr_cpus = self.cpus.len();
+        let usable = |world: &Self| {
+            (0..nr_cpus).find(|&cpu| world.cpus[cpu].active && world.kernel.may_run_on(task, cpu))
+        };
+        if let Some(cpu) = usable(self) {
+            return cpu;
+        }
+        self.allow(task, (1 << nr_cpus) - 1);
+        usable(self).expect("a CPU is active")
+    }
+
+    pub(super) fn allow(&mut self, task: TaskId, cpus: u64) {
+        self.tasks[task].allowed.bits[0] = cpus;
+        self.kernel.task(task).nr_cpus_allowed = cpus.count_ones() as i32;
+    }
+
     pub(super) fn push(&mut self, cpu: usize, work: Work) {
+        let cpu = if self.cpus[cpu].online { cpu } else { 0 };
         if !self.has_to_do(cpu) {
             self.cpus[cpu].since_ns = self.now_ns();
         }
         self.cpus[cpu].pending.push_back(work);
     }
 
-    /// A CPU, and CPUs that it lets a task use: often one.
+    /// A CPU, and CPUs that it lets a task use: often one. One of them at least is active.
     pub(super) fn any_affinity(&mut self) -> (usize, u64) {
         let nr_cpus = self.cpus.len();
         let cpus = match self.random.bool() {
             true => 1 << self.random.usize(0..nr_cpus),
             false => self.random.u64(1..1 << nr_cpus),
         };
+        let active = |cpu: &usize| cpus >> cpu & 1 == 1 && self.cpus[*cpu].active;
+        let cpus = cpus | u64::from(!(0..nr_cpus).any(|cpu| active(&cpu)));
         (self.random.usize(0..nr_cpus), cpus)
     }
 
@@ -202,6 +292,9 @@ impl World {
     }
 
     pub(super) fn resched(&mut self, cpu: usize) {
+        if !self.cpus[cpu].online {
+            return;
+        }
         if !self.has_to_do(cpu) {
             self.cpus[cpu].since_ns = self.now_ns();
         }
@@ -236,18 +329,14 @@ impl World {
         }
     }
 
-    /// `task` has been inserted into a DSQ by an op of `by`. See the module's text.
-    pub(super) fn inserted(&mut self, task: TaskId, by: usize) {
-        let (points, op_at) = (self.points, self.cpus[by].op_at);
-        for cpu in 0..self.cpus.len() {
-            if cpu == by || !self.may_run_on(task, cpu) {
-                continue;
-            }
-            self.cpus[cpu].inserted_at = points;
-            if self.kernel.current[cpu].is_none() && self.cpus[cpu].idle_at >= op_at {
-                self.resched(cpu);
-            }
-        }
+    /// `task` has been inserted into a DSQ.
+    pub(super) fn inserted(&mut self, task: TaskId) {
+        let dsq = self.kernel.dsq_of(task).unwrap_or(0);
+        let since_ns = match self.tasks[task].waits {
+            (before, since_ns) if before == dsq => since_ns.max(self.tasks[task].since_ns),
+            _ => self.now_ns(),
+        };
+        self.tasks[task].waits = (dsq, since_ns);
     }
 
     pub(super) fn name(&self, task: TaskId) -> String {
