@@ -154,15 +154,15 @@ void BPF_STRUCT_OPS(vmland_dispatch, s32 cpu, struct task_struct *prev)
 			return;
 	}
 	if (usersched_serve()) {
-		kick_idle_for_head(SHARED_DSQ);
-		kick_idle_for_head(PARKED_DSQ);
+		kick_idle_for_waiting(SHARED_DSQ);
+		kick_idle_for_waiting(PARKED_DSQ);
 		return;
 	}
 	if (any_skew && can_continue(prev) && skew_rotate(prev, cpu))
 		return;
 	serve_queues(cpuc, cpu, prev);
-	kick_idle_for_head(SHARED_DSQ);
-	kick_idle_for_head(PARKED_DSQ);
+	kick_idle_for_waiting(SHARED_DSQ);
+	kick_idle_for_waiting(PARKED_DSQ);
 	usersched_keep(prev);
 	if (!prev)
 		stays_idle(cpuc, cpu);

@@ -56,6 +56,15 @@ static inline bool bpf_cpumask_intersects(const struct cpumask *a, const struct 
 	return false;
 }
 
+static inline bool bpf_cpumask_empty(const struct cpumask *mask)
+{
+	sim_point("cpumask_empty");
+	for (s32 i = 0; i * 64 < sim_host->nr_cpus; i++)
+		if (mask->bits[i])
+			return false;
+	return true;
+}
+
 static inline u32 bpf_cpumask_first(const struct cpumask *mask)
 {
 	for (s32 i = 0; i * 64 < sim_host->nr_cpus; i++)

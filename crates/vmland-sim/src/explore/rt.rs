@@ -41,7 +41,7 @@ fn taken(w: Address, cpu: usize) {
     let prev = world.kernel.current[cpu];
     switched(w, cpu, prev, None);
     world.cpus[cpu].rt = true;
-    world.cpus[cpu].rt_since_ns = world.now_ns();
+    world.cpus[cpu].rt_since_ns = 0;
     world.cpus[cpu].resched = false;
     let runs_ns = [RT_NS, 10 * RT_NS][world.random.usize(0..2)];
     world.after_about(runs_ns, Event::RtLeaves(cpu));
@@ -52,11 +52,15 @@ pub(super) fn takes(w: Address, cpu: usize) {
     lock_rq(w, cpu, cpu);
     if !world(w).cpus[cpu].rt && world(w).cpus[cpu].active {
         world(w).kernel.use_slice(cpu);
-        if let Some(prev) = world(w).kernel.current[cpu] {
+        let prev = world(w).kernel.current[cpu];
+        if let Some(prev) = prev {
             put_prev(w, cpu, prev, 0);
             release(w, cpu, abi::PREEMPT_RT);
         }
         taken(w, cpu);
+        if prev.is_some() {
+            world(w).cpus[cpu].rt_since_ns = world(w).now_ns();
+        }
         world(w).note(cpu, |_| "runs: a task of a higher class".to_owned());
     }
     unlock_rq(w, cpu);

@@ -143,6 +143,7 @@ pub(super) struct Cpu {
     pub(super) moved: bool,
     /// A task of a higher class runs.
     pub(super) rt: bool,
+    /// Since when, if the scheduler was told of it.
     pub(super) rt_since_ns: u64,
     /// The idle task runs.
     pub(super) idle: bool,
