@@ -90,7 +90,7 @@ mod bpf {
     /// wait, for it does not see that a signal has come, and cannot return an error of ours.
     /// A copy of the connector would be 500 lines to keep up with every release.
     fn patch_connector(connector: &mut String) {
-        add_ops_flag(connector);
+        add_ops_flags(connector);
         leave_out_hotplug_check(connector);
         add_wait(connector);
         start_handler_without_capabilities(connector);
@@ -98,16 +98,19 @@ mod bpf {
 
     /// The connector names the flags of the ops table, and has no parameter for more.
     ///
-    /// Without this one the kernel does not call `ops.enqueue()` for a task that is
+    /// Without the first the kernel does not call `ops.enqueue()` for a task that is
     /// preempted while migration is disabled, as it is inside a BPF probe. Such a task is
     /// the next one on its CPU, whatever its deadline, and no hand-off can reach it. A vCPU
     /// can be preempted in one of our own probes (bpf/ipi/ipi.bpf.c).
-    fn add_ops_flag(connector: &mut String) {
+    ///
+    /// Without the other one the kernel does not keep the mask of idle CPUs where there is
+    /// ops.update_idle().
+    fn add_ops_flags(connector: &mut String) {
         const NAMED: &str = "*compat::SCX_OPS_ENQ_LAST |";
         insert(
             connector,
             NAMED,
-            " *compat::SCX_OPS_ENQ_MIGRATION_DISABLED |",
+            " *compat::SCX_OPS_ENQ_MIGRATION_DISABLED | *compat::SCX_OPS_KEEP_BUILTIN_IDLE |",
         );
     }
 

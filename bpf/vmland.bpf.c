@@ -12,7 +12,7 @@
  *   ipi/        senders and receivers of IPIs
  *   cosched/    gangs, bounded skew
  *   cgroup/     weights, quotas and caps; throttling
- *   placement/  idle CPUs, preferred CPUs, wake-up preemption, hotplug
+ *   placement/  idle CPUs, preferred CPUs, wake-up preemption, hotplug, higher classes
  *   planner/    evidence for the planner in user space
  *   watchdog/   a timer that examines waiting tasks
  *
@@ -42,6 +42,8 @@
 #include "placement/idle.bpf.h"
 #include "placement/kthread.bpf.h"
 #include "placement/preempt.bpf.h"
+#include "placement/taken.bpf.h"
+#include "placement/update_idle.bpf.h"
 #include "planner/evidence.bpf.h"
 #include "planner/usersched.bpf.h"
 #include "queue/dispatch.bpf.h"
@@ -114,7 +116,8 @@ void BPF_STRUCT_OPS(vmland_enqueue, struct task_struct *p, u64 enq_flags)
 	else
 		place = taskc->gang ? gang_deadline(taskc, cpuc, now) : deadline(taskc);
 	scx_bpf_dsq_insert_vtime(p, queue_of(p, cpu), taskc->slice_ns, place, enq_flags);
-	kick_idle(p);
+	if (!kick_idle(p))
+		mark_search_in_vain(now);
 }
 
 /* Chooses the next task of @cpu: the target of a hand-off, the user scheduler, a queue. */
@@ -134,13 +137,17 @@ void BPF_STRUCT_OPS(vmland_dispatch, s32 cpu, struct task_struct *prev)
 		if (cpuc->suspended_by_ipi)
 			cpuc->suspended_pid = 0;
 	}
-	if (usersched_serve())
+	if (usersched_serve()) {
+		kick_idle_for_waiting(SHARED_DSQ);
 		return;
+	}
 	if (any_skew && can_continue(prev) && skew_rotate(prev, cpu))
 		return;
 	serve_queues(cpuc, cpu, prev);
-	kick_idle_for_head(SHARED_DSQ);
+	kick_idle_for_waiting(SHARED_DSQ);
 	usersched_keep(prev);
+	if (!prev)
+		stays_idle(cpuc, cpu);
 }
 
 /* @p begins to run. */
@@ -294,9 +301,24 @@ void BPF_STRUCT_OPS(vmland_exit_task, struct task_struct *p,
 		vcpu_forget(p, taskc);
 }
 
+void BPF_STRUCT_OPS(vmland_cpu_release, s32 cpu, struct scx_cpu_release_args *args)
+{
+	cpu_is_taken(args);
+}
+
+void BPF_STRUCT_OPS(vmland_update_idle, s32 cpu, bool idle)
+{
+	if (idle)
+		becomes_idle(cpu);
+}
+
 /* Its vtime may be long behind: the next task from a queue brings it up to date. */
 void BPF_STRUCT_OPS(vmland_cpu_online, s32 cpu)
 {
+	struct vmland_cpu_ctx *cpuc = cpuc_of(cpu);
+
+	if (cpuc)
+		cpuc->offline = false;
 }
 
 void BPF_STRUCT_OPS(vmland_cpu_offline, s32 cpu)
@@ -314,6 +336,7 @@ s32 BPF_STRUCT_OPS_SLEEPABLE(vmland_init)
 	err = err ?: vm_slots_init();
 	err = err ?: cgroup_slots_init();
 	run_timers_init();
+	idle_timers_init();
 	return err ?: watchdog_start();
 }
 
@@ -336,6 +359,8 @@ SCX_OPS_DEFINE(rustland,
 	       .cgroup_set_idle		= (void *)vmland_cgroup_set_idle,
 	       .cpu_online		= (void *)vmland_cpu_online,
 	       .cpu_offline		= (void *)vmland_cpu_offline,
+	       .cpu_release		= (void *)vmland_cpu_release,
+	       .update_idle		= (void *)vmland_update_idle,
 	       .init			= (void *)vmland_init,
 	       .exit			= (void *)rustland_exit,
 	       .timeout_ms		= 30000,

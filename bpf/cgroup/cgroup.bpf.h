@@ -60,6 +60,7 @@ struct vmland_cgroup_ctx {
 	u32 cpu_weight;		/* as in the file cpu.weight */
 	u32 override_weight;	/* set by user space in place of cpu.weight; 0: none */
 	bool idle;		/* cpu.idle */
+	u32 gone;		/* it has been removed; its slot is free when it is inactive */
 	u64 weight;		/* W, which follows from these three */
 	u64 factor;		/* the product, times FACTOR_ONE */
 	u64 factor_until;	/* the product is valid until then, scx_bpf_now() */
@@ -174,10 +175,22 @@ static __always_inline s64 cgroup_recount(struct vmland_cgroup_ctx *cgc)
 	return change;
 }
 
+/*
+ * Frees the slot of a cgroup that has been removed. Before Linux 6.19 a task that ends leaves
+ * its cgroup's list of tasks first, and may count as active when the cgroup is gone. The one who
+ * sees both frees the slot.
+ */
+static __always_inline void cgroup_free_slot(u32 slot, struct vmland_cgroup_ctx *cgc)
+{
+	if (cgc->gone && !cgc->active && __sync_lock_test_and_set(&cgc->gone, 0))
+		bpf_map_push_elem(&vmland_free_cgroups, &slot, BPF_ANY);
+}
+
 /* Adds @change to S of the cgroup @slot, and what follows from it to the levels above. */
 __noinline int cgroup_add_active(u32 slot, s64 change)
 {
 	struct vmland_cgroup_ctx *cgc;
+	u32 parent;
 	s64 was;
 	int i;
 
@@ -189,7 +202,9 @@ __noinline int cgroup_add_active(u32 slot, s64 change)
 		if (was && was + change)
 			break;
 		change = cgroup_recount(cgc);
-		slot = cgc->parent;
+		parent = cgc->parent;
+		cgroup_free_slot(slot, cgc);
+		slot = parent;
 	}
 	return 0;
 }

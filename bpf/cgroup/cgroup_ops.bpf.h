@@ -81,8 +81,6 @@ s32 BPF_STRUCT_OPS_SLEEPABLE(vmland_cgroup_init, struct cgroup *cgrp,
 	cgc->cpu_weight = args->weight;
 	cgc->idle = bpf_core_field_exists(args->sched_idle) && args->sched_idle;
 	cgroup_compute_weight(cgc);
-	cgc->active = 0;
-	cgc->counted = cgc->nr_vcpus = cgc->nr_vms = 0;
 	if (bpf_core_field_exists(args->bw_quota_us))
 		cgroup_set_max(cgc, args->bw_period_us, args->bw_quota_us, args->bw_burst_us);
 	else
@@ -100,9 +98,8 @@ void BPF_STRUCT_OPS(vmland_cgroup_exit, struct cgroup *cgrp)
 	if (!cgc)
 		return;
 	bpf_map_delete_elem(&vmland_cgroup_slots, &id);
-	cgc->active = 0;
-	cgroup_add_active(cgc->parent, cgroup_recount(cgc));
-	bpf_map_push_elem(&vmland_free_cgroups, &slot, BPF_ANY);
+	cgc->gone = 1;
+	cgroup_free_slot(slot, cgc);
 }
 
 /* The kernel has dequeued @p, and will enqueue it again if it was queued. */

@@ -10,6 +10,10 @@ struct vmland_cpu_ctx {
 	u64 vtime;
 	/* The next task to run was taken from a queue. */
 	bool from_queue;
+	/* The kernel asks for no decision about this CPU (placement/hotplug.bpf.h). */
+	bool offline;
+	/* It schedules since it looks again for tasks (placement/update_idle.bpf.h). */
+	bool looks_again;
 
 	/* The running task, as of curr_start. */
 	u64 curr_vruntime;

@@ -4,8 +4,8 @@
  *
  *   the target waits in      what happens                                      counter
  *   a queue                  it is moved to this CPU, for the rest of the turn shared, pinned
- *   a queue, but may not     it is put first on its own CPU                    remote
- *   run here
+ *   a queue, but may not     it is put first on its own CPU, if it can         remote
+ *   run here                 preempt the task there
  *   a local DSQ, or runs     nothing: it has a CPU                             served
  *   nowhere: throttled or    nothing                                           lost
  *   asleep
@@ -50,7 +50,10 @@ static bool handoff_move(struct task_struct *p, u64 dsq, s32 cpu, u64 slice)
 {
 	bool here = may_move_to(p, cpu);
 	s32 dest = here ? cpu : scx_bpf_task_cpu(p);
-	bool moved = move_to_cpu(p, dsq, dest, slice,
+	const struct vmland_cpu_ctx *destc = cpuc_of(dest);
+	/* Behind a task that it cannot preempt, as a real-time one, it would wait for longer. */
+	bool moved = (here || (destc && destc->curr_weight)) &&
+		     move_to_cpu(p, dsq, dest, slice,
 				 here ? 0 : SCX_ENQ_HEAD | SCX_ENQ_PREEMPT);
 
 	if (!moved)

@@ -4,27 +4,45 @@
  *
  * Problem. A scheduler without these ops is ejected whenever a CPU goes or comes.
  *
- * Mechanism. The kernel calls no other op for a CPU between the two, and takes the CPU's
- * tasks away one by one as they are about to run. Other CPUs take what waits in the queues
- * that are for all. Only the tasks that are bound to the CPU would wait for ever: they go to
- * its local DSQ, from where the kernel moves them to another CPU.
+ * Mechanism. The kernel asks for no decision about a CPU between the two, and takes the CPU's
+ * tasks away one by one as they are about to run. But it waits for those in the queues: a task
+ * that may use no other CPU would stay there for ever. So all tasks of the CPU go to its local
+ * DSQ, from where the kernel moves them to other CPUs; and so do those that get into a queue
+ * later, out of another one. And the CPU is not to be claimed as an idle one (claim.bpf.h): the
+ * kernel leaves its bit in the mask of idle CPUs, and a task that this CPU was woken for would
+ * wait beside others that are idle.
  */
 #ifndef VMLAND_PLACEMENT_HOTPLUG_BPF_H
 #define VMLAND_PLACEMENT_HOTPLUG_BPF_H
 
 #include "../framework.bpf.h"
 #include "../context/cpu.bpf.h"
+#include "../context/queues.bpf.h"
+
+/* A task of @cpu was put into @queue. If the CPU is offline, its tasks there go on. */
+static int tasks_leave_offline(u64 queue, s32 cpu)
+{
+	const struct vmland_cpu_ctx *cpuc = cpuc_of(cpu);
+	struct task_struct *p;
+
+	if (!cpuc || !cpuc->offline)
+		return 0;
+	bpf_for_each(scx_dsq, p, queue, 0)
+		if (scx_bpf_task_cpu(p) == cpu)
+			scx_bpf_dsq_move(BPF_FOR_EACH_ITER, p, SCX_DSQ_LOCAL_ON | cpu, 0);
+	return 0;
+}
 
 /* ops.cpu_offline(). */
 static __always_inline void cpu_goes_offline(s32 cpu)
 {
 	struct vmland_cpu_ctx *cpuc = cpuc_of(cpu);
-	struct task_struct *p;
 
-	bpf_for_each(scx_dsq, p, cpu, 0)
-		scx_bpf_dsq_move(BPF_FOR_EACH_ITER, p, SCX_DSQ_LOCAL_ON | cpu, 0);
 	if (!cpuc)
 		return;
+	cpuc->offline = true;
+	tasks_leave_offline(cpu, cpu);
+	tasks_leave_offline(SHARED_DSQ, cpu);
 	cpuc->curr_weight = 0;
 	cpuc->handoff_pid = cpuc->expected_pid = 0;
 }

@@ -11,6 +11,7 @@
 #include "../cgroup/limits.bpf.h"
 #include "../context/cpu.bpf.h"
 #include "../context/task.bpf.h"
+#include "claim.bpf.h"
 #include "prefer.bpf.h"
 
 /* On a host without idle CPUs this is cheaper than a search for one. */
@@ -80,7 +81,7 @@ static __always_inline bool kick_idle(struct task_struct *p)
 	s32 cpu = pick_preferred(p, scx_bpf_task_cpu(p), 0);
 
 	if (cpu < 0)
-		cpu = scx_bpf_pick_idle_cpu(p->cpus_ptr, 0);
+		cpu = claim_idle(p->cpus_ptr);
 	if (cpu < 0)
 		return false;
 	scx_bpf_kick_cpu(cpu, SCX_KICK_IDLE);

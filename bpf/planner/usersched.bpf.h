@@ -4,12 +4,13 @@
 #define VMLAND_PLANNER_USERSCHED_BPF_H
 
 #include "../framework.bpf.h"
+#include "../placement/claim.bpf.h"
 
 /* Wakes an idle CPU for it, so that it does not have to wait for a busy one. */
 static __always_inline void kick_idle_for_usersched(void)
 {
 	const struct cpumask *online = scx_bpf_get_online_cpumask();
-	s32 cpu = scx_bpf_pick_idle_cpu(online, 0);
+	s32 cpu = claim_idle(online);
 
 	scx_bpf_put_cpumask(online);
 	if (cpu >= 0)

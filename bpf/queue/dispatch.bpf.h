@@ -16,6 +16,7 @@
 #include "../counters.bpf.h"
 #include "../handoff/turn.bpf.h"
 #include "../params/effective.bpf.h"
+#include "../placement/claim.bpf.h"
 #include "../placement/idle.bpf.h"
 #include "../planner/evidence.bpf.h"
 #include "../vtime/charge.bpf.h"
@@ -81,24 +82,41 @@ __noinline int keep_prev(struct task_struct *prev __arg_trusted,
 	return true;
 }
 
-/*
- * Wakes an idle CPU for the first task of @dsq. When that was queued, a CPU may have been woken
- * for it that has taken another task, which came at the same time.
- */
-static __always_inline void kick_idle_for_head(u64 dsq)
+/* Wakes an idle CPU for @p. kick_idle() would call kfuncs that ops.dispatch() must not call. */
+static __always_inline bool kick_idle_for(const struct task_struct *p)
 {
+	s32 cpu = any_idle_for(p) ? claim_idle(p->cpus_ptr) : -1;
+
+	if (cpu < 0)
+		return false;
+	scx_bpf_kick_cpu(cpu, SCX_KICK_IDLE);
+	return true;
+}
+
+/*
+ * Wakes an idle CPU for a task of @dsq. When that was queued, a CPU may have been woken for it
+ * that has taken another task, which came at the same time. The idle CPUs may be
+ * for a task behind the first one only. Not static, so that the verifier checks it once.
+ */
+__noinline int kick_idle_for_waiting(u64 dsq)
+{
+	const struct cpumask *idle;
 	struct task_struct *p;
-	s32 cpu;
+	u32 scanned = 0;
+	bool none;
 
 	if (!scx_bpf_dsq_nr_queued(dsq))
-		return;
-	p = bpf_ksym_exists(scx_bpf_dsq_peek) ? scx_bpf_dsq_peek(dsq) : NULL;
-	if (!p || !any_idle_for(p))
-		return;
-	/* kick_idle() would call kfuncs that ops.dispatch() must not call. */
-	cpu = scx_bpf_pick_idle_cpu(p->cpus_ptr, 0);
-	if (cpu >= 0)
-		scx_bpf_kick_cpu(cpu, SCX_KICK_IDLE);
+		return 0;
+	idle = scx_bpf_get_idle_cpumask();
+	none = bpf_cpumask_empty(idle);
+	scx_bpf_put_idle_cpumask(idle);
+	if (none)
+		return 0;
+	bpf_for_each(scx_dsq, p, dsq, 0) {
+		if (kick_idle_for(p) || ++scanned == QUEUE_SCAN)
+			break;
+	}
+	return 0;
 }
 
 /* Chooses the next task of @cpu, which is this CPU; @prev had it. */
@@ -117,11 +135,13 @@ static void serve_queues(struct vmland_cpu_ctx *cpuc, s32 cpu, struct task_struc
 	queue_peek(cpu, cpu, &best);
 	if (can_continue(prev) && keep_prev(prev, &best, cpu))
 		return;
-	if (!best.found)
+	if (best.found &&
+	    (best.overtakes ? queue_take_best(&best, cpuc) : queue_take(best.dsq, cpuc)))
 		return;
-	if (best.overtakes ? queue_take_best(&best, cpuc) : queue_take(best.dsq, cpuc))
-		return;
-	/* Another CPU has taken it meanwhile. */
+	/*
+	 * Another CPU has taken it meanwhile, or the watchdog has requeued all tasks: an iterator
+	 * does not see those that were inserted after its creation.
+	 */
 	if (queue_take(SHARED_DSQ, cpuc) || queue_take(cpu, cpuc))
 		return;
 	/* Nothing is left: @prev goes on, as nobody would wake this CPU for it. */

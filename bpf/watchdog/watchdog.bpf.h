@@ -42,6 +42,7 @@
 #include "../context/task.bpf.h"
 #include "../counters.bpf.h"
 #include "../params/effective.bpf.h"
+#include "../placement/hotplug.bpf.h"
 #include "../placement/idle.bpf.h"
 #include "../vtime/lag.bpf.h"
 #include "../vtime/vtime.bpf.h"
@@ -99,8 +100,8 @@ static u64 unthrottle_expired(u64 dsq, u64 now)
 {
 	struct vmland_task_ctx *taskc;
 	struct task_struct *p;
+	u64 queue, until;
 	u32 scanned = 0;
-	u64 until;
 	s32 cpu;
 
 	if (!scx_bpf_dsq_nr_queued(dsq))
@@ -126,8 +127,10 @@ static u64 unthrottle_expired(u64 dsq, u64 now)
 			taskc->throttled_lag = 0;
 		unthrottle(taskc, cpu, now);
 		scx_bpf_dsq_move_set_vtime(BPF_FOR_EACH_ITER, requeue_deadline(taskc, cpu));
-		if (scx_bpf_dsq_move_vtime(BPF_FOR_EACH_ITER, p, queue_of(p, cpu), 0))
+		queue = queue_of(p, cpu);
+		if (scx_bpf_dsq_move_vtime(BPF_FOR_EACH_ITER, p, queue, 0))
 			kick_idle(p);
+		tasks_leave_offline(queue, cpu);
 	}
 	return UNTHROTTLE_NS;
 }
@@ -184,6 +187,7 @@ static int watchdog_scan(u64 dsq, u64 now, bool requeue, u32 *rescues)
 		}
 		scx_bpf_dsq_move_set_vtime(BPF_FOR_EACH_ITER, at);
 		scx_bpf_dsq_move_vtime(BPF_FOR_EACH_ITER, p, dsq, 0);
+		tasks_leave_offline(dsq, cpu);
 	}
 	return 0;
 }

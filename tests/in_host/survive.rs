@@ -7,7 +7,7 @@ use std::thread::sleep;
 
 use vmland_control::standby::{FLAG, READY};
 
-use crate::rig::{Guest, Scheduler, kill, ms, read, sched_ext_state, stat_field, wait_for};
+use crate::rig::{Guest, Hog, Scheduler, kill, ms, read, sched_ext_state, stat_field, wait_for};
 
 #[test]
 #[ignore = "needs a sched_ext host with KVM"]
@@ -39,6 +39,27 @@ fn killed_with_guests_running() {
     println!("disabled after {took:?}");
     lock.assert_progress();
     tlb.assert_progress();
+}
+
+/// A real-time task takes the CPU of a task that may use another one, which is idle. Without
+/// ops.cpu_release() that waits until the kernel throttles real-time tasks, for nearly 1 s.
+#[test]
+#[ignore = "needs a sched_ext host with KVM"]
+fn a_task_leaves_a_cpu_that_a_realtime_task_has_taken() {
+    let mut scheduler = Scheduler::start(&[]);
+    for _ in 0..3 {
+        let task = Hog::start("6", 0);
+        sleep(ms(300));
+        let realtime = Hog::start(&format!("{:x}", 1 << task.cpu()), 0);
+        realtime.make_realtime();
+        let before_ns = task.cpu_ns();
+        let took = wait_for("20 ms of CPU time", ms(300), || {
+            task.cpu_ns() > before_ns + 20_000_000
+        });
+        println!("20 ms of CPU time after {took:?}");
+    }
+    scheduler.assert_alive();
+    assert!(scheduler.stop().success());
 }
 
 /// CPU time and memory of the scheduler on an idle host.

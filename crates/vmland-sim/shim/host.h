@@ -10,6 +10,7 @@
 #define SIM_HOST_H
 
 struct bpf_iter_scx_dsq;
+struct cgroup;
 
 struct sim_host {
 	void *kernel;			/* first argument of each function */
@@ -34,6 +35,8 @@ struct sim_host {
 	s32 (*take_idle)(void *kernel, s32 cpu, const struct cpumask *allowed);
 	void (*set_slice)(void *kernel, struct task_struct *p, u64 slice);
 	struct task_struct *(*task_from_pid)(void *kernel, s32 pid);
+	struct cgroup *(*cgroup_from_id)(void *kernel, u64 id);
+	void (*reenqueue_local)(void *kernel);
 	void *(*hash)(void *kernel, void *map, u64 key, size_t size, int what);
 	void *(*ring_reserve)(void *kernel, size_t size);
 	void (*ring_submit)(void *kernel, void *record);

@@ -29,9 +29,17 @@
 } while (0)
 
 /* cgroups. */
-#define bpf_cgroup_from_id(id) ((struct cgroup *)NULL)
-#define bpf_cgroup_ancestor(cgrp, level) ((struct cgroup *)NULL)
+#define bpf_cgroup_from_id(id) sim_host->cgroup_from_id(K, id)
 #define bpf_cgroup_release(cgrp) ((void)(cgrp))
+
+static inline struct cgroup *bpf_cgroup_ancestor(struct cgroup *cgrp, s32 level)
+{
+	if (level < 0)
+		return NULL;
+	while (cgrp && cgrp->level > level)
+		cgrp = cgrp->parent;
+	return cgrp;
+}
 
 /* CPU masks and idle CPUs. */
 static inline bool bpf_cpumask_test_cpu(u32 cpu, const struct cpumask *mask)
@@ -47,6 +55,15 @@ static inline bool bpf_cpumask_intersects(const struct cpumask *a, const struct 
 		if (a->bits[i] & b->bits[i])
 			return true;
 	return false;
+}
+
+static inline bool bpf_cpumask_empty(const struct cpumask *mask)
+{
+	sim_point("cpumask_empty");
+	for (s32 i = 0; i * 64 < sim_host->nr_cpus; i++)
+		if (mask->bits[i])
+			return false;
+	return true;
 }
 
 static inline u32 bpf_cpumask_first(const struct cpumask *mask)
@@ -90,6 +107,7 @@ static inline u32 bpf_cpumask_weight(const struct cpumask *mask)
 #define scx_bpf_dsq_insert_vtime(p, dsq, slice, vtime, flags) \
 	sim_host->dsq_insert(K, p, dsq, slice, vtime, flags)
 #define scx_bpf_dsq_move_to_local(dsq, flags) sim_host->dsq_move_to_local(K, dsq)
+#define scx_bpf_reenqueue_local() sim_host->reenqueue_local(K)
 #define scx_bpf_dispatch_cancel() sim_error("scx_bpf_dispatch_cancel() is not simulated")
 #define scx_bpf_dispatch_nr_slots() 1
 

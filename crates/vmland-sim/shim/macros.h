@@ -18,6 +18,7 @@
 #define BPF_PROG(name, args...) name(unsigned long long *ctx, ##args)
 #define BPF_STRUCT_OPS(name, args...) name(unsigned long long *ctx, ##args)
 #define BPF_STRUCT_OPS_SLEEPABLE(name, args...) name(unsigned long long *ctx, ##args)
+#define BPF_KPROBE(name, args...) name(unsigned long long *ctx, ##args)
 /* As bpf/vmland.bpf.c calls those of the framework's that it wraps. */
 #define ____rustland_init rustland_init
 #define ____rustland_init_task rustland_init_task
@@ -26,7 +27,7 @@ struct sched_ext_ops {
 	void *select_cpu, *enqueue, *dispatch, *runnable, *running, *stopping, *yield,
 	     *enable, *disable, *init_task, *exit_task, *cgroup_init, *cgroup_exit,
 	     *cgroup_move, *cgroup_set_weight, *cgroup_set_bandwidth, *cgroup_set_idle,
-	     *cpu_online, *cpu_offline, *init, *exit;
+	     *cpu_online, *cpu_offline, *cpu_release, *update_idle, *init, *exit;
 	u32 timeout_ms, dispatch_max_batch;
 	const char *name;
 };
@@ -38,6 +39,8 @@ struct sched_ext_ops {
 
 #define bpf_for(i, from, to) for ((i) = (from); (i) < (to); (i)++)
 #define bpf_core_field_exists(field) 1
+/* Of KVM's structures there is one. */
+#define bpf_core_field_offset(type, field) offsetof(struct sim_kvm_vcpu, field)
 #define bpf_ksym_exists(symbol) 1
 #define bpf_core_read(to, size, from) memcpy(to, from, size)
 #define bpf_core_read_str(to, size, from) memcpy(to, from, size)

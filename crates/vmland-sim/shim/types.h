@@ -96,6 +96,7 @@ struct kernfs_node {
 struct cgroup {
 	struct kernfs_node *kn;
 	s32 level;
+	struct cgroup *parent;	/* NULL: it is the root */
 };
 
 struct scx_init_task_args {
@@ -109,6 +110,17 @@ struct scx_cgroup_init_args {
 };
 
 struct scx_exit_task_args;
+
+enum scx_cpu_preempt_reason {
+	SCX_CPU_PREEMPT_RT,
+	SCX_CPU_PREEMPT_DL,
+	SCX_CPU_PREEMPT_STOP,
+};
+
+struct scx_cpu_release_args {
+	enum scx_cpu_preempt_reason reason;
+};
+
 struct scx_exit_info;
 
 enum {
@@ -128,6 +140,7 @@ enum {
 #define SCX_ENQ_WAKEUP		0x1ULL
 #define SCX_ENQ_HEAD		0x10ULL
 #define SCX_ENQ_CPU_SELECTED	(1ULL << 10)
+#define SCX_ENQ_REENQ		(1ULL << 40)
 #define SCX_ENQ_PREEMPT		(1ULL << 32)
 
 #define SCX_DSQ_FLAG_BUILTIN	(1ULL << 63)

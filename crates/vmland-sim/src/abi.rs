@@ -12,7 +12,12 @@ pub const STORAGES: usize = 4;
 
 pub const TASK_QUEUED: u32 = 1;
 
+pub const PF_EXITING: u32 = 4;
 pub const PF_KTHREAD: u32 = 0x0020_0000;
+
+/// Why a CPU is taken (enum scx_cpu_preempt_reason).
+pub const PREEMPT_RT: u32 = 0;
+pub const PREEMPT_STOP: u32 = 2;
 
 pub const KICK_IDLE: u64 = 1;
 pub const KICK_PREEMPT: u64 = 2;
@@ -21,10 +26,12 @@ pub const WAKE_TTWU: u64 = 8;
 
 pub const ENQ_WAKEUP: u64 = 1;
 pub const ENQ_HEAD: u64 = 0x10;
+pub const ENQ_REENQ: u64 = 1 << 40;
 pub const ENQ_CPU_SELECTED: u64 = 1 << 10;
 pub const ENQ_PREEMPT: u64 = 1 << 32;
 pub const ENQ_LAST: u64 = 1 << 41;
 
+pub const DSQ_GLOBAL: u64 = 1 << 63 | 1;
 pub const DSQ_LOCAL: u64 = 1 << 63 | 2;
 pub const DSQ_LOCAL_ON: u64 = 1 << 63 | 1 << 62;
 
@@ -144,7 +151,7 @@ pub struct KvmVcpu {
     pub vcpu_id: i32,
 }
 
-/// Its cgroup: the root.
+/// Its cgroup.
 #[repr(C)]
 pub struct InitTaskArgs {
     pub cgroup: *const Cgroup,
@@ -164,6 +171,8 @@ pub struct CgroupInitArgs {
 pub struct Cgroup {
     pub id: *const u64,
     pub level: i32,
+    /// Null: it is the root.
+    pub parent: *const Cgroup,
 }
 
 /// The table by which the scheduler calls the simulated kernel. `kernel` is the
@@ -199,6 +208,9 @@ pub struct Host {
     pub take_idle: extern "C" fn(*mut c_void, i32, *const CpuMask) -> i32,
     pub set_slice: extern "C" fn(*mut c_void, *mut Task, u64),
     pub task_from_pid: extern "C" fn(*mut c_void, i32) -> *mut Task,
+    pub cgroup_from_id: extern "C" fn(*mut c_void, u64) -> *const Cgroup,
+    /// Of this CPU's local DSQ.
+    pub reenqueue_local: extern "C" fn(*mut c_void),
     /// map, key, size of a value, `HASH_*`
     pub hash: extern "C" fn(*mut c_void, *mut c_void, u64, usize, c_int) -> *mut c_void,
     pub ring_reserve: extern "C" fn(*mut c_void, usize) -> *mut c_void,
@@ -252,13 +264,16 @@ pub struct Ops {
     pub init_task: extern "C" fn(Context, *mut Task, *const InitTaskArgs) -> i32,
     pub exit_task: Option<extern "C" fn(Context, *mut Task, *mut c_void)>,
     pub cgroup_init: Option<extern "C" fn(Context, *const Cgroup, *const CgroupInitArgs) -> i32>,
-    pub cgroup_exit: *mut c_void,
+    pub cgroup_exit: Option<extern "C" fn(Context, *const Cgroup)>,
     pub cgroup_move: Option<extern "C" fn(Context, *mut Task, *const Cgroup, *const Cgroup)>,
-    pub cgroup_set_weight: *mut c_void,
+    pub cgroup_set_weight: Option<extern "C" fn(Context, *const Cgroup, u32)>,
     /// cgroup, period, quota, burst; in us
     pub cgroup_set_bandwidth: Option<extern "C" fn(Context, *const Cgroup, u64, u64, u64)>,
-    pub cgroup_set_idle: *mut c_void,
-    pub hotplug: [*mut c_void; 2],
+    pub cgroup_set_idle: Option<extern "C" fn(Context, *const Cgroup, bool)>,
+    pub cpu_online: Option<extern "C" fn(Context, i32)>,
+    pub cpu_offline: Option<extern "C" fn(Context, i32)>,
+    pub cpu_release: Option<extern "C" fn(Context, i32, *const u32)>,
+    pub update_idle: Option<extern "C" fn(Context, i32, bool)>,
     pub init: extern "C" fn(Context) -> i32,
     pub exit: *mut c_void,
     pub timeout_ms: u32,

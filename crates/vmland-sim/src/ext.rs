@@ -57,7 +57,11 @@ impl Probes {
 pub(crate) const VECTOR: u8 = 0xfb;
 
 /// The root of the cgroup tree.
-const ROOT: abi::Cgroup = abi::Cgroup { id: &1, level: 0 };
+const ROOT: abi::Cgroup = abi::Cgroup {
+    id: &1,
+    level: 0,
+    parent: null(),
+};
 
 /// A cgroup below the root, with the cpu controller.
 pub struct Cgroup {
@@ -69,6 +73,7 @@ impl Cgroup {
         abi::Cgroup {
             id: &raw const *self.id,
             level: 1,
+            parent: &ROOT,
         }
     }
 }

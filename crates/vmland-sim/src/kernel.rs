@@ -214,6 +214,15 @@ impl Kernel {
             && known.place.is_none()
     }
 
+    pub(crate) fn add_queue(&mut self, id: u64) {
+        let queue = Queue {
+            dsq: Dsq::default(),
+            id: Box::new(id),
+            seq: 0,
+        };
+        self.queues.insert(id, queue);
+    }
+
     fn queue(&mut self, id: u64) -> &mut Queue {
         self.queues
             .get_mut(&id)
@@ -237,6 +246,7 @@ impl Kernel {
         let place = queue.dsq.insert(task, 0, flags & abi::ENQ_HEAD != 0);
         let id = &raw const *queue.id;
         let known = &mut self.known[task];
+        assert!(known.place.is_none(), "task {task} waits in two DSQs");
         known.place = Some((abi::DSQ_LOCAL, place));
         known.task.scx.dsq = id;
         self.operations += 1;
@@ -266,6 +276,7 @@ impl Kernel {
         queue.seq += 1;
         let (id, seq) = (&raw const *queue.id, queue.seq);
         let known = &mut self.known[task];
+        assert!(known.place.is_none(), "task {task} waits in two DSQs");
         known.seq = seq;
         known.place = Some((dsq, place));
         known.task.scx.dsq = id;
@@ -421,6 +432,8 @@ pub fn functions() -> Host {
         take_idle,
         set_slice,
         task_from_pid,
+        cgroup_from_id,
+        reenqueue_local,
         hash,
         ring_reserve,
         ring_submit,
@@ -445,12 +458,7 @@ pub(crate) fn index(task: *mut Task) -> usize {
 }
 
 extern "C" fn dsq_create(kernel: *mut c_void, dsq: u64) -> c_int {
-    let queue = Queue {
-        dsq: Dsq::default(),
-        id: Box::new(dsq),
-        seq: 0,
-    };
-    this(kernel).queues.insert(dsq, queue);
+    this(kernel).add_queue(dsq);
     0
 }
 
@@ -582,6 +590,14 @@ extern "C" fn task_from_pid(kernel: *mut c_void, pid: i32) -> *mut Task {
     let task = (pid as usize).wrapping_sub(1);
     kernel.pointer((task < kernel.known.len()).then_some(task))
 }
+
+/// The host has one cgroup, the root.
+extern "C" fn cgroup_from_id(_kernel: *mut c_void, _id: u64) -> *const abi::Cgroup {
+    null()
+}
+
+/// No CPU is taken by another class.
+extern "C" fn reenqueue_local(_kernel: *mut c_void) {}
 
 extern "C" fn hash(
     kernel: *mut c_void,

@@ -3,7 +3,7 @@
 
 use std::process::{Child, Command};
 
-use super::thread_cpu_ns;
+use super::{stat_field, thread_cpu_ns};
 
 /// A process that does nothing but use CPU time; killed when dropped.
 pub struct Hog(Child);
@@ -19,6 +19,19 @@ impl Hog {
         let set = unsafe { libc::setpriority(libc::PRIO_PROCESS, child.id(), nice) };
         assert_eq!(set, 0, "setpriority");
         Self(child)
+    }
+
+    /// A real-time task from now on.
+    pub fn make_realtime(&self) {
+        let fifo = libc::sched_param { sched_priority: 1 };
+        // SAFETY: the parameters outlive the call.
+        let set = unsafe { libc::sched_setscheduler(self.pid(), libc::SCHED_FIFO, &fifo) };
+        assert_eq!(set, 0, "sched_setscheduler");
+    }
+
+    /// The CPU that it ran on last.
+    pub fn cpu(&self) -> u32 {
+        stat_field(self.pid(), 39) as u32
     }
 
     pub fn cpu_ns(&self) -> u64 {
