@@ -303,7 +303,7 @@ void BPF_STRUCT_OPS(vmland_exit_task, struct task_struct *p,
 
 void BPF_STRUCT_OPS(vmland_cpu_release, s32 cpu, struct scx_cpu_release_args *args)
 {
-	cpu_is_taken(args);
+	cpu_is_taken(cpu, args);
 }
 
 void BPF_STRUCT_OPS(vmland_update_idle, s32 cpu, bool idle)

@@ -9,20 +9,25 @@
 /* Attempts, of which each but the last one meets a CPU that is offline. */
 #define CLAIM_ATTEMPTS 4
 
+static __always_inline bool is_offline(s32 cpu)
+{
+	const struct vmland_cpu_ctx *cpuc = cpuc_of(cpu);
+
+	return cpuc && cpuc->offline;
+}
+
 /*
  * Claims an idle CPU of @cpus; negative: there is none. The kernel's mask has CPUs that have gone
  * offline, too (hotplug.bpf.h): such a CPU leaves it here.
  */
 static __always_inline s32 claim_idle(const struct cpumask *cpus)
 {
-	const struct vmland_cpu_ctx *cpuc;
 	s32 cpu = -1;
 	int i;
 
 	bpf_for(i, 0, CLAIM_ATTEMPTS) {
 		cpu = scx_bpf_pick_idle_cpu(cpus, 0);
-		cpuc = cpu < 0 ? NULL : cpuc_of(cpu);
-		if (!cpuc || !cpuc->offline)
+		if (cpu < 0 || !is_offline(cpu))
 			return cpu;
 	}
 	return -1;

@@ -44,6 +44,7 @@ static __always_inline void cpu_goes_offline(s32 cpu)
 	tasks_leave_offline(cpu, cpu);
 	tasks_leave_offline(SHARED_DSQ, cpu);
 	cpuc->curr_weight = 0;
+	cpuc->suspended_pid = 0;
 	cpuc->handoff_pid = cpuc->expected_pid = 0;
 }
 

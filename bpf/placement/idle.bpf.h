@@ -56,7 +56,8 @@ static __always_inline s32 select_cpu(struct task_struct *p, s32 prev_cpu, u64 w
 	cpu = pick_preferred(p, prev_cpu, wake_flags);
 	if (cpu < 0)
 		cpu = pick_idle_cpu(p, prev_cpu, wake_flags);
-	if (cpu < 0)
+	/* From one that is offline the kernel would put @p on another CPU, behind others. */
+	if (cpu < 0 || is_offline(cpu))
 		return prev_cpu;
 	*idle = true;
 	return cpu;

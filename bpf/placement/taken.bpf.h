@@ -6,8 +6,9 @@
  * the CPU's local DSQ, wait there until the CPU is free again, whoever else is idle.
  *
  * Mechanism. ops.cpu_release() has the kernel enqueue them again. So they wait in the queues
- * that all CPUs take tasks from, with the deadlines that they have. The stopper does not count:
- * it runs for a moment, mostly to move a task.
+ * that all CPUs take tasks from, with the deadlines that they have. The CPU's suspended turn
+ * ends: no other task is to wait for its first slice there. The stopper does not count: it
+ * runs for a moment, mostly to move a task.
  *
  * Limits. The kernel calls this op only where the CPU switches from a task of sched_ext. A task
  * that is put on an idle CPU in the moment in which that CPU is taken waits there.
@@ -16,11 +17,17 @@
 #define VMLAND_PLACEMENT_TAKEN_BPF_H
 
 #include <scx/common.bpf.h>
+#include "../context/cpu.bpf.h"
 
-static __always_inline void cpu_is_taken(const struct scx_cpu_release_args *args)
+static __always_inline void cpu_is_taken(s32 cpu, const struct scx_cpu_release_args *args)
 {
-	if (args->reason != SCX_CPU_PREEMPT_STOP)
-		scx_bpf_reenqueue_local();
+	struct vmland_cpu_ctx *cpuc = cpuc_of(cpu);
+
+	if (args->reason == SCX_CPU_PREEMPT_STOP)
+		return;
+	if (cpuc)
+		cpuc->suspended_pid = 0;
+	scx_bpf_reenqueue_local();
 }
 
 #endif /* VMLAND_PLACEMENT_TAKEN_BPF_H */
