@@ -42,40 +42,66 @@ fn check(seed: u64) -> u64 {
     })
 }
 
+// Each of these seeds fails without what mends the fault.
+
 /// Other CPUs empty every queue while one chooses: the task that had it goes on.
 #[test]
 fn the_last_task_keeps_its_cpu() {
-    check(7_002_096);
+    check(5_390);
 }
 
 /// The target's affinity changes while a hand-off moves it.
 #[test]
 fn a_hand_off_meets_a_change_of_affinity() {
-    check(10_388);
+    check(85);
+}
+
+/// The target may not run here, and its own CPU has a real-time task.
+#[test]
+fn a_hand_off_puts_no_task_behind_a_realtime_one() {
+    check(69);
 }
 
 /// A throttled task that is bound to a CPU gets into that CPU's queue when it is offline.
 #[test]
 fn a_bound_task_leaves_a_cpu_that_is_offline() {
-    check(124);
+    check(34);
 }
 
 /// A higher class takes a CPU for long, and another one is idle.
 #[test]
 fn a_task_leaves_a_cpu_that_is_taken() {
-    check(15);
+    check(38);
 }
 
 /// A cgroup is removed while a task that ends counts there, and its slot is used again.
 #[test]
 fn a_slot_of_a_cgroup_is_used_again() {
-    check(5_982);
+    check(1_093);
 }
 
-/// The kernel's mask of idle CPUs has one that is offline.
+/// The kernel's mask of idle CPUs has one that is offline: it is woken for a queued task.
 #[test]
 fn an_offline_cpu_is_claimed() {
-    check(6_274);
+    check(5_346);
+}
+
+/// The same, and a task that wakes gets it.
+#[test]
+fn an_offline_cpu_is_selected() {
+    check(524);
+}
+
+/// A CPU becomes idle between the search for an idle CPU and the insertion of the task.
+#[test]
+fn a_cpu_that_becomes_idle_looks_again() {
+    check(1);
+}
+
+/// A VM loses its cap while its vCPUs are throttled.
+#[test]
+fn no_cap_throttles_no_vcpu() {
+    check(159);
 }
 
 /// On every CPU, EXPLORE_SECONDS of schedules from EXPLORE_SEED on.

@@ -18,6 +18,33 @@ u64 sim_ran_ns(struct task_struct *p)
 /* No schedule has more VMs or cgroups, and slots are taken in order. */
 #define SIM_SLOTS 256
 
+/*
+ * User space decides anew about the VM of @p: a plan and parameters that the bits of @choice
+ * stand for; 0: as it was at first.
+ */
+void sim_decide(struct task_struct *p, u64 choice)
+{
+	const u32 flags = VMLAND_VM_IGNORE_YIELD | VMLAND_VM_LATENCY_LOW |
+			  VMLAND_VM_LATENCY_BATCH | VMLAND_VM_COSCHED_OFF | VMLAND_VM_COSCHED_STRICT;
+	u32 slot = taskc_of(p)->vm_slot, vm_id = taskc_of(p)->vm_id;
+	struct vmland_vm_params *params = bpf_map_lookup_elem(&vmland_vm_params, &slot);
+	struct vmland_plan *plan = bpf_map_lookup_elem(&vmland_plans, &slot);
+
+	if (!plan)
+		return;
+	plan->gang = choice & 1;
+	plan->vm_id = vm_id;
+	params->vm_id = 0;
+	params->weight = choice & 2 ? 300 : 100;
+	params->slice_ns = choice & 4 ? 500 * 1000 : 0;
+	params->cap_ns = choice & 8 ? 2 * 1000 * 1000 : 0;
+	params->skew_ns = choice & 16 ? 200 * 1000 : 0;
+	params->ipi_window_ns = vmland_ipi_window_ns;
+	params->boost_percent = 100;
+	params->flags = choice >> 8 & flags;
+	params->vm_id = vm_id;
+}
+
 /* What is left of sums when no task is; NULL: nothing. */
 const char *sim_left(void)
 {
@@ -28,13 +55,15 @@ const char *sim_left(void)
 		struct vmland_vm_ctx *vmc = vmc_of(slot);
 
 		if (!cgc->active && !cgc->counted && !cgc->nr_vcpus && !cgc->nr_vms &&
-		    !vmc->nr_runnable && !(vmc->vm_id && vmc->nr_vcpus) && !vmc->counted_in)
+		    !vmc->nr_runnable && !vmc->nr_running && !(vmc->vm_id && vmc->nr_vcpus) &&
+		    !vmc->counted_in)
 			continue;
 		snprintf(text, sizeof(text),
 			 "left in slot %u: cgroup: active %ld counted %lu vCPUs %ld VMs %ld; "
-			 "VM: runnable %ld vCPUs %ld counted in %u",
+			 "VM: runnable %ld running %d vCPUs %ld counted in %u",
 			 slot, cgc->active, cgc->counted, (s64)cgc->nr_vcpus, (s64)cgc->nr_vms,
-			 (s64)vmc->nr_runnable, (s64)vmc->nr_vcpus, vmc->counted_in);
+			 (s64)vmc->nr_runnable, vmc->nr_running, (s64)vmc->nr_vcpus,
+			 vmc->counted_in);
 		return text;
 	}
 	return NULL;

@@ -121,7 +121,14 @@ fn can_run_on_remote(w: Address, task: TaskId, to: usize) -> bool {
 
 /// A queued task goes to the local DSQ of `to`; `from`, its run queue, is locked, and then
 /// `to` is.
-fn move_to_local(w: Address, cpu: usize, task: TaskId, from: usize, to: usize, flags: u64) {
+pub(super) fn move_to_local(
+    w: Address,
+    cpu: usize,
+    task: TaskId,
+    from: usize,
+    to: usize,
+    flags: u64,
+) {
     if from != to {
         world(w).set_queued(task, false);
         world(w).tasks[task].migrating = true;

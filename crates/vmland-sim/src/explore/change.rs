@@ -12,18 +12,18 @@ use crate::abi;
 use crate::scheduler::TaskId;
 
 /// A runnable task that does not run goes to another CPU (move_queued_task()), under the
-/// lock of `from`. Returns the run queue whose lock is held then.
+/// lock of `from`; or is enqueued again there, if no other is left to it and it may use all now
+/// (do_set_cpus_allowed()). Returns the run queue whose lock is held then.
 pub(super) fn move_queued(w: Address, cpu: usize, task: TaskId, from: usize) -> usize {
     let to = world(w).fallback(task);
-    if to == from {
-        return from;
-    }
     world(w).set_queued(task, false);
-    world(w).tasks[task].migrating = true;
-    world(w).kernel.task(task).cpu = to as i32;
-    unlock_rq(w, from);
-    lock_rq(w, cpu, to);
-    world(w).tasks[task].migrating = false;
+    if to != from {
+        world(w).tasks[task].migrating = true;
+        world(w).kernel.task(task).cpu = to as i32;
+        unlock_rq(w, from);
+        lock_rq(w, cpu, to);
+        world(w).tasks[task].migrating = false;
+    }
     world(w).set_queued(task, true);
     enqueue(w, cpu, task, 0);
     if world(w).kernel.current[to].is_none() {

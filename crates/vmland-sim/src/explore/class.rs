@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The sched_ext class (kernel/sched/ext.c): an insertion, a choice, a switch, a wake-up.
 
-use super::calls::consume;
+use super::calls::{consume, move_to_local};
 use super::points::{Address, fail, lock_rq, op, op_ends, unlock_rq, unlock_task_rq, wait};
 use super::world::{Blocked, Event, State, USER, Work, World, world};
 use crate::abi::{self, CpuMask};
@@ -60,8 +60,15 @@ pub(super) fn enqueue(w: Address, cpu: usize, task: TaskId, flags: u64) {
     match world(w).kernel.local_cpu(asked.dsq, rq) {
         Some(local) if local == rq => world(w).enqueue_local(task, rq, asked.flags),
         // process_ddsq_deferred_locals(), which the kernel calls before it unlocks the run queue.
+        Some(local) if world(w).may_run_on(task, local) && world(w).cpus[local].active => {
+            move_to_local(w, cpu, task, rq, local, asked.flags);
+            unlock_rq(w, local);
+            lock_rq(w, cpu, rq);
+        }
         Some(local) if world(w).may_run_on(task, local) => {
-            world(w).enqueue_local(task, local, asked.flags);
+            world(w)
+                .kernel
+                .insert(task, abi::DSQ_GLOBAL, 0, asked.flags);
         }
         Some(local) => fail(
             w,

@@ -13,7 +13,7 @@ use super::groups;
 use super::hotplug;
 use super::points::{Address, lock_rq, op, op_ends, suspend, unlock_rq, unlock_task_rq};
 use super::rt;
-use super::world::{Work, world};
+use super::world::{State, Work, world};
 use crate::abi::{self, CpuMask, Timer};
 use crate::ext::VECTOR;
 
@@ -32,12 +32,12 @@ pub(super) fn perform(w: Address, cpu: usize, work: Work) {
             }
             unlock_rq(w, cpu);
         }
-        Work::Timer(timer, armed) if world(w).timers.get(&timer) == Some(&armed) => {
+        Work::Timer(timer, armed, mut key) if world(w).timers.get(&timer) == Some(&armed) => {
             op(w, cpu, "timer", None);
             let timer = timer as *mut Timer;
             // SAFETY: the scheduler has armed it, and its maps live as long as it does.
             let callback = unsafe { (*timer).callback };
-            callback(null::<c_void>().cast_mut(), &mut (cpu as u32), timer);
+            callback(null::<c_void>().cast_mut(), &mut key, timer);
             op_ends(w, cpu);
         }
         Work::Affinity(task, cpus) => set_affinity(w, cpu, task, cpus),
@@ -66,6 +66,15 @@ pub(super) fn perform(w: Address, cpu: usize, work: Work) {
         Work::Offline => hotplug::offline(w, cpu),
         Work::Online => hotplug::online(w, cpu),
         Work::Cgroup(work) => groups::perform(w, cpu, work),
+        Work::Decide(task, choice) => {
+            let gone = world(w).tasks[task].state == State::Gone;
+            if let (Some(decide), false) = (world(w).decide, gone) {
+                world(w).note(cpu, |world| {
+                    format!("decides {choice:#x}: {}", world.name(task))
+                });
+                decide(world(w).kernel.pointer(Some(task)), choice);
+            }
+        }
         Work::VmDestroyed(kvm) => {
             if let Some(vm_destroyed) = world(w).vm_destroyed {
                 op(w, cpu, "on_destroy", None);

@@ -92,6 +92,7 @@ impl<U: UserSpace> Explorer<U> {
             reenqueue: false,
             active: true,
             online: true,
+            rq_now_ns: 0,
             turn: 0,
             idle_since_ns: 0,
             op: "",
@@ -108,6 +109,9 @@ impl<U: UserSpace> Explorer<U> {
             ran_ns: native
                 .has("sim_ran_ns")
                 .then(|| native.function("sim_ran_ns")),
+            decide: native
+                .has("sim_decide")
+                .then(|| native.function("sim_decide")),
             vm_destroyed: native
                 .has("on_destroy")
                 .then(|| native.function("on_destroy")),
@@ -270,9 +274,15 @@ impl<U: UserSpace> Explorer<U> {
     pub(super) fn run(&mut self, for_ns: u64) {
         self.run_until(|explorer| explorer.world.now_ns() >= for_ns);
         self.ends = true;
-        for group in 0..self.world.groups.len() {
-            let no_limit = GroupWork::Max(group, 0, 100_000);
-            self.world.push(0, Work::Cgroup(no_limit));
+        // On each CPU, behind other changes that it has been given.
+        for cpu in 0..self.world.cpus.len() {
+            for group in 0..self.world.groups.len() {
+                let no_limit = GroupWork::Max(group, 0, 100_000);
+                self.world.push(cpu, Work::Cgroup(no_limit));
+            }
+            for task in 0..self.world.tasks.len() {
+                self.world.push(cpu, Work::Decide(task, 0));
+            }
         }
         let late_ns = for_ns + END_NS;
         self.run_until(|explorer| explorer.left().is_none() || explorer.world.now_ns() >= late_ns);
@@ -362,7 +372,11 @@ impl<U: UserSpace> Explorer<U> {
         world.running = cpu;
         let current = world.kernel.current[cpu];
         world.host.now_ns = world.kernel.now_ns;
-        world.host.rq_now_ns = world.kernel.now_ns;
+        // The clock of a run queue may stand still since the last op.
+        if world.cpus[cpu].op != "timer" {
+            world.cpus[cpu].rq_now_ns = world.kernel.now_ns;
+        }
+        world.host.rq_now_ns = world.cpus[cpu].rq_now_ns;
         world.host.cpu = cpu as i32;
         world.host.current = world.kernel.pointer(current.or(Some(world.idle)));
         let now_ns = world.now_ns();

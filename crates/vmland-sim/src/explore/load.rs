@@ -29,7 +29,8 @@ impl<U: UserSpace> Explorer<U> {
             }
             Event::Wake(task) => world.push(any_cpu, Work::Wake(task)),
             Event::Timer(timer, armed, cpu) => {
-                world.push(cpu.unwrap_or(any_cpu), Work::Timer(timer, armed));
+                let key = cpu.unwrap_or(0) as u32;
+                world.push(cpu.unwrap_or(any_cpu), Work::Timer(timer, armed, key));
             }
             Event::RtLeaves(cpu) => world.push(cpu, Work::RtLeaves),
             Event::FromRt(task) if self.ends => world.push(any_cpu, Work::FromRt(task, true)),

@@ -24,7 +24,7 @@ impl<U: UserSpace> Explorer<U> {
         let group = world.random.usize(0..world.groups.len());
         let (any_cpu, cpus) = world.any_affinity();
         let mut any = |of: &[u64]| of[world.random.usize(0..of.len())];
-        let work = match any(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]) {
+        let work = match any(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17]) {
             0 => Work::Weight(task, any(&[10, 100, 1000]) as u32),
             1..=5 => Work::Affinity(task, cpus),
             6 | 7 => Work::RtTakes,
@@ -38,6 +38,10 @@ impl<U: UserSpace> Explorer<U> {
             12 => Work::Cgroup(GroupWork::New(group)),
             13 => Work::Cgroup(GroupWork::Remove(group)),
             14 => Work::Cgroup(GroupWork::Weight(group, any(&[1, 100, 10_000]) as u32)),
+            15 => Work::Decide(
+                task,
+                any(&[0, 1, 1, 1, 2, 4, 8, 16]) | any(&[0, 0, 1, 2, 4, 16, 32]) << 8,
+            ),
             _ => match any(&[0, 1, 2]) {
                 0 => Work::Cgroup(GroupWork::Idle(group, any(&[0, 1]) == 1)),
                 _ => Work::Cgroup(GroupWork::Max(

@@ -9,6 +9,8 @@ use crate::scheduler::TaskId;
 const IDLE_NS: u64 = 1_000_000;
 /// The same in the local DSQ of a CPU that a higher class has taken.
 const TAKEN_NS: u64 = 10_000_000;
+/// As long as this after the class has taken it, the scheduler may put tasks there.
+const NOTICED_NS: u64 = 1_000_000;
 /// For so long can a task wait at all (timeout_ms).
 pub(super) const STALL_NS: u64 = 5_000_000_000;
 
@@ -35,9 +37,11 @@ impl World {
             };
             let taken = dsq == abi::DSQ_LOCAL && {
                 let cpu = self.cpu_of(task);
+                let (taken_ns, since_ns) = (self.cpus[cpu].rt_since_ns, self.tasks[task].since_ns);
                 // The kernel keeps a task there that ends.
                 self.cpus[cpu].rt
-                    && self.tasks[task].since_ns <= self.cpus[cpu].rt_since_ns
+                    && taken_ns > 0
+                    && !(taken_ns + 1..taken_ns + NOTICED_NS).contains(&since_ns)
                     && !self.tasks[task].exiting
             };
             if self.may_wait_in.contains(&dsq) && !taken {

@@ -35,7 +35,8 @@ pub(super) enum Work {
     MigrateDisable(u32, bool),
     Wake(TaskId),
     Tick,
-    Timer(usize, u64),
+    /// A timer, as it was started, of the CPU with that number.
+    Timer(usize, u64, u32),
     Affinity(TaskId, u64),
     Weight(TaskId, u32),
     /// The stopper moves a task to a CPU that it may use.
@@ -52,6 +53,8 @@ pub(super) enum Work {
     /// KVM destroys the VM with that `struct kvm`.
     VmDestroyed(u64),
     Cgroup(GroupWork),
+    /// User space decides anew about the VM of a task.
+    Decide(TaskId, u64),
 }
 
 /// Something that is done to a cgroup. cgroup_mutex and what else orders them is one lock here.
@@ -154,6 +157,8 @@ pub(super) struct Cpu {
     /// Tasks may be moved to it; there is such a CPU.
     pub(super) active: bool,
     pub(super) online: bool,
+    /// What the run queue has cached.
+    pub(super) rq_now_ns: u64,
     pub(super) turn: u32,
     pub(super) idle_since_ns: u64,
     pub(super) op: &'static str,
@@ -170,6 +175,8 @@ pub(super) struct World {
     pub(super) ops: Ops,
     /// What ran_ns the scheduler has of a task, if it tells.
     pub(super) ran_ns: Option<extern "C" fn(*mut abi::Task) -> u64>,
+    /// User space decides anew about the VM of a task, by the bits of a number; 0: as at first.
+    pub(super) decide: Option<extern "C" fn(*mut abi::Task, u64)>,
     pub(super) vm_destroyed: Option<extern "C" fn(*mut c_void, *mut c_void) -> i32>,
     pub(super) probes: Option<Probes>,
     pub(super) cpus: Vec<Cpu>,
