@@ -18,18 +18,33 @@
 #include "../framework.bpf.h"
 #include "../context/cpu.bpf.h"
 #include "../context/queues.bpf.h"
+#include "claim.bpf.h"
 
-/* A task of @cpu was put into @queue. If the CPU is offline, its tasks there go on. */
-static int tasks_leave_offline(u64 queue, s32 cpu)
+/* Some CPU is, or has been, offline. */
+static bool any_offline;
+
+/* The tasks of @cpu, which is offline, leave @queue. */
+static int tasks_leave(u64 queue, s32 cpu)
 {
-	const struct vmland_cpu_ctx *cpuc = cpuc_of(cpu);
 	struct task_struct *p;
 
-	if (!cpuc || !cpuc->offline)
-		return 0;
 	bpf_for_each(scx_dsq, p, queue, 0)
 		if (scx_bpf_task_cpu(p) == cpu)
 			scx_bpf_dsq_move(BPF_FOR_EACH_ITER, p, SCX_DSQ_LOCAL_ON | cpu, 0);
+	return 0;
+}
+
+/* Tasks may have been put into queues of CPUs that are offline: they leave. */
+static int tasks_leave_offline(void)
+{
+	s32 cpu;
+
+	bpf_for(cpu, 0, nr_cpu_ids) {
+		if (!is_offline(cpu))
+			continue;
+		tasks_leave(cpu, cpu);
+		tasks_leave(SHARED_DSQ, cpu);
+	}
 	return 0;
 }
 
@@ -40,9 +55,9 @@ static __always_inline void cpu_goes_offline(s32 cpu)
 
 	if (!cpuc)
 		return;
-	cpuc->offline = true;
-	tasks_leave_offline(cpu, cpu);
-	tasks_leave_offline(SHARED_DSQ, cpu);
+	cpuc->offline = any_offline = true;
+	tasks_leave(cpu, cpu);
+	tasks_leave(SHARED_DSQ, cpu);
 	cpuc->curr_weight = 0;
 	cpuc->suspended_pid = 0;
 	cpuc->handoff_pid = cpuc->expected_pid = 0;

@@ -100,8 +100,8 @@ static u64 unthrottle_expired(u64 dsq, u64 now)
 {
 	struct vmland_task_ctx *taskc;
 	struct task_struct *p;
-	u64 queue, until;
 	u32 scanned = 0;
+	u64 until;
 	s32 cpu;
 
 	if (!scx_bpf_dsq_nr_queued(dsq))
@@ -129,10 +129,8 @@ static u64 unthrottle_expired(u64 dsq, u64 now)
 			taskc->throttled_lag = 0;
 		unthrottle(taskc, cpu, now);
 		scx_bpf_dsq_move_set_vtime(BPF_FOR_EACH_ITER, requeue_deadline(taskc, cpu));
-		queue = queue_of(p, cpu);
-		if (scx_bpf_dsq_move_vtime(BPF_FOR_EACH_ITER, p, queue, 0))
+		if (scx_bpf_dsq_move_vtime(BPF_FOR_EACH_ITER, p, queue_of(p, cpu), 0))
 			kick_idle(p);
-		tasks_leave_offline(queue, cpu);
 	}
 	return UNTHROTTLE_NS;
 }
@@ -189,7 +187,6 @@ static int watchdog_scan(u64 dsq, u64 now, bool requeue, u32 *rescues)
 		}
 		scx_bpf_dsq_move_set_vtime(BPF_FOR_EACH_ITER, at);
 		scx_bpf_dsq_move_vtime(BPF_FOR_EACH_ITER, p, dsq, 0);
-		tasks_leave_offline(dsq, cpu);
 	}
 	return 0;
 }
@@ -222,6 +219,8 @@ static int watchdog_fire(void *map, int *key, struct bpf_timer *timer)
 		else if (rescues && rescue_after_ns > RESCUE_NS)
 			rescue_after_ns -= RESCUE_STEP_NS;
 	}
+	if (any_offline)
+		tasks_leave_offline();
 	bpf_rcu_read_unlock();
 	bpf_timer_start(timer, next, 0);
 	return 0;
