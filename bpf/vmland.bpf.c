@@ -310,6 +310,8 @@ void BPF_STRUCT_OPS(vmland_update_idle, s32 cpu, bool idle)
 {
 	if (idle)
 		becomes_idle(cpu);
+	else
+		kick_idle_for_waiting(SHARED_DSQ);
 }
 
 /* Its vtime may be long behind: the next task from a queue brings it up to date. */

@@ -47,6 +47,15 @@ static __always_inline u64 vm_weight(u64 own, const struct vmland_task_ctx *task
 	return weight * (cgc->nr_vcpus ?: 1) / cgc->nr_vms;
 }
 
+/* Refreshes whether the VM of @taskc, which has @params, has a cap. */
+static __always_inline void cap_refresh(struct vmland_task_ctx *taskc,
+					const struct vmland_vm_params *params)
+{
+	taskc->has_cap = params && params->cap_ns;
+	if (taskc->has_cap)
+		cap_set(taskc->vm_slot, params->cap_ns);
+}
+
 /*
  * Refreshes the settings of a task whose own weight is @weight. Not static, so that the
  * verifier checks it once, and not at each call.
@@ -67,9 +76,7 @@ __noinline int effective_update(u64 weight, struct vmland_task_ctx *taskc __arg_
 		weight = (weight < WEIGHT_MAX ? weight : WEIGHT_MAX) * cgc->factor / FACTOR_ONE;
 	taskc->vm_weight = weight > WEIGHT_MIN * nr_runnable ? weight : WEIGHT_MIN * nr_runnable;
 	taskc->weight = taskc->vm_weight / nr_runnable;
-	taskc->has_cap = params && params->cap_ns;
-	if (taskc->has_cap)
-		cap_set(taskc->vm_slot, params->cap_ns);
+	cap_refresh(taskc, params);
 	taskc->ipi_window_ns = !mechanism_on(VMLAND_RECEIVERS) ? 0 :
 			       params ? params->ipi_window_ns : vmland_ipi_window_ns;
 	taskc->has_preferred = params && (params->flags & VMLAND_VM_PREFERS_CPUS);

@@ -88,7 +88,8 @@ __noinline s32 preempt_choose(struct task_struct *p __arg_trusted,
 			break;
 		cpu = (start + i) % nr;
 		cpuc = cpuc_of(cpu);
-		if (!cpuc || !bpf_cpumask_test_cpu(cpu, p->cpus_ptr))
+		/* On one that is offline tasks run until the kernel moves them. */
+		if (!cpuc || cpuc->offline || !bpf_cpumask_test_cpu(cpu, p->cpus_ptr))
 			continue;
 		if (cpuc->suspended_pid) {
 			if (queue < 0 && !late && (owed || (s64)(cpuc->suspended_vruntime -

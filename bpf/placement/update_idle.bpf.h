@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * ops.update_idle(): a CPU becomes idle, and looks once more.
+ * ops.update_idle(): a CPU becomes idle, and looks once more; or ceases to be.
  *
  * Problem. ops.enqueue() wakes an idle CPU for the task that it queues. A CPU that has found
  * nothing in ops.dispatch() is not idle yet: a task that is queued in between sees no idle CPU,
@@ -18,6 +18,10 @@
  * Woken for nothing. A CPU that was idle and finds nothing in ops.dispatch() goes on being idle,
  * and the kernel does not call this op. From when it was claimed until then, searches do not see
  * it. So it looks again after LATE_NS, once.
+ *
+ * Woken for a task, and given another one. The kernel puts a task that ends on a CPU by itself. If
+ * that CPU was idle and is woken for a queued task, it finds the other one, and ops.dispatch() is
+ * not called. So a CPU that ceases to be idle wakes another one for what waits.
  *
  *   constant  value   why
  *   LATE_NS   100 us  Interrupts are off between search and insertion, and what is left of the

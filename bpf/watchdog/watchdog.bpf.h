@@ -115,8 +115,8 @@ static u64 unthrottle_expired(u64 dsq, u64 now)
 		taskc = taskc_of(p);
 		if (!taskc)
 			continue;
-		/* The cap of its VM may be gone. */
-		effective_refresh(p, taskc);
+		/* Not its weight: it is not counted as runnable. */
+		cap_refresh(taskc, params_of(taskc));
 		until = throttled_until(p, taskc, now);
 		if (until) {
 			scx_bpf_dsq_move_set_vtime(BPF_FOR_EACH_ITER,
