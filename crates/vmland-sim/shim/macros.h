@@ -44,10 +44,18 @@ struct sched_ext_ops {
 #define bpf_ksym_exists(symbol) 1
 #define bpf_core_read(to, size, from) memcpy(to, from, size)
 #define bpf_core_read_str(to, size, from) memcpy(to, from, size)
-#define bpf_probe_read_kernel(to, size, from) (memcpy(to, from, size), 0)
 #define bpf_printk(...)
 #define bpf_rcu_read_lock()
 #define bpf_rcu_read_unlock()
+
+/* A vCPU thread may leave KVM_RUN while another CPU reads its notifier, which is NULL then. */
+static inline long bpf_probe_read_kernel(void *to, size_t size, const void *from)
+{
+	if ((uintptr_t)from < 4096)
+		return -EFAULT;
+	memcpy(to, from, size);
+	return 0;
+}
 
 static inline bool time_before(u64 a, u64 b)
 {
