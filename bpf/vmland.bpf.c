@@ -191,6 +191,9 @@ void BPF_STRUCT_OPS(vmland_running, struct task_struct *p)
 	if (handed)
 		count(VMLAND_HANDOFF_NEXT);
 	cpuc->stop_at = 0;
+	/* The kernel will not call ops.dispatch(), which resumes a suspended turn. */
+	if ((p->flags & PF_EXITING) || cpuc->offline)
+		cpuc->suspended_pid = 0;
 	if (cpuc->suspended_pid && cpuc->suspended_pid != p->pid) {
 		cpuc->stop_at = taskc->run_start + cpuc->first_slice_ns;
 	} else if (cpuc->suspended_pid) {

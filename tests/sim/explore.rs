@@ -42,72 +42,92 @@ fn check(seed: u64) -> u64 {
     })
 }
 
-// Each of these seeds fails without what mends the fault.
+// Each of these seeds fails without what mends the fault; but a change of the BPF part or of the
+// explorer makes other schedules of them, and they are to be searched again by `list`.
 
 /// Other CPUs empty every queue while one chooses: the task that had it goes on.
 #[test]
 fn the_last_task_keeps_its_cpu() {
-    check(18_615);
+    check(2_629);
 }
 
 /// The target's affinity changes while a hand-off moves it.
 #[test]
 fn a_hand_off_meets_a_change_of_affinity() {
-    check(85);
+    check(16);
 }
 
 /// The target may not run here, and its own CPU has a real-time task.
 #[test]
 fn a_hand_off_puts_no_task_behind_a_realtime_one() {
-    check(69);
+    check(357);
 }
 
 /// A throttled task that is bound to a CPU gets into that CPU's queue when it is offline.
 #[test]
 fn a_bound_task_leaves_a_cpu_that_is_offline() {
-    check(34);
+    check(66);
 }
 
 /// A higher class takes a CPU for long, and another one is idle.
 #[test]
 fn a_task_leaves_a_cpu_that_is_taken() {
-    check(38);
+    check(10);
 }
 
 /// A cgroup is removed while a task that ends counts there, and its slot is used again.
 #[test]
 fn a_slot_of_a_cgroup_is_used_again() {
-    check(5_930);
+    check(894);
 }
 
 /// The kernel's mask of idle CPUs has one that is offline: it is woken for a queued task.
 #[test]
 fn an_offline_cpu_is_claimed() {
-    check(2_247);
+    check(461);
 }
 
 /// The same, and a task that wakes gets it.
 #[test]
 fn an_offline_cpu_is_selected() {
-    check(1_173);
+    check(2_846);
 }
 
 /// A CPU becomes idle between the search for an idle CPU and the insertion of the task.
 #[test]
 fn a_cpu_that_becomes_idle_looks_again() {
-    check(194);
+    check(4_063);
 }
 
 /// A CPU that was woken finds nothing, and goes on being idle as a task is queued.
 #[test]
 fn a_cpu_that_stays_idle_looks_again() {
-    check(36_976);
+    check(2_292);
+}
+
+/// An idle CPU is woken for a queued task, and finds one that the kernel has put there.
+#[test]
+fn a_cpu_is_woken_and_given_another_task() {
+    check(9_532_679);
+}
+
+/// A task wakes as a higher class has taken the CPU whose turn was suspended.
+#[test]
+fn a_turn_is_not_suspended_when_a_cpu_is_taken() {
+    check(717);
+}
+
+/// A CPU goes offline as its turn is suspended for receivers of IPIs: what runs there is not
+/// stopped again and again.
+#[test]
+fn a_turn_is_not_suspended_when_a_cpu_goes() {
+    check(26_509);
 }
 
 /// A VM loses its cap while its vCPUs are throttled.
 #[test]
 fn no_cap_throttles_no_vcpu() {
-    check(1_183);
+    check(186);
 }
 
 /// On every CPU, EXPLORE_SECONDS of schedules from EXPLORE_SEED on.
