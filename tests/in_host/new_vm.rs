@@ -9,23 +9,15 @@ use std::time::{Duration, Instant};
 use vmland_control::{Request, Setting, Shown, client};
 
 use crate::bpf_intf::{vmland_vcpu, vmland_vm_params};
-use crate::rig::{BareVm, Hog, Scheduler, ms, read, wait_for};
-
-const PROBES: &str = "/sys/kernel/tracing/kprobe_events";
-const INSTANCE: &str = "/sys/kernel/tracing/instances/vmland-new-vm";
+use crate::rig::{BareVm, Hog, Scheduler, Tracefs, ms, read, wait_for};
 
 /// No CPU is idle. Of six VMs, with little else running on the machine: 1 to 20 ms, median 10 ms. With
 /// five compilers running on its two CPUs: 6 to 77 ms, medians to 26 ms.
 const MEDIAN_LIMIT_US: u64 = 40_000;
 const LIMIT_US: u64 = 200_000;
 
-/// A read of the process took 3.9 to 14 s, an answer of the scheduler 60 to 220 ms, and 4.1 s once
-/// with five compilers running.
+/// Of an answer about a VM whose process can be read.
 const ANSWER_LIMIT: Duration = ms(1_000);
-
-fn put(file: &str, text: &str) {
-    fs::write(format!("{INSTANCE}/{file}"), text).unwrap_or_else(|e| panic!("{file}: {e}"));
-}
 
 /// Calls `f`. Returns for each VM of which the scheduler recognised a vCPU meanwhile how long it
 /// took from then until its parameters were written for the first time, in us.
@@ -38,9 +30,8 @@ fn delays_us(f: impl FnOnce()) -> Vec<u64> {
         seen = offset_of!(vmland_vcpu, vm_id),
         written = offset_of!(vmland_vm_params, vm_id),
     );
-    fs::write(PROBES, probes).expect("kprobe events");
-    fs::create_dir(INSTANCE).expect("a new instance");
-    put("trace_clock", "mono");
+    let tracefs = Tracefs::new(&probes);
+    let put = |file: &str, text: &str| tracefs.put(file, text);
     put("events/vmland_new/seen/filter", "map == \"vmland_vcpus\"");
     put(
         "events/vmland_new/written/filter",
@@ -49,10 +40,9 @@ fn delays_us(f: impl FnOnce()) -> Vec<u64> {
     put("events/vmland_new/enable", "1");
     f();
     put("tracing_on", "0");
-    let trace = fs::read_to_string(format!("{INSTANCE}/trace")).expect("a trace");
-    put("events/enable", "0");
-    fs::remove_dir(INSTANCE).expect("the instance goes");
-    fs::write(PROBES, "").expect("the probes go");
+    let trace = tracefs.trace();
+    drop(tracefs);
+    let trace = String::from_utf8_lossy(&trace);
 
     let lines: Vec<Line> = trace.lines().filter_map(Line::parse).collect();
     let mut seen: BTreeMap<&str, u64> = BTreeMap::new();
@@ -128,8 +118,8 @@ fn a_new_vm_has_parameters_at_once() {
             assert!(matches!(error, client::Error::Refused(_)), "{error}");
         });
         println!("longest read of the process {blocked:.1?}, longest answer {answered:.1?}");
-        assert!(blocked > ANSWER_LIMIT);
-        assert!(answered < ANSWER_LIMIT);
+        // Reads took 0.6 to 14 s, answers 11 to 220 ms.
+        assert!(answered < blocked / 2);
 
         for _ in 0..4 {
             let vm = BareVm::start();
