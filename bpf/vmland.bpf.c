@@ -197,8 +197,7 @@ void BPF_STRUCT_OPS(vmland_running, struct task_struct *p)
 	} else if (any_gang) {
 		cpuc->stop_at = cpuc->turn_end;
 	}
-	if (taskc->skew_ns)
-		scx_bpf_task_set_slice(p, slice_within_skew(taskc, p->scx.slice));
+	skew_stop(p, taskc, cpuc, taskc->run_start);
 	run_timer_begin(p, taskc, cpuc, taskc->run_start);
 	/* If the kernel chose @p without ops.dispatch(), a note for that is void. */
 	cpuc->expected_pid = cpuc->handoff_pid = 0;

@@ -74,8 +74,7 @@ __noinline int keep_prev(struct task_struct *prev __arg_trusted,
 	taskc->boosted = taskc->yielded = false;
 	taskc->min_deadline = 0;
 	turn_start(prev, taskc, cpuc, slice_to_run(prev, taskc, cpu, taskc->slice_ns));
-	if (taskc->skew_ns)
-		scx_bpf_task_set_slice(prev, slice_within_skew(taskc, prev->scx.slice));
+	skew_stop(prev, taskc, cpuc, now);
 	run_timer_begin(prev, taskc, cpuc, now);
 	count(VMLAND_DISPATCH_KEPT);
 	return true;

@@ -10,6 +10,7 @@
  *   all turns while there is a gang                        cosched/gang.bpf.h
  *   the first slice of a task that has woken, and the time  placement/preempt.bpf.h,
  *   that a sender gives a receiver                         handoff/yield.bpf.h
+ *   what a vCPU runs at a time, if its skew is bounded     cosched/skew.bpf.h
  *   the runtime of a task whose limits are used up          cgroup/limits.bpf.h
  *
  * Cost. The timer is started only for a task to which one of these applies.
