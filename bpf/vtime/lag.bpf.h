@@ -42,10 +42,16 @@ static __always_inline struct vmland_account *account_of(const struct vmland_tas
 	struct vmland_vm_ctx *vmc = is_vcpu(taskc) ? vmc_of(taskc->vm_slot) : NULL;
 	struct vmland_cgroup_ctx *cgc;
 
-	if (vmc)
+	if (vmc) {
+		barrier_var(vmc);
 		return &vmc->account;
+	}
 	cgc = taskc->cgroup_slot ? cgc_of(taskc->cgroup_slot) : NULL;
-	return cgc ? &cgc->account : NULL;
+	if (!cgc)
+		return NULL;
+	/* The verifier takes no sum of a pointer that may be NULL. */
+	barrier_var(cgc);
+	return &cgc->account;
 }
 
 static __always_inline void account_charge(struct vmland_account *account, u64 ns, u64 weight)
