@@ -179,7 +179,7 @@ impl<'a> Scheduler<'a> {
             tasks: MapHandle::try_from(&maps.vmland_tasks)?,
             sent: MapHandle::try_from(&maps.vmland_sent)?,
             vcpu_pids: MapHandle::try_from(&maps.vmland_vcpu_pids)?,
-            pauses: MapHandle::try_from(&maps.vmland_pauses)?,
+            counts: MapHandle::try_from(&maps.vmland_kvm_counts)?,
         })
     }
 
