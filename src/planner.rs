@@ -17,6 +17,8 @@
 //! would do without. So a gang is free now and then, for a [`TRIAL_NS`]. If it spins again, it is
 //! a gang for twice as long as before; if not, it stays free.
 
+use vmland_control::{Mode, Planned, Reported, Sign, Thresholds};
+
 /// Pause exits without a hand-off to a receiver, per second of CPU time, from which on a VM is
 /// said to spin: two in a slice of 10 ms. A vCPU that waits for one that has no CPU has a pause
 /// exit each 10 to 100 us, by the host's `ple_window`.
@@ -44,6 +46,14 @@ const LONGEST_GANG_NS: u64 = 16 * GANG_NS;
 /// How long a trial is, in ns. A VM that spins is a gang again after [`AGREE`] reports.
 pub const TRIAL_NS: u64 = 200_000_000;
 
+/// For those who are told why.
+pub const THRESHOLDS: Thresholds = Thresholds {
+    spinning_per_s: SPINNING_PER_S,
+    exits_per_receiver: EXITS_PER_RECEIVER,
+    receivers_per_s: RECEIVERS_PER_S,
+    agree: AGREE,
+};
+
 /// What a VM has done since it was seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Evidence {
@@ -64,22 +74,12 @@ pub struct Plan {
     pub gang: bool,
 }
 
-/// What a report says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sign {
-    /// It ran for too short a time.
-    Unclear,
-    Calm,
-    /// Its vCPUs spin for each other.
-    Spins,
-    /// They wait for answers to IPIs.
-    AnswersIpis,
-}
-
 /// What the planner knows of a VM.
 #[derive(Clone, Copy, Debug, Default)]
-struct Vm {
+pub struct Vm {
     last: Evidence,
+    /// What the last report said, and by what. None: there was none that decides anything.
+    said: Option<(Sign, Rates)>,
     gang: bool,
     /// When that began.
     since_ns: u64,
@@ -87,6 +87,14 @@ struct Vm {
     gang_ns: u64,
     /// Reports in a row that speak for the other mode.
     against: u32,
+}
+
+/// What a VM has done from one report to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Rates {
+    cpu_ns: u64,
+    pause_exits: u64,
+    receivers: u64,
 }
 
 pub struct Planner {
@@ -115,11 +123,10 @@ impl Planner {
                 ..Vm::default()
             };
         }
-        let sign = sign(&vm.last, now);
-        if sign == Sign::Unclear {
-            return None;
-        }
+        let rates = Rates::between(&vm.last, now);
+        let sign = rates.sign()?;
         vm.last = *now;
+        vm.said = Some((sign, rates));
         let gang = vm.decide(sign, now.at_ns);
         if gang == vm.gang {
             return None;
@@ -133,9 +140,44 @@ impl Planner {
             gang,
         })
     }
+
+    /// What is known of the VM in this slot.
+    pub fn vm(&self, slot: u32) -> Option<&Vm> {
+        self.vms.get(slot as usize)
+    }
 }
 
 impl Vm {
+    /// Which VM it is: slots are used again.
+    pub fn id(&self) -> u32 {
+        self.last.vm_id
+    }
+
+    /// What the planner thinks of it at `now_ns`, the evidence's time.
+    pub fn explain(&self, now_ns: u64) -> Planned {
+        let lasted_ns = now_ns.saturating_sub(self.since_ns);
+        let left_ns = match self.gang {
+            true => Some(self.gang_ns.saturating_sub(lasted_ns)),
+            false if self.gang_ns == 0 => None,
+            false => TRIAL_NS.checked_sub(lasted_ns),
+        };
+        let reported = |(sign, rates): (Sign, Rates)| Reported {
+            sign,
+            age_ns: now_ns.saturating_sub(self.last.at_ns),
+            mode_since_ns: lasted_ns,
+            mode_left_ns: left_ns,
+            pause_exits_per_s: rates.per_s(rates.pause_exits),
+            receivers_per_s: rates.per_s(rates.receivers),
+            against: self.against,
+        };
+        Planned {
+            mode: if self.gang { Mode::Gang } else { Mode::Free },
+            is_left_out: false,
+            reported: self.said.map(reported),
+            thresholds: THRESHOLDS,
+        }
+    }
+
     /// Whether it is to be a gang.
     fn decide(&mut self, sign: Sign, now_ns: u64) -> bool {
         let lasted_ns = now_ns.saturating_sub(self.since_ns);
@@ -159,22 +201,36 @@ impl Vm {
     }
 }
 
-fn sign(last: &Evidence, now: &Evidence) -> Sign {
-    let cpu_ns = now.cpu_ns.saturating_sub(last.cpu_ns);
-    if cpu_ns < LEAST_CPU_NS {
-        return Sign::Unclear;
+impl Rates {
+    fn between(last: &Evidence, now: &Evidence) -> Self {
+        let since = |f: fn(&Evidence) -> u64| f(now).saturating_sub(f(last));
+        Self {
+            cpu_ns: since(|e| e.cpu_ns),
+            pause_exits: since(|e| e.pause_exits),
+            receivers: since(|e| e.receivers),
+        }
     }
-    let exits = now.pause_exits.saturating_sub(last.pause_exits);
-    let receivers = now.receivers.saturating_sub(last.receivers);
-    let least = (SPINNING_PER_S * cpu_ns).div_ceil(1_000_000_000);
-    if exits < least {
-        Sign::Calm
-    } else if exits < EXITS_PER_RECEIVER * receivers
-        || receivers * 1_000_000_000 >= RECEIVERS_PER_S * cpu_ns
-    {
-        Sign::AnswersIpis
-    } else {
-        Sign::Spins
+
+    /// None: the VM ran for too short a time.
+    fn sign(&self) -> Option<Sign> {
+        if self.cpu_ns < LEAST_CPU_NS {
+            return None;
+        }
+        let least = (SPINNING_PER_S * self.cpu_ns).div_ceil(1_000_000_000);
+        Some(if self.pause_exits < least {
+            Sign::Calm
+        } else if self.pause_exits < EXITS_PER_RECEIVER * self.receivers
+            || self.receivers * 1_000_000_000 >= RECEIVERS_PER_S * self.cpu_ns
+        {
+            Sign::AnswersIpis
+        } else {
+            Sign::Spins
+        })
+    }
+
+    /// So many in a second of CPU time.
+    fn per_s(&self, count: u64) -> u64 {
+        (count as f64 * 1e9 / self.cpu_ns as f64).round() as u64
     }
 }
 
@@ -277,6 +333,78 @@ mod tests {
             ..vm.now
         };
         assert_eq!(vm.planner.report(&other), None);
+    }
+
+    #[test]
+    fn a_vm_without_reports_is_free_for_no_reason() {
+        let planned = Planner::new(1).vm(0).expect("a slot").explain(5);
+        assert_eq!((planned.mode, planned.reported), (Mode::Free, None));
+        assert!(Planner::new(1).vm(1).is_none());
+    }
+
+    /// What is told of a VM that spins, is made a gang, and is tried free.
+    #[test]
+    fn it_explains_what_it_thinks() {
+        let mut vm = Vm::new();
+        vm.report(100, 0);
+        let told = |vm: &Vm, later_ns| {
+            let known = vm.planner.vm(1).expect("a slot");
+            let planned = known.explain(vm.now.at_ns + later_ns);
+            (planned.mode, planned.reported.expect("reports"))
+        };
+        let spins = Reported {
+            sign: Sign::Spins,
+            age_ns: 3,
+            mode_since_ns: 3,
+            mode_left_ns: None,
+            pause_exits_per_s: 5_000,
+            receivers_per_s: 0,
+            against: 1,
+        };
+        assert_eq!(told(&vm, 3), (Mode::Free, spins));
+
+        vm.report(100, 0);
+        let gang = Reported {
+            age_ns: 0,
+            mode_since_ns: 0,
+            mode_left_ns: Some(GANG_NS),
+            against: 0,
+            ..spins
+        };
+        assert_eq!(told(&vm, 0), (Mode::Gang, gang));
+        vm.report(0, 0);
+        let calm = Reported {
+            sign: Sign::Calm,
+            mode_since_ns: 20_000_000,
+            mode_left_ns: Some(GANG_NS - 20_000_000),
+            pause_exits_per_s: 0,
+            ..gang
+        };
+        assert_eq!(told(&vm, 0), (Mode::Gang, calm));
+        // It sleeps for longer than it is to be a gang.
+        assert_eq!(told(&vm, 2 * GANG_NS).1.mode_left_ns, Some(0));
+
+        while vm.gang {
+            vm.report(0, 0);
+        }
+        assert_eq!(told(&vm, 0).1.mode_left_ns, Some(TRIAL_NS));
+        assert_eq!(told(&vm, 0).0, Mode::Free);
+        assert_eq!(told(&vm, TRIAL_NS + 1).1.mode_left_ns, None);
+    }
+
+    #[test]
+    fn a_report_of_too_little_changes_nothing_that_is_told() {
+        let mut vm = Vm::new();
+        vm.report(100, 40);
+        let before = vm.planner.vm(1).expect("a slot").explain(vm.now.at_ns);
+        assert_eq!(before.reported.map(|it| it.sign), Some(Sign::AnswersIpis));
+        let short = Evidence {
+            cpu_ns: vm.now.cpu_ns + LEAST_CPU_NS - 1,
+            ..vm.now
+        };
+        assert_eq!(vm.planner.report(&short), None);
+        let after = vm.planner.vm(1).expect("a slot").explain(vm.now.at_ns);
+        assert_eq!(after, before);
     }
 
     #[test]
