@@ -11,7 +11,7 @@
 //!
 //! A pause exit is a sign of spinning. If the vCPU spins because it waits for the answer to an
 //! IPI, BPF hands its CPU to the receiver, and counts that. So what speaks for a gang is pause
-//! exits without such hand-offs.
+//! exits without such hand-offs. Both come in bursts, so a report counts with those before it.
 //!
 //! Siblings that run at the same time hardly spin, and a gang shows no evidence of what it
 //! would do without. So a gang is free now and then, for a [`TRIAL_NS`]. If it spins again, it is
@@ -31,6 +31,11 @@ const EXITS_PER_RECEIVER: u64 = 4;
 /// Hand-offs to receivers, per second of CPU time, from which on a VM is said to answer IPIs,
 /// whatever number of pause exits it has: under emulation every PAUSE is one.
 const RECEIVERS_PER_S: u64 = 50;
+
+/// Over how much CPU time of its VM evidence counts, in ns: 40 slices. It fades: of what is as
+/// old as that, a third counts. A single report is too short to tell who answers IPIs: under
+/// emulation a vCPU that waits for a receiver has pause exits while that one runs, too.
+const MEMORY_NS: f64 = 400e6;
 
 /// A report of less CPU time than this decides nothing, in ns: half a slice.
 const LEAST_CPU_NS: u64 = 5_000_000;
@@ -78,8 +83,10 @@ pub struct Plan {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Vm {
     last: Evidence,
-    /// What the last report said, and by what. None: there was none that decides anything.
-    said: Option<(Sign, Rates)>,
+    /// What it has done lately.
+    recent: Recent,
+    /// What that says. None: there was no report that decides anything.
+    sign: Option<Sign>,
     gang: bool,
     /// When that began.
     since_ns: u64,
@@ -89,12 +96,12 @@ pub struct Vm {
     against: u32,
 }
 
-/// What a VM has done from one report to the next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Rates {
-    cpu_ns: u64,
-    pause_exits: u64,
-    receivers: u64,
+/// What a VM has done; the longer ago, the less it counts.
+#[derive(Clone, Copy, Debug, Default)]
+struct Recent {
+    cpu_ns: f64,
+    pause_exits: f64,
+    receivers: f64,
 }
 
 pub struct Planner {
@@ -123,10 +130,13 @@ impl Planner {
                 ..Vm::default()
             };
         }
-        let rates = Rates::between(&vm.last, now);
-        let sign = rates.sign()?;
+        if now.cpu_ns.saturating_sub(vm.last.cpu_ns) < LEAST_CPU_NS {
+            return None;
+        }
+        vm.recent.add(&vm.last, now);
         vm.last = *now;
-        vm.said = Some((sign, rates));
+        let sign = vm.recent.sign();
+        vm.sign = Some(sign);
         let gang = vm.decide(sign, now.at_ns);
         if gang == vm.gang {
             return None;
@@ -161,19 +171,19 @@ impl Vm {
             false if self.gang_ns == 0 => None,
             false => TRIAL_NS.checked_sub(lasted_ns),
         };
-        let reported = |(sign, rates): (Sign, Rates)| Reported {
+        let reported = |sign| Reported {
             sign,
             age_ns: now_ns.saturating_sub(self.last.at_ns),
             mode_since_ns: lasted_ns,
             mode_left_ns: left_ns,
-            pause_exits_per_s: rates.per_s(rates.pause_exits),
-            receivers_per_s: rates.per_s(rates.receivers),
+            pause_exits_per_s: self.recent.per_s(self.recent.pause_exits).round() as u64,
+            receivers_per_s: self.recent.per_s(self.recent.receivers).round() as u64,
             against: self.against,
         };
         Planned {
             mode: if self.gang { Mode::Gang } else { Mode::Free },
             is_left_out: false,
-            reported: self.said.map(reported),
+            reported: self.sign.map(reported),
             thresholds: THRESHOLDS,
         }
     }
@@ -201,36 +211,33 @@ impl Vm {
     }
 }
 
-impl Rates {
-    fn between(last: &Evidence, now: &Evidence) -> Self {
-        let since = |f: fn(&Evidence) -> u64| f(now).saturating_sub(f(last));
-        Self {
-            cpu_ns: since(|e| e.cpu_ns),
-            pause_exits: since(|e| e.pause_exits),
-            receivers: since(|e| e.receivers),
-        }
+impl Recent {
+    fn add(&mut self, last: &Evidence, now: &Evidence) {
+        let since = |f: fn(&Evidence) -> u64| f(now).saturating_sub(f(last)) as f64;
+        let cpu_ns = since(|e| e.cpu_ns);
+        let kept = (1.0 - cpu_ns / MEMORY_NS).max(0.0);
+        let counted = (MEMORY_NS / cpu_ns).min(1.0);
+        let add = |sum: &mut f64, new: f64| *sum = *sum * kept + new * counted;
+        add(&mut self.cpu_ns, cpu_ns);
+        add(&mut self.pause_exits, since(|e| e.pause_exits));
+        add(&mut self.receivers, since(|e| e.receivers));
     }
 
-    /// None: the VM ran for too short a time.
-    fn sign(&self) -> Option<Sign> {
-        if self.cpu_ns < LEAST_CPU_NS {
-            return None;
-        }
-        let least = (SPINNING_PER_S * self.cpu_ns).div_ceil(1_000_000_000);
-        Some(if self.pause_exits < least {
+    fn sign(&self) -> Sign {
+        if self.per_s(self.pause_exits) < SPINNING_PER_S as f64 {
             Sign::Calm
-        } else if self.pause_exits < EXITS_PER_RECEIVER * self.receivers
-            || self.receivers * 1_000_000_000 >= RECEIVERS_PER_S * self.cpu_ns
+        } else if self.pause_exits < EXITS_PER_RECEIVER as f64 * self.receivers
+            || self.per_s(self.receivers) >= RECEIVERS_PER_S as f64
         {
             Sign::AnswersIpis
         } else {
             Sign::Spins
-        })
+        }
     }
 
-    /// So many in a second of CPU time.
-    fn per_s(&self, count: u64) -> u64 {
-        (count as f64 * 1e9 / self.cpu_ns as f64).round() as u64
+    /// In a second of its CPU time.
+    fn per_s(&self, count: f64) -> f64 {
+        count * 1e9 / self.cpu_ns
     }
 }
 
@@ -297,6 +304,20 @@ mod tests {
         assert!(!vm.gang);
         (0..100).for_each(|_| vm.report(0, 0));
         assert!(!vm.gang);
+    }
+
+    /// Their hand-offs come in bursts, of which a report may see none.
+    #[test]
+    fn two_reports_without_a_hand_off_do_not_either() {
+        let mut vm = Vm::new();
+        for _ in 0..30 {
+            vm.report(100, 20);
+            (0..3).for_each(|_| vm.report(100, 0));
+        }
+        assert!(!vm.gang);
+        // Another load is found out within a second.
+        (0..45).for_each(|_| vm.report(100, 0));
+        assert!(vm.gang);
     }
 
     #[test]
@@ -372,15 +393,12 @@ mod tests {
             ..spins
         };
         assert_eq!(told(&vm, 0), (Mode::Gang, gang));
-        vm.report(0, 0);
-        let calm = Reported {
-            sign: Sign::Calm,
-            mode_since_ns: 20_000_000,
-            mode_left_ns: Some(GANG_NS - 20_000_000),
-            pause_exits_per_s: 0,
-            ..gang
-        };
-        assert_eq!(told(&vm, 0), (Mode::Gang, calm));
+        // What it did before it was a gang fades.
+        (0..60).for_each(|_| vm.report(0, 0));
+        let (mode, calm) = told(&vm, 0);
+        assert_eq!((mode, calm.sign), (Mode::Gang, Sign::Calm));
+        assert_eq!(calm.mode_left_ns, Some(GANG_NS - 1_200_000_000));
+        assert!((1..SPINNING_PER_S).contains(&calm.pause_exits_per_s));
         // It sleeps for longer than it is to be a gang.
         assert_eq!(told(&vm, 2 * GANG_NS).1.mode_left_ns, Some(0));
 
