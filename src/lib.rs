@@ -3,6 +3,7 @@
 //!
 //! | module | content |
 //! | --- | --- |
+//! | [`board`] | what the planner thinks of each VM, for other threads |
 //! | [`capabilities`] | what each thread keeps of what root may do |
 //! | [`cgroup_users`] | which VM is alone in its cgroup |
 //! | [`event`] | what the BPF part tells the planner |
@@ -12,6 +13,7 @@
 //! | [`preflight`] | whether a scheduler can attach to this host, and what to do if not |
 //! | [`threads`] | starting threads, which end the scheduler if they fail |
 
+pub mod board;
 pub mod capabilities;
 pub mod cgroup_users;
 pub mod event;

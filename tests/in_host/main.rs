@@ -24,6 +24,7 @@ mod siblings;
 mod soak;
 mod survive;
 mod trace;
+mod why;
 mod yield_to;
 
 mod bpf_intf {
