@@ -8,6 +8,7 @@
 //! | [`event`] | what the BPF part tells the planner |
 //! | [`leftovers`] | what a scheduler that was killed has left behind |
 //! | [`limits`] | which limits the host has reached |
+//! | [`nohz`] | the CPUs whose tick the kernel can stop |
 //! | [`planner`] | how the vCPUs of each VM are scheduled |
 //! | [`preflight`] | whether a scheduler can attach to this host, and what to do if not |
 //! | [`threads`] | starting threads, which end the scheduler if they fail |
@@ -17,6 +18,7 @@ pub mod cgroup_users;
 pub mod event;
 pub mod leftovers;
 pub mod limits;
+pub mod nohz;
 pub mod planner;
 pub mod preflight;
 pub mod threads;

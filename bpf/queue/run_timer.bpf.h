@@ -12,6 +12,7 @@
  *   that a sender gives a receiver                         handoff/yield.bpf.h
  *   what a vCPU runs at a time, if its skew is bounded     cosched/skew.bpf.h
  *   the runtime of a task whose limits are used up          cgroup/limits.bpf.h
+ *   all turns on nohz_full CPUs                            alone.bpf.h
  *
  * Cost. The timer is started only for a task to which one of these applies.
  */
@@ -24,6 +25,7 @@
 #include "../context/cpu.bpf.h"
 #include "../context/cpu_timer.bpf.h"
 #include "../context/task.bpf.h"
+#include "alone.bpf.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -82,13 +84,16 @@ static __always_inline void run_timers_init(void)
 	cpu_timers_init(vmland_run_timers, run_timer_fire);
 }
 
-/* @p begins to run on this CPU, of @cpuc, or goes on, and its turn is known. */
-static __always_inline void run_timer_begin(const struct task_struct *p,
-					    struct vmland_task_ctx *taskc,
-					    struct vmland_cpu_ctx *cpuc, u64 now)
+/*
+ * @p begins to run on this CPU, of @cpuc, or goes on, and its turn is known; @waits: somebody waits
+ * for the CPU.
+ */
+static __always_inline void run_timer_begin(struct task_struct *p, struct vmland_task_ctx *taskc,
+					    struct vmland_cpu_ctx *cpuc, u64 now, bool waits)
 {
 	u64 has;
 
+	alone_begin(p, taskc, scx_bpf_task_cpu(p), cpuc, waits);
 	cpuc->runtime_end = 0;
 	if (can_be_throttled(p, taskc)) {
 		has = runtime_take(taskc, RUNTIME_RUNNING_NS, now);

@@ -28,6 +28,8 @@ pub const ENQ_LAST: u64 = 1 << 41;
 pub const DSQ_LOCAL: u64 = 1 << 63 | 2;
 pub const DSQ_LOCAL_ON: u64 = 1 << 63 | 1 << 62;
 
+pub const SLICE_INF: u64 = u64::MAX;
+
 /// "Leave it as it is", of a slice or a virtual time.
 pub const SAME: u64 = u64::MAX;
 

@@ -144,6 +144,11 @@ impl<U: UserSpace> Ext<U> {
         self.kernel().task(task).flags |= abi::PF_KTHREAD;
     }
 
+    /// The kernel stops the ticks of these CPUs while it may.
+    pub fn set_nohz_full(&mut self, cpus: CpuMask) {
+        self.kernel().nohz_full = cpus;
+    }
+
     /// `task` gets SIGKILL. That it ends then is not modelled.
     pub fn kill(&mut self, task: TaskId) {
         self.kernel().task(task).pending |= 1 << (9 - 1);
@@ -390,6 +395,11 @@ impl<U: UserSpace> Scheduler for Ext<U> {
             kernel.task(next).on_cpu = 1;
             let p = kernel.pointer(Some(next));
             (self.ops.running)(abi::NO_CONTEXT, p);
+            // set_next_task_scx(). It is not called for a task that keeps its CPU.
+            let kernel = self.kernel();
+            let infinite = kernel.task(next).scx.slice_ns == abi::SLICE_INF;
+            let tickless = infinite && kernel.nohz_full.has(cpu);
+            kernel.tickless.set(cpu, tickless);
         }
         if let Some(prev) = prev {
             self.kernel().task(prev).on_cpu = 0;
