@@ -45,6 +45,7 @@
 #include "planner/evidence.bpf.h"
 #include "planner/usersched.bpf.h"
 #include "queue/alone.bpf.h"
+#include "queue/core_sched.bpf.h"
 #include "queue/dispatch.bpf.h"
 #include "queue/run_timer.bpf.h"
 #include "queue/slice.bpf.h"
@@ -263,6 +264,12 @@ bool BPF_STRUCT_OPS(vmland_yield, struct task_struct *yielder, struct task_struc
 	return true;
 }
 
+/* Left out where there is no core scheduling. */
+bool BPF_STRUCT_OPS(vmland_core_sched_before, struct task_struct *a, struct task_struct *b)
+{
+	return core_runs_before(a, b);
+}
+
 void BPF_STRUCT_OPS(vmland_enable, struct task_struct *p)
 {
 	struct vmland_cpu_ctx *cpuc = cpuc_of(scx_bpf_task_cpu(p));
@@ -340,6 +347,7 @@ SCX_OPS_DEFINE(rustland,
 	       .running			= (void *)vmland_running,
 	       .stopping		= (void *)vmland_stopping,
 	       .yield			= (void *)vmland_yield,
+	       .core_sched_before	= (void *)vmland_core_sched_before,
 	       .enable			= (void *)vmland_enable,
 	       .disable			= (void *)vmland_disable,
 	       .init_task		= (void *)vmland_init_task,

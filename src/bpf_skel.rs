@@ -11,8 +11,8 @@ use libbpf_rs::libbpf_sys::bpf_object_open_opts;
 use libbpf_rs::skel::{OpenSkel as _, SkelBuilder};
 use libbpf_rs::{ObjectBuilder, OpenObject, Result};
 use log::{info, warn};
-use scx_utils::compat::struct_has_field;
-use scx_vmland::nohz;
+use scx_utils::compat::{ksym_exists, struct_has_field};
+use scx_vmland::{core_sched, nohz};
 
 use crate::verifier;
 
@@ -87,8 +87,27 @@ fn leave_out(mut skel: OpenBpfSkel<'_>) -> OpenBpfSkel<'_> {
         });
     }
     follow_nohz_full(&mut skel);
+    follow_core_sched(&mut skel);
     verifier::ask(skel.open_object_mut());
     skel
+}
+
+/// Where SMT siblings can be kept apart by cookies, orders their tasks
+/// (bpf/queue/core_sched.bpf.h).
+fn follow_core_sched(skel: &mut OpenBpfSkel<'_>) {
+    match skel.maps.rodata_data.as_mut() {
+        Some(rodata) if has_core_sched() => {
+            rodata.has_core_sched = true;
+            skel.progs.on_prio_less.set_autoload(true);
+        }
+        _ => skel.struct_ops.rustland_mut().core_sched_before = std::ptr::null_mut(),
+    }
+}
+
+/// Has this host SMT, and its kernel core scheduling? The kernel has the function only with
+/// CONFIG_SCHED_CORE.
+pub fn has_core_sched() -> bool {
+    core_sched::smt_active("/".as_ref()) && ksym_exists("scx_prio_less").unwrap_or(false)
 }
 
 /// Where there are CPUs without a tick, tells the BPF part (bpf/queue/alone.bpf.h).

@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | [`capabilities`] | what each thread keeps of what root may do |
 //! | [`cgroup_users`] | which VM is alone in its cgroup |
+//! | [`core_sched`] | whether the kernel has core scheduling, and can dead-lock by it |
 //! | [`event`] | what the BPF part tells the planner |
 //! | [`leftovers`] | what a scheduler that was killed has left behind |
 //! | [`limits`] | which limits the host has reached |
@@ -15,6 +16,7 @@
 
 pub mod capabilities;
 pub mod cgroup_users;
+pub mod core_sched;
 pub mod event;
 pub mod leftovers;
 pub mod limits;

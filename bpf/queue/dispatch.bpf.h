@@ -136,7 +136,7 @@ static void serve_queues(struct vmland_cpu_ctx *cpuc, s32 cpu, struct task_struc
 		return;
 	if (!best.found)
 		return;
-	if (best.overtakes ? queue_take_best(&best, cpuc) : queue_take(best.dsq, cpuc))
+	if (best.overtakes ? queue_take_best(&best, cpuc, cpu) : queue_take(best.dsq, cpuc))
 		return;
 	/* Another CPU has taken it meanwhile. */
 	if (queue_take(SHARED_DSQ, cpuc) || queue_take(cpu, cpuc))

@@ -34,7 +34,7 @@ struct {
 	__type(value, struct vmland_cpu_timer);
 } vmland_run_timers SEC(".maps");
 
-/* Starts the timer of this CPU, of @cpuc, for what ends first. */
+/* Starts the timer of the CPU of @cpuc for what ends first. */
 static __always_inline void run_timer_start(const struct vmland_cpu_ctx *cpuc, u64 now,
 					    struct vmland_cpu_timer *timer)
 {
@@ -85,15 +85,16 @@ static __always_inline void run_timers_init(void)
 }
 
 /*
- * @p begins to run on this CPU, of @cpuc, or goes on, and its turn is known; @waits: somebody waits
- * for the CPU.
+ * @p begins to run on its CPU, of @cpuc, or goes on, and its turn is known; @waits: somebody waits
+ * for the CPU. With core scheduling this may be its SMT sibling.
  */
 static __always_inline void run_timer_begin(struct task_struct *p, struct vmland_task_ctx *taskc,
 					    struct vmland_cpu_ctx *cpuc, u64 now, bool waits)
 {
+	s32 cpu = scx_bpf_task_cpu(p);
 	u64 has;
 
-	alone_begin(p, taskc, scx_bpf_task_cpu(p), cpuc, waits);
+	alone_begin(p, taskc, cpu, cpuc, waits);
 	cpuc->runtime_end = 0;
 	if (can_be_throttled(p, taskc)) {
 		has = runtime_take(taskc, RUNTIME_RUNNING_NS, now);
@@ -103,7 +104,7 @@ static __always_inline void run_timer_begin(struct task_struct *p, struct vmland
 			cpuc->runtime_end = now + has;
 	}
 	if (cpuc->runtime_end || cpuc->stop_at)
-		run_timer_start(cpuc, now, cpu_timer_here(vmland_run_timers));
+		run_timer_start(cpuc, now, cpu_timer_of(vmland_run_timers, cpu));
 }
 
 #endif /* VMLAND_QUEUE_RUN_TIMER_BPF_H */

@@ -36,6 +36,8 @@ pub struct Settings {
     pub without: u32,
     pub round_ns: u64,
     pub event_ns: u64,
+    /// The kernel has core scheduling.
+    pub core_sched: bool,
     /// The nohz_full CPUs, by bit.
     pub nohz_full: u64,
 }
@@ -52,6 +54,7 @@ impl Default for Settings {
             without: 0,
             round_ns: 5_000,
             event_ns: 500,
+            core_sched: false,
             nohz_full: 0,
         }
     }
@@ -167,6 +170,7 @@ impl UserSpace for Vmland {
         native.set("vmland_without", self.settings.without);
         let mut nohz_full = [0_u64; vmland_limits_VMLAND_CPU_WORDS as usize];
         nohz_full[0] = self.settings.nohz_full;
+        native.set("has_core_sched", self.settings.core_sched);
         native.set("any_nohz_full", nohz_full[0] != 0);
         native.set("nohz_full_cpus", nohz_full);
         self.params = native.array("vmland_vm_params", vmland_limits_VMLAND_MAX_VMS as usize);

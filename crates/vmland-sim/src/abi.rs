@@ -249,6 +249,7 @@ pub struct Ops {
     pub running: extern "C" fn(Context, *mut Task),
     pub stopping: extern "C" fn(Context, *mut Task, bool),
     pub yields: Option<extern "C" fn(Context, *mut Task, *mut Task) -> bool>,
+    pub core_sched_before: Option<extern "C" fn(Context, *mut Task, *mut Task) -> bool>,
     pub enable: extern "C" fn(Context, *mut Task),
     pub disable: Option<extern "C" fn(Context, *mut Task)>,
     pub init_task: extern "C" fn(Context, *mut Task, *const InitTaskArgs) -> i32,
