@@ -26,6 +26,8 @@ __noinline int charge_ns(struct vmland_task_ctx *taskc __arg_nonnull, u64 ns, s3
 
 	taskc->ran_ns += ns;
 	taskc->vruntime += ns_to_vtime(ns, taskc->weight ?: 1);
+	if (has_core_sched)
+		taskc->core_vruntime += ns_to_vtime(ns, taskc->weight ?: 1);
 	if (is_limited(taskc))
 		runtime_use(taskc, ns);
 	if (cgc)

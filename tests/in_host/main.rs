@@ -16,6 +16,7 @@ mod faults;
 mod groups;
 mod ipi;
 mod new_vm;
+mod nohz_full;
 mod privileges;
 mod regression;
 mod rig;
