@@ -8,9 +8,7 @@
  * goes on with that sibling. So the siblings alternate within their VM's turn, and other VMs
  * lose nothing. A sibling's part is out of turn, as with a hand-off.
  *
- * Rejected. Turns that end at the bound did not reduce the skew: the kernel ends a slice at
- * a tick, and with slices of about a tick the bounds of the lag (vtime/vtime.bpf.h) are smaller
- * than the skew that was to be corrected.
+ * The run timer (queue/run_timer.bpf.h) stops the vCPU: ticks are further apart than many bounds.
  *
  * Limits. A yielder transfers no vruntime to its target (vtime/transfer.bpf.h), which would
  * increase the skew for good. A sibling that sleeps is not waited for.
@@ -31,10 +29,15 @@
 /* Waiting tasks that are examined for a sibling. It bounds the time in ops.dispatch(). */
 #define SKEW_SCAN 64
 
-/* How long the task of @taskc may run at a time if @left ns of the turn are left. */
-static __always_inline u64 slice_within_skew(const struct vmland_task_ctx *taskc, u64 left)
+/* @p runs on the CPU of @cpuc from @now, no longer at a time than the skew allows. */
+static __always_inline void skew_stop(struct task_struct *p, const struct vmland_task_ctx *taskc,
+				      struct vmland_cpu_ctx *cpuc, u64 now)
 {
-	return taskc->skew_ns && taskc->skew_ns < left ? taskc->skew_ns : left;
+	u64 end = now + taskc->skew_ns;
+
+	if (taskc->skew_ns && taskc->skew_ns < p->scx.slice &&
+	    (!cpuc->stop_at || time_before(end, cpuc->stop_at)))
+		cpuc->stop_at = end;
 }
 
 /*
@@ -88,8 +91,10 @@ __noinline int skew_rotate(struct task_struct *prev __arg_trusted, s32 cpu)
 		return false;
 	if (skew_switch(taskc, SHARED_DSQ, cpu, left))
 		return true;
-	scx_bpf_task_set_slice(prev, slice_within_skew(taskc, left));
-	run_timer_begin(prev, taskc, cpuc, now);
+	scx_bpf_task_set_slice(prev, left);
+	cpuc->stop_at = cpuc->turn_end;
+	skew_stop(prev, taskc, cpuc, now);
+	run_timer_begin(prev, taskc, cpuc, now, true);
 	return true;
 }
 

@@ -64,7 +64,7 @@ __noinline int effective_update(u64 weight, struct vmland_task_ctx *taskc __arg_
 {
 	const struct vmland_vm_params *params = params_of(taskc);
 	const struct vmland_cgroup_ctx *cgc = cgroup_with_factor(taskc);
-	const struct vmland_vm_ctx *vmc;
+	struct vmland_vm_ctx *vmc;
 	u32 nr_runnable = 1;
 
 	vmc = is_vcpu(taskc) ? vmc_of(taskc->vm_slot) : NULL;
@@ -76,6 +76,10 @@ __noinline int effective_update(u64 weight, struct vmland_task_ctx *taskc __arg_
 		weight = (weight < WEIGHT_MAX ? weight : WEIGHT_MAX) * cgc->factor / FACTOR_ONE;
 	taskc->vm_weight = weight > WEIGHT_MIN * nr_runnable ? weight : WEIGHT_MIN * nr_runnable;
 	taskc->weight = taskc->vm_weight / nr_runnable;
+	taskc->group_weight = cgc && cgc->group_weight > WEIGHT_MIN ? cgc->group_weight :
+								      WEIGHT_MIN;
+	if (vmc && vmc->weight != taskc->vm_weight)
+		vmc->weight = taskc->vm_weight;
 	cap_refresh(taskc, params);
 	taskc->ipi_window_ns = !mechanism_on(VMLAND_RECEIVERS) ? 0 :
 			       params ? params->ipi_window_ns : vmland_ipi_window_ns;

@@ -10,6 +10,8 @@
  *   queued for RESCUE_NS           rescues them, and puts them first: a task that weighs a
  *                                  thousandth of the others would wait until the kernel
  *                                  ejects the scheduler
+ *   alone on a nohz_full CPU       makes them compete, if somebody waits for their CPU, or a limit
+ *                                  has changed (queue/alone.bpf.h)
  *
  * A thousand tasks cannot all be first, and whoever is behind them would suffer. So few are
  * rescued at a time, and together they take an eighth of a CPU at most. If more have waited for
@@ -42,8 +44,10 @@
 #include "../context/task.bpf.h"
 #include "../counters.bpf.h"
 #include "../params/effective.bpf.h"
+#include "../params/params.bpf.h"
 #include "../placement/hotplug.bpf.h"
 #include "../placement/idle.bpf.h"
+#include "../queue/alone.bpf.h"
 #include "../vtime/lag.bpf.h"
 #include "../vtime/vtime.bpf.h"
 
@@ -77,6 +81,12 @@ static u64 last_rescue_scan;	/* scx_bpf_now() */
 /* The time after which a task is rescued, in ns. */
 static u64 rescue_after_ns = RESCUE_NS;
 
+/*
+ * How many more tasks are examined, and rescued, in this run of the timer. The verifier would
+ * follow each value of a local variable.
+ */
+static u32 scans_left, rescues_left;
+
 /* The deadline of @taskc, whose lag is bounded as if it were enqueued now. */
 static __always_inline u64 requeue_deadline(const struct vmland_task_ctx *taskc, s32 cpu)
 {
@@ -100,17 +110,17 @@ static u64 unthrottle_expired(u64 dsq, u64 now)
 {
 	struct vmland_task_ctx *taskc;
 	struct task_struct *p;
-	u32 scanned = 0;
 	u64 until;
 	s32 cpu;
 
 	if (!scx_bpf_dsq_nr_queued(dsq))
 		return UNTHROTTLE_NS;
+	scans_left = UNTHROTTLE_SCAN;
 	bpf_for_each(scx_dsq, p, dsq, 0) {
 		if (time_before(now, p->scx.dsq_vtime))
 			return p->scx.dsq_vtime - now < UNTHROTTLE_NS ?
 			       p->scx.dsq_vtime - now : UNTHROTTLE_NS;
-		if (scanned++ == UNTHROTTLE_SCAN)
+		if (!scans_left--)
 			return UNTHROTTLE_AGAIN_NS;
 		taskc = taskc_of(p);
 		if (!taskc)
@@ -130,25 +140,25 @@ static u64 unthrottle_expired(u64 dsq, u64 now)
 		unthrottle(taskc, cpu, now);
 		scx_bpf_dsq_move_set_vtime(BPF_FOR_EACH_ITER, requeue_deadline(taskc, cpu));
 		if (scx_bpf_dsq_move_vtime(BPF_FOR_EACH_ITER, p, queue_of(p, cpu), 0))
-			kick_idle(p);
+			wake_cpu_for(p);
 	}
 	return UNTHROTTLE_NS;
 }
 
-/* Is @p, which waits in a queue, to be rescued? *@rescues: how many more may be. */
+/* Is @p, which waits in a queue, to be rescued? */
 static __always_inline bool is_rescued(const struct task_struct *p,
-				       const struct vmland_task_ctx *taskc, u64 now, u32 *rescues)
+				       const struct vmland_task_ctx *taskc, u64 now)
 {
 	if (p->flags & PF_KTHREAD)
 		return has_waited(taskc, RESCUE_KTHREAD_NS, now);
-	if (!*rescues || !has_waited(taskc, rescue_after_ns, now))
+	if (!rescues_left || !has_waited(taskc, rescue_after_ns, now))
 		return false;
-	(*rescues)--;
+	rescues_left--;
 	return true;
 }
 
 /* Rescues tasks in @dsq, and requeues or throttles the others if asked to. */
-static int watchdog_scan(u64 dsq, u64 now, bool requeue, u32 *rescues)
+static int watchdog_scan(u64 dsq, u64 now, bool requeue)
 {
 	const struct vmland_cpu_ctx *cpuc;
 	struct vmland_task_ctx *taskc;
@@ -164,7 +174,7 @@ static int watchdog_scan(u64 dsq, u64 now, bool requeue, u32 *rescues)
 		cpuc = cpuc_of(cpu);
 		if (!taskc || !cpuc)
 			continue;
-		if (is_rescued(p, taskc, now, rescues)) {
+		if (is_rescued(p, taskc, now)) {
 			/* Without its debt, which would move the CPU's vtime when it runs. */
 			taskc->vruntime = cpuc->vtime;
 			at = cpuc->vtime - RESCUE_NS;
@@ -191,11 +201,74 @@ static int watchdog_scan(u64 dsq, u64 now, bool requeue, u32 *rescues)
 	return 0;
 }
 
+/* Has the VM of the task that runs on @cpu got or lost a cap since that began to run? */
+static bool cap_changed(s32 cpu)
+{
+	const struct vmland_cpu_ctx *cpuc = cpuc_of(cpu);
+	struct task_struct *p = cpuc ? bpf_task_from_pid(cpuc->curr_pid) : NULL;
+	const struct vmland_vm_params *params;
+	struct vmland_task_ctx *taskc;
+	bool changed = false;
+
+	if (!p)
+		return false;
+	taskc = taskc_of(p);
+	params = taskc ? params_of(taskc) : NULL;
+	if (taskc)
+		changed = taskc->has_cap != (params && params->cap_ns);
+	bpf_task_release(p);
+	return changed;
+}
+
+/*
+ * Does a task run on @cpu that no timer ends? It is alone; or the kernel kept it without asking,
+ * as while it attaches the scheduler, and no tick ends its slice.
+ */
+static __always_inline bool is_endless(s32 cpu, u64 now)
+{
+	const struct vmland_cpu_ctx *cpuc = is_nohz_full(cpu) ? cpuc_of(cpu) : NULL;
+
+	return cpuc && cpuc->curr_weight &&
+	       (cpuc->alone || time_after(now, cpuc->stop_at + slice_ns));
+}
+
+/*
+ * Makes tasks on nohz_full CPUs compete that no timer ends: @all; or those for whose CPU a task
+ * waits that is bound to it. Not static, so that the verifier checks it once, and not with
+ * what is around the call.
+ */
+__noinline int alone_check(bool all, u64 now)
+{
+	s32 cpu;
+
+	bpf_for(cpu, 0, nr_cpu_ids) {
+		if (is_endless(cpu, now) &&
+		    (all || scx_bpf_dsq_nr_queued(cpu) ||
+		     scx_bpf_dsq_nr_queued(SCX_DSQ_LOCAL_ON | cpu) || cap_changed(cpu)))
+			scx_bpf_kick_cpu(cpu, SCX_KICK_PREEMPT);
+	}
+	return 0;
+}
+
+/* Likewise those whose CPU @p may run on, which waits for one. */
+__noinline int alone_check_for(struct task_struct *p __arg_trusted, u64 now)
+{
+	s32 cpu;
+
+	bpf_rcu_read_lock();
+	bpf_for(cpu, 0, nr_cpu_ids) {
+		if (is_endless(cpu, now) && bpf_cpumask_test_cpu(cpu, p->cpus_ptr))
+			scx_bpf_kick_cpu(cpu, SCX_KICK_PREEMPT);
+	}
+	bpf_rcu_read_unlock();
+	return 0;
+}
+
 static int watchdog_fire(void *map, int *key, struct bpf_timer *timer)
 {
 	u64 now = clock_now(), next = WATCHDOG_NS, again;
-	u32 rescues = RESCUES_AT_A_TIME;
 	bool requeue = requeue_due;
+	struct task_struct *p;
 	s32 cpu;
 	u32 i;
 
@@ -208,15 +281,23 @@ static int watchdog_fire(void *map, int *key, struct bpf_timer *timer)
 				next = again;
 		}
 	}
+	if (any_nohz_full) {
+		alone_check(requeue, now);
+		bpf_for_each(scx_dsq, p, SHARED_DSQ, 0) {
+			alone_check_for(p, now);
+			break;
+		}
+	}
 	if (requeue || time_after(now, last_rescue_scan + RESCUE_SCAN_NS)) {
 		last_rescue_scan = now;
 		requeue_due = false;
+		rescues_left = RESCUES_AT_A_TIME;
 		bpf_for(cpu, 0, nr_cpu_ids)
-			watchdog_scan(cpu, now, requeue, &rescues);
-		watchdog_scan(SHARED_DSQ, now, requeue, &rescues);
-		if (!rescues && rescue_after_ns < RESCUE_MOST_NS)
+			watchdog_scan(cpu, now, requeue);
+		watchdog_scan(SHARED_DSQ, now, requeue);
+		if (!rescues_left && rescue_after_ns < RESCUE_MOST_NS)
 			rescue_after_ns += RESCUE_STEP_NS;
-		else if (rescues && rescue_after_ns > RESCUE_NS)
+		else if (rescues_left && rescue_after_ns > RESCUE_NS)
 			rescue_after_ns -= RESCUE_STEP_NS;
 	}
 	if (any_offline)

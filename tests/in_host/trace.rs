@@ -2,14 +2,10 @@
 //! tracefs: context switches, wake-ups, and of vCPUs: pause exits, IPIs and directed yields.
 
 use std::collections::HashMap;
-use std::fs;
 use std::thread::sleep;
 use std::time::Duration;
 
-use crate::rig::while_paused;
-
-const ROOT: &str = "/sys/kernel/tracing";
-const INSTANCE: &str = "/sys/kernel/tracing/instances/vmland-test";
+use crate::rig::{Tracefs, while_paused};
 
 #[derive(Clone, Copy, Debug)]
 pub enum Event {
@@ -41,20 +37,13 @@ pub struct Moment {
 
 /// The events of `span`, in order.
 pub fn record(span: Duration) -> Vec<Moment> {
-    let _ = fs::create_dir(INSTANCE);
-    let put = |file: &str, text: &str| {
-        fs::write(format!("{INSTANCE}/{file}"), text).unwrap_or_else(|e| panic!("{file}: {e}"))
-    };
-    fs::write(
-        format!("{ROOT}/kprobe_events"),
+    let tracefs = Tracefs::new(
         "p:vmland/yield yield_to target=p->pid:s32 state=p->__state:u32 on_cpu=p->on_cpu:u8\n\
          r:vmland/result yield_to value=$retval:s64\n",
-    )
-    .expect("kprobe events with BTF arguments");
+    );
+    let put = |file: &str, text: &str| tracefs.put(file, text);
     put("tracing_on", "0");
     put("buffer_size_kb", "32768");
-    put("trace", "");
-    put("trace_clock", "mono");
     put("events/vmland/enable", "1");
     // The IPIs of a Linux guest: arch/x86/include/asm/irq_vectors.h.
     put(
@@ -76,10 +65,8 @@ pub fn record(span: Duration) -> Vec<Moment> {
     put("tracing_on", "0");
     // Beside guests that work it takes several times as long.
     let text = while_paused(|| {
-        let text = fs::read(format!("{INSTANCE}/trace")).expect("a trace");
-        put("events/enable", "0");
-        fs::remove_dir(INSTANCE).expect("the instance goes");
-        fs::write(format!("{ROOT}/kprobe_events"), "").expect("the probes go");
+        let text = tracefs.trace();
+        drop(tracefs);
         text
     });
 

@@ -7,6 +7,7 @@
 #undef __always_inline
 #define __always_inline inline __attribute__((always_inline))
 #define __noinline __attribute__((noinline))
+#define barrier_var(var) ((void)(var))
 #define __arg_trusted
 #define __arg_nonnull
 #define preserve_access_index	/* an attribute: nothing is relocated */
@@ -25,7 +26,7 @@
 
 struct sched_ext_ops {
 	void *select_cpu, *enqueue, *dispatch, *runnable, *running, *stopping, *yield,
-	     *enable, *disable, *init_task, *exit_task, *cgroup_init, *cgroup_exit,
+	     *core_sched_before, *enable, *disable, *init_task, *exit_task, *cgroup_init, *cgroup_exit,
 	     *cgroup_move, *cgroup_set_weight, *cgroup_set_bandwidth, *cgroup_set_idle,
 	     *cpu_online, *cpu_offline, *cpu_release, *update_idle, *init, *exit;
 	u32 timeout_ms, dispatch_max_batch;

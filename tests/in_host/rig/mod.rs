@@ -8,12 +8,14 @@
 //! | `qmp` | nothing; it asks QEMU |
 //! | `hog` | processes that only use CPU time |
 //! | `bare_vm` | VMs without a guest |
+//! | `tracefs` | an instance of tracefs |
 
 pub mod bare_vm;
 mod guest;
 mod hog;
 mod qmp;
 mod scheduler;
+mod tracefs;
 
 use std::fs;
 use std::process::Command;
@@ -26,6 +28,7 @@ pub use bare_vm::BareVm;
 pub use guest::{Guest, while_paused};
 pub use hog::Hog;
 pub use scheduler::Scheduler;
+pub use tracefs::Tracefs;
 
 /// CPUs that guests run on; the emulated host keeps CPU 0 free of them.
 pub const GUEST_CPUS: u64 = 2;
