@@ -37,7 +37,7 @@ enum vmland_counter {
 
 	/*
 	 * yield_to(): asked = honoured + in turn + receiver + refused (the reasons: not
-	 * vCPU, other VM, ignored, throttled, woken).
+	 * vCPU, other VM, ignored, throttled, gang, woken).
 	 */
 	VMLAND_YIELD_ASKED,
 	VMLAND_YIELD_HONOURED,	/* a hand-off to the target was noted */
@@ -47,6 +47,7 @@ enum vmland_counter {
 	VMLAND_YIELD_OTHER_VM,	/* refused: yielder and target belong to two VMs */
 	VMLAND_YIELD_IGNORED,	/* refused: yield_to = "ignore", or --without yield-to */
 	VMLAND_YIELD_THROTTLED,	/* refused: the target is throttled */
+	VMLAND_YIELD_GANG,	/* refused: the target waits for the turn of its gang */
 	VMLAND_YIELD_WOKEN,	/* refused once: the target has not run since it woke */
 	VMLAND_YIELD_RECEIVER,	/* honoured, with the receiver of an IPI as target */
 	VMLAND_SPIN_RECEIVER,	/* hand-off to the receiver of an IPI after a pause exit for
@@ -57,7 +58,6 @@ enum vmland_counter {
 
 	/* Hand-offs, by where the target was. */
 	VMLAND_HANDOFF_SHARED,	/* in the shared queue */
-	VMLAND_HANDOFF_PARKED,	/* waiting for a decision of the policy */
 	VMLAND_HANDOFF_PINNED,	/* in a per-CPU queue */
 	VMLAND_HANDOFF_REMOTE,	/* put first on another CPU: it may not run here, or is
 				   co-scheduled */
@@ -69,17 +69,14 @@ enum vmland_counter {
 	VMLAND_DISPATCH_IDLE,	/* it woke, and got an idle CPU */
 	VMLAND_DISPATCH_SHARED,	/* from the shared queue */
 	VMLAND_DISPATCH_PINNED,	/* from a per-CPU queue */
-	VMLAND_DISPATCH_PARKED,	/* parked, without a decision of the policy */
 	VMLAND_DISPATCH_KEPT,	/* it had the CPU, and the earliest deadline */
 
-	/* The policy. */
-	VMLAND_POLICY_ASKED,	/* events sent to user space */
-	VMLAND_POLICY_PLACED,	/* decisions applied */
-	VMLAND_POLICY_LATE,	/* decisions cancelled: the task had run or left */
-	VMLAND_POLICY_RING_FULL,/* events not sent: the ring was full */
+	/* The planner. */
+	VMLAND_EVIDENCE_SENT,	/* reports of VMs sent to user space */
+	VMLAND_EVIDENCE_LOST,	/* reports not sent: the ring was full */
 
 	VMLAND_PREEMPT,		/* a waking task preempted a running one */
-	VMLAND_COSCHED_STARTS,	/* a vCPU was put on a CPU to run at the same time as a sibling */
+	VMLAND_GANG_TURNS,	/* a turn of a gang began */
 	VMLAND_THROTTLED,	/* a task was throttled */
 	VMLAND_RESCUED,		/* a task that had waited too long was put first */
 	VMLAND_VMS_FULL,	/* a vCPU of a VM that had no slot was seen */
@@ -91,22 +88,21 @@ enum vmland_counter {
 enum vmland_event_kind {
 	VMLAND_EVENT_VCPU_SEEN = 1,	/* a thread became a vCPU */
 	VMLAND_EVENT_VCPU_GONE = 2,	/* it ceased to be one */
-	VMLAND_EVENT_SLICE_EXPIRED = 3,	/* a vCPU has used up its slice, and is parked */
+	VMLAND_EVENT_EVIDENCE = 3,	/* what a VM has done (planner/evidence.bpf.h) */
 };
 
-/* An event for user space (policy/event.bpf.h). */
+/* An event for user space (planner/event.bpf.h). */
 struct vmland_event {
 	unsigned int kind;	/* enum vmland_event_kind */
-	int pid;		/* of the vCPU thread */
-	unsigned int vm_slot;	/* of VMLAND_EVENT_VCPU_*; else 0 */
-	unsigned int pad;
+	int pid;		/* of the vCPU thread; 0: the event is of a VM */
+	unsigned int vm_slot;
+	unsigned int vm_id;	/* of VMLAND_EVENT_EVIDENCE; else 0 */
 
-	/* Of VMLAND_EVENT_SLICE_EXPIRED; else 0. */
-	unsigned long long generation;	/* a decision with another one is cancelled */
-	unsigned long long vruntime;	/* ns of a task of weight VMLAND_NICE_0 */
-	unsigned long long vtime;	/* of the CPU that it has left, likewise */
-	unsigned long long slice_ns;
-	unsigned long long weight;	/* effective; VMLAND_NICE_0: an ordinary task */
+	/* Of VMLAND_EVENT_EVIDENCE, since the VM was seen; else 0. */
+	unsigned long long pause_exits;
+	unsigned long long receivers;	/* hand-offs to receivers of IPIs */
+	unsigned long long cpu_ns;
+	unsigned long long at_ns;	/* scx_bpf_now() */
 };
 
 /* A vCPU thread, by pid, for listings. */
@@ -120,8 +116,11 @@ struct vmland_vcpu {
 /* The context of a VM. A slot whose kvm is 0 is free. */
 struct vmland_vm_ctx {
 	unsigned long long kvm;	/* address of its struct kvm; used as an identity only */
+	unsigned long long vruntime;	/* vtime/lag.bpf.h */
+	unsigned long long owed_until;	/* likewise */
 	unsigned long long cpu_ns;		/* CPU time of its vCPU threads */
 	unsigned long long pause_exits;		/* calls of kvm_vcpu_on_spin() */
+	unsigned long long receivers;		/* hand-offs to receivers of IPIs */
 	unsigned long long yields_asked;
 	unsigned long long yields_honoured;
 	unsigned long long throttled_ns;	/* sum over its vCPUs */
@@ -131,9 +130,20 @@ struct vmland_vm_ctx {
 	int tgid;		/* the process that runs it */
 	unsigned int nr_vcpus;	/* vCPU threads known */
 	unsigned int nr_runnable;	/* of these, how many are runnable */
+	unsigned int nr_running;	/* and how many have a CPU */
 	unsigned int counted_in;	/* 1 + the slot of the cgroup that counts it among its
 					   VMs; 0: none does */
+
+	/* Reports to the planner (planner/evidence.bpf.h). */
+	unsigned long long evidence_due;	/* scx_bpf_now() */
+	unsigned long long reported_exits;
+
+	/* The turn of a gang (cosched/gang.bpf.h). */
+	unsigned int waits;		/* its waiting vCPUs have turn_deadline already */
 	unsigned int pad;
+	unsigned long long turn_start;	/* scx_bpf_now() */
+	unsigned long long turn_end;
+	unsigned long long turn_deadline;
 };
 
 /* The parameters of a VM. User space writes them. */
@@ -147,6 +157,12 @@ struct vmland_vm_params {
 	unsigned long long skew_ns;		/* 0: no bound */
 	unsigned int flags;	/* VMLAND_VM_* */
 	unsigned int boost_percent;	/* of its CPU time that may be out of turn */
+};
+
+/* How the vCPUs of a VM are scheduled: what the planner decides. */
+struct vmland_plan {
+	unsigned int vm_id;	/* 0, or another than the VM's: there is no plan */
+	unsigned int gang;	/* its turns are aligned (cosched/gang.bpf.h) */
 };
 
 /* yield_to() between its vCPUs is refused. */
@@ -185,6 +201,8 @@ enum vmland_mechanism {
 	VMLAND_STICKY = 32,
 	/* A turn is prolonged for the receiver of an IPI (handoff/turn.bpf.h). */
 	VMLAND_PROLONG = 64,
+	/* The planner's gangs (cosched/gang.bpf.h). */
+	VMLAND_GANGS = 128,
 };
 
 /* A weight in place of a cgroup's cpu.weight: the argument of vmland_override(). */

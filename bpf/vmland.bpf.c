@@ -10,10 +10,10 @@
  *   queue/      choosing the next task from the queues
  *   handoff/    directed yields, hand-offs, turns, affinity hints, boost budgets
  *   ipi/        senders and receivers of IPIs
- *   cosched/    co-scheduling, bounded skew
+ *   cosched/    gangs, bounded skew
  *   cgroup/     weights, quotas and caps; throttling
  *   placement/  idle CPUs, preferred CPUs, wake-up preemption, hotplug
- *   policy/     the policy in user space
+ *   planner/    evidence for the planner in user space
  *   watchdog/   a timer that examines waiting tasks
  *
  * Each header includes what it needs, and no two include each other. classify/kvm.bpf.c,
@@ -25,10 +25,11 @@
 #include "cgroup/limits.bpf.h"
 #include "cgroup/throttle.bpf.h"
 #include "classify/vcpu.bpf.h"
+#include "context/clock.bpf.h"
 #include "context/cpu.bpf.h"
 #include "context/queues.bpf.h"
 #include "context/task.bpf.h"
-#include "cosched/cosched.bpf.h"
+#include "cosched/gang.bpf.h"
 #include "cosched/skew.bpf.h"
 #include "counters.bpf.h"
 #include "handoff/handoff.bpf.h"
@@ -39,11 +40,15 @@
 #include "params/params.bpf.h"
 #include "placement/hotplug.bpf.h"
 #include "placement/idle.bpf.h"
+#include "placement/kthread.bpf.h"
 #include "placement/preempt.bpf.h"
-#include "policy/policy.bpf.h"
-#include "policy/usersched.bpf.h"
+#include "planner/evidence.bpf.h"
+#include "planner/usersched.bpf.h"
 #include "queue/dispatch.bpf.h"
+#include "queue/run_timer.bpf.h"
+#include "queue/slice.bpf.h"
 #include "vtime/charge.bpf.h"
+#include "vtime/lag.bpf.h"
 #include "vtime/vtime.bpf.h"
 #include "watchdog/watchdog.bpf.h"
 
@@ -55,6 +60,7 @@ s32 BPF_STRUCT_OPS(vmland_select_cpu, struct task_struct *p, s32 prev_cpu,
 	s32 cpu = select_cpu(p, prev_cpu, wake_flags, &idle);
 
 	if (idle && taskc) {
+		no_debt_on_idle_cpu(taskc, cpu);
 		count(VMLAND_DISPATCH_IDLE);
 		__sync_fetch_and_add(&nr_kernel_dispatches, 1);
 		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, taskc->slice_ns, 0);
@@ -65,11 +71,11 @@ s32 BPF_STRUCT_OPS(vmland_select_cpu, struct task_struct *p, s32 prev_cpu,
 /* Puts @p into the queue that it is to wait in, or on a CPU. */
 void BPF_STRUCT_OPS(vmland_enqueue, struct task_struct *p, u64 enq_flags)
 {
-	s32 cpu = scx_bpf_task_cpu(p), other;
-	bool wakeup = enq_flags & SCX_ENQ_WAKEUP, yielded, expired;
+	s32 cpu = scx_bpf_task_cpu(p);
+	bool wakeup = enq_flags & SCX_ENQ_WAKEUP, yielded;
 	struct vmland_task_ctx *taskc = taskc_of(p);
 	struct vmland_cpu_ctx *cpuc = cpuc_of(cpu);
-	u64 now = scx_bpf_now(), until, slice = 0;
+	u64 now = scx_bpf_now(), until, place;
 
 	if (!taskc || !cpuc) {
 		scx_bpf_error("no context for pid %d", p->pid);
@@ -90,7 +96,8 @@ void BPF_STRUCT_OPS(vmland_enqueue, struct task_struct *p, u64 enq_flags)
 	until = throttled_until(p, taskc, now);
 	if (until) {
 		throttle(taskc, cpu, now);
-		scx_bpf_dsq_insert_vtime(p, THROTTLED_DSQ, taskc->slice_ns, until, enq_flags);
+		scx_bpf_dsq_insert_vtime(p, throttled_queue_of(taskc), taskc->slice_ns,
+					 throttled_place(taskc, until, now), enq_flags);
 		return;
 	}
 	vcpu_runnable(taskc);
@@ -99,52 +106,33 @@ void BPF_STRUCT_OPS(vmland_enqueue, struct task_struct *p, u64 enq_flags)
 	if (!yielded)
 		effective_refresh(p, taskc);
 	bound_lag(taskc, cpuc->vtime, wakeup ? 1 : CREDIT_SLICES);
-
-	expired = !wakeup && !yielded && taskc->ran_ns >= taskc->slice_ns;
-	if (expired && is_vcpu(taskc) && !is_pinned(p) &&
-	    policy_ask(p, taskc, cpuc->vtime)) {
-		scx_bpf_dsq_insert_vtime(p, PARKED_DSQ, taskc->slice_ns,
-					 deadline(taskc) + slice_vtime(taskc), enq_flags);
-		/* An idle CPU that @p may use runs the user scheduler first, and then @p. */
-		if (!kick_idle(p))
-			kick_idle_for_usersched();
-		return;
-	}
 	__sync_fetch_and_add(&nr_kernel_dispatches, 1);
-	if (wakeup && taskc->cosched && !any_idle_for(p)) {
-		other = cosched_late(p, taskc, &slice);
-		if (other >= 0) {
-			scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL_ON | other, slice,
-					   enq_flags | SCX_ENQ_HEAD | SCX_ENQ_PREEMPT);
-			return;
-		}
-	}
-	scx_bpf_dsq_insert_vtime(p, queue_of(p, cpu), taskc->slice_ns, deadline(taskc),
-				 enq_flags);
-
-	if (!kick_idle(p) && wakeup)
-		preempt_if_due(taskc, cpuc, cpu);
+	if (wakeup && runs_next(p, taskc, cpuc))
+		place = next_place(taskc, cpuc);
+	else if (wakeup && !any_idle_for(p) && preempt_if_due(p, taskc, enq_flags))
+		return;
+	else
+		place = taskc->gang ? gang_deadline(taskc, cpuc, now) : deadline(taskc);
+	scx_bpf_dsq_insert_vtime(p, queue_of(p, cpu), taskc->slice_ns, place, enq_flags);
+	kick_idle(p);
 }
 
 /* Chooses the next task of @cpu: the target of a hand-off, the user scheduler, a queue. */
 void BPF_STRUCT_OPS(vmland_dispatch, s32 cpu, struct task_struct *prev)
 {
 	struct vmland_cpu_ctx *cpuc = cpuc_of(cpu);
-	int served;
 
 	if (!cpuc)
 		return;
-	policy_drain();
+	if (cpuc->suspended_pid && !cpuc->handoff_pid && turn_resume(cpu))
+		return;
 	if (prev && !cpuc->handoff_pid)
 		handoff_on_leave(prev, cpu);
 	if (cpuc->handoff_pid) {
-		served = handoff_serve(cpu);
-		if (served == HANDOFF_ELSEWHERE && can_continue(prev)) {
-			scx_bpf_task_set_slice(prev, turn_left(cpuc) ?: HANDOFF_MIN_NS);
+		if (handoff_serve(cpu))
 			return;
-		}
-		if (served == HANDOFF_HERE)
-			return;
+		if (cpuc->suspended_by_ipi)
+			cpuc->suspended_pid = 0;
 	}
 	if (usersched_serve())
 		return;
@@ -152,7 +140,6 @@ void BPF_STRUCT_OPS(vmland_dispatch, s32 cpu, struct task_struct *prev)
 		return;
 	serve_queues(cpuc, cpu, prev);
 	kick_idle_for_head(SHARED_DSQ);
-	kick_idle_for_head(PARKED_DSQ);
 	usersched_keep(prev);
 }
 
@@ -166,6 +153,7 @@ void BPF_STRUCT_OPS(vmland_running, struct task_struct *p)
 	if (!taskc || !cpuc)
 		return;
 	taskc->run_start = scx_bpf_now();
+	clock_sample(taskc->run_start);
 	taskc->ran_ns = 0;
 	if (is_usersched_task(p)) {
 		usersched_last_run_at = taskc->run_start;
@@ -175,15 +163,16 @@ void BPF_STRUCT_OPS(vmland_running, struct task_struct *p)
 	handed = cpuc->expected_pid == p->pid;
 	taskc->woken = taskc->passed_over = taskc->spun = false;
 	taskc->wait_start = taskc->min_deadline = 0;
+	vcpu_count_running(taskc, true);
 	vcpu_runnable(taskc);
 	cgroup_runnable(p, taskc);
 	effective_refresh(p, taskc);
-	if (is_limited(taskc))
-		scx_bpf_task_set_slice(p, slice_within_limits(taskc, p->scx.slice));
 	bound_lag(taskc, cpuc->vtime, handed || cpuc->from_queue ? CREDIT_SLICES : 1);
 	if (cpuc->from_queue) {
 		cpuc->from_queue = false;
-		vtime_advance(cpuc, taskc->vruntime);
+		/* One that was put before its turn does not stand for the others. */
+		if (!time_before(p->scx.dsq_vtime, taskc->vruntime))
+			vtime_advance(cpuc, taskc->vruntime);
 	}
 	cpuc->curr_vruntime = taskc->vruntime;
 	cpuc->curr_start = taskc->run_start;
@@ -194,12 +183,22 @@ void BPF_STRUCT_OPS(vmland_running, struct task_struct *p)
 	taskc->boosted = handed;
 	if (handed)
 		count(VMLAND_HANDOFF_NEXT);
-	if (!handed || !turn_is_passed_on(taskc))
-		turn_begin(cpuc, taskc->run_start, p->scx.slice);
-	else if (cpuc->prolonged)
-		turn_begin_prolonged(cpuc);
-	if (taskc->skew_ns)
-		scx_bpf_task_set_slice(p, slice_within_skew(taskc, p->scx.slice));
+	cpuc->stop_at = 0;
+	if (cpuc->suspended_pid && cpuc->suspended_pid != p->pid) {
+		cpuc->stop_at = taskc->run_start + cpuc->first_slice_ns;
+	} else if (cpuc->suspended_pid) {
+		cpuc->suspended_pid = 0;
+		cpuc->stop_at = any_gang ? cpuc->turn_end : 0;
+	} else if (!handed || !turn_is_passed_on(taskc)) {
+		turn_start(p, taskc, cpuc, slice_to_run(p, taskc, scx_bpf_task_cpu(p),
+							p->scx.slice));
+	} else if (cpuc->prolonged) {
+		turn_begin_prolonged(cpuc, taskc->run_start);
+	} else if (any_gang) {
+		cpuc->stop_at = cpuc->turn_end;
+	}
+	skew_stop(p, taskc, cpuc, taskc->run_start);
+	run_timer_begin(p, taskc, cpuc, taskc->run_start);
 	/* If the kernel chose @p without ops.dispatch(), a note for that is void. */
 	cpuc->expected_pid = cpuc->handoff_pid = 0;
 }
@@ -213,8 +212,12 @@ void BPF_STRUCT_OPS(vmland_stopping, struct task_struct *p, bool runnable)
 	if (!taskc || !cpuc)
 		return;
 	cpuc->curr_weight = 0;
+	vcpu_count_running(taskc, false);
 	charge(p, taskc, scx_bpf_now());
+	runtime_return(taskc);
 	vcpu_classify(p, taskc);
+	if (is_vcpu(taskc))
+		evidence_report(taskc, taskc->run_start);
 	if (runnable)
 		return;
 	vcpu_quiescent(taskc);
@@ -276,6 +279,7 @@ void BPF_STRUCT_OPS(vmland_disable, struct task_struct *p)
 
 	if (!taskc)
 		return;
+	runtime_return(taskc);
 	vcpu_quiescent(taskc);
 	cgroup_quiescent(taskc);
 }
@@ -302,12 +306,13 @@ void BPF_STRUCT_OPS(vmland_cpu_offline, s32 cpu)
 s32 BPF_STRUCT_OPS_SLEEPABLE(vmland_init)
 {
 	s32 err = ____rustland_init(ctx);
+	u32 i;
 
-	err = err ?: scx_bpf_create_dsq(PARKED_DSQ, -1);
-	err = err ?: scx_bpf_create_dsq(THROTTLED_DSQ, -1);
+	bpf_for(i, 0, THROTTLED_DSQS)
+		err = err ?: scx_bpf_create_dsq(THROTTLED_DSQ + i, -1);
 	err = err ?: vm_slots_init();
 	err = err ?: cgroup_slots_init();
-	turn_timers_init();
+	run_timers_init();
 	return err ?: watchdog_start();
 }
 
@@ -332,6 +337,6 @@ SCX_OPS_DEFINE(rustland,
 	       .cpu_offline		= (void *)vmland_cpu_offline,
 	       .init			= (void *)vmland_init,
 	       .exit			= (void *)rustland_exit,
-	       .timeout_ms		= 5000,
+	       .timeout_ms		= 30000,
 	       .dispatch_max_batch	= MAX_DISPATCH_SLOT,
 	       .name			= "vmland");

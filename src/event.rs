@@ -2,19 +2,19 @@
 //! What BPF tells user space (`struct vmland_event` of `bpf/intf.h`).
 //!
 //! Events arrive in records of the framework's layout. [`decode`] and
-//! `bpf/policy/event.bpf.h`, which has the table, are the only places that know which
+//! `bpf/planner/event.bpf.h`, which has the table, are the only places that know which
 //! field of a record carries which one of an event.
 
-use crate::policy::Arrival;
+use crate::planner::Evidence;
 
 /// `enum vmland_event_kind` of `bpf/intf.h`.
-pub const SLICE_EXPIRED: u64 = 3;
+pub const EVIDENCE: u64 = 3;
 
 /// A record of the framework's ring, with the names that the framework gives to its
 /// fields, as far as they carry something.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Record {
-    pub pid: i32,
+    pub nr_cpus_allowed: u64,
     pub flags: u64,
     pub stop_ts: u64,
     pub exec_runtime: u64,
@@ -23,15 +23,15 @@ pub struct Record {
     pub enq_cnt: u64,
 }
 
-/// A vCPU has used up its slice and waits for a decision. None: the record is another event.
-pub fn decode(record: &Record) -> Option<Arrival> {
-    (record.flags == SLICE_EXPIRED).then_some(Arrival {
-        pid: record.pid,
-        weight: record.weight,
-        slice_ns: record.stop_ts,
-        vruntime: record.vtime,
-        vtime: record.exec_runtime,
-        generation: record.enq_cnt,
+/// What a VM has done. None: the record is another event.
+pub fn decode(record: &Record) -> Option<Evidence> {
+    (record.flags == EVIDENCE).then_some(Evidence {
+        vm_slot: record.nr_cpus_allowed as u32,
+        vm_id: record.enq_cnt as u32,
+        at_ns: record.stop_ts,
+        cpu_ns: record.vtime,
+        pause_exits: record.exec_runtime,
+        receivers: record.weight,
     })
 }
 
@@ -40,26 +40,26 @@ mod tests {
     use super::*;
 
     const RECORD: Record = Record {
-        pid: 1,
-        flags: SLICE_EXPIRED,
+        nr_cpus_allowed: 1,
+        flags: EVIDENCE,
         stop_ts: 4,
         exec_runtime: 5,
         weight: 6,
         vtime: 7,
-        enq_cnt: 8,
+        enq_cnt: 2,
     };
 
     #[test]
     fn every_field_is_where_the_bpf_part_puts_it() {
-        let arrival = Arrival {
-            pid: 1,
-            weight: 6,
-            slice_ns: 4,
-            vruntime: 7,
-            vtime: 5,
-            generation: 8,
+        let evidence = Evidence {
+            vm_slot: 1,
+            vm_id: 2,
+            at_ns: 4,
+            cpu_ns: 7,
+            pause_exits: 5,
+            receivers: 6,
         };
-        assert_eq!(decode(&RECORD), Some(arrival));
+        assert_eq!(decode(&RECORD), Some(evidence));
     }
 
     #[test]

@@ -28,7 +28,7 @@ use libbpf_rs::{MapCore, MapFlags, MapHandle, ProgramInput};
 use log::{debug, warn};
 use scx_vmland::threads;
 
-use crate::{nice, verifier};
+use crate::{nice, receiver_time, verifier};
 
 const POLL: Duration = Duration::from_millis(500);
 
@@ -190,6 +190,9 @@ fn attend_vms(maps: &Maps) -> Result<()> {
         .reuse_fd(maps.vcpu_pids.as_fd())?;
     open.maps.vmland_pauses.reuse_fd(maps.pauses.as_fd())?;
     leave_out_missing(&mut open);
+    if let Some(data) = &mut open.maps.data_data {
+        data.vmland_receiver_ns = receiver_time::ns();
+    }
     verifier::ask(open.open_object_mut());
     let mut loaded = open.load().context("cannot load the IPI object")?;
     { &loaded.progs.init_timers }

@@ -5,10 +5,10 @@
 //! | --- | --- |
 //! | [`capabilities`] | what each thread keeps of what root may do |
 //! | [`cgroup_users`] | which VM is alone in its cgroup |
-//! | [`event`] | what the BPF part tells the policy |
+//! | [`event`] | what the BPF part tells the planner |
 //! | [`leftovers`] | what a scheduler that was killed has left behind |
 //! | [`limits`] | which limits the host has reached |
-//! | [`policy`] | which vCPU gets a CPU next, and for how long |
+//! | [`planner`] | how the vCPUs of each VM are scheduled |
 //! | [`preflight`] | whether a scheduler can attach to this host, and what to do if not |
 //! | [`threads`] | starting threads, which end the scheduler if they fail |
 
@@ -17,6 +17,6 @@ pub mod cgroup_users;
 pub mod event;
 pub mod leftovers;
 pub mod limits;
-pub mod policy;
+pub mod planner;
 pub mod preflight;
 pub mod threads;

@@ -7,11 +7,11 @@
 pub enum Limit {
     Vms,
     Cgroups,
-    PolicyRing,
+    PlannerRing,
 }
 
 impl Limit {
-    pub const ALL: [Limit; 3] = [Limit::Vms, Limit::Cgroups, Limit::PolicyRing];
+    pub const ALL: [Limit; 3] = [Limit::Vms, Limit::Cgroups, Limit::PlannerRing];
 
     fn consequence(self) -> &'static str {
         match self {
@@ -21,8 +21,8 @@ impl Limit {
             Limit::Cgroups => {
                 "more cgroups than the scheduler keeps: further ones count as their parent (statistic cgroups_full)"
             }
-            Limit::PolicyRing => {
-                "events come faster than the policy takes them: vCPUs are placed without it (statistic policy_ring_full)"
+            Limit::PlannerRing => {
+                "reports of VMs come faster than the planner takes them: their plans are late (statistic evidence_lost)"
             }
         }
     }
@@ -57,9 +57,9 @@ mod tests {
         let logged = limits.reached(|limit| u64::from(limit == Limit::Vms));
         assert_eq!(logged, [Limit::Vms.consequence()]);
         // It goes on, and another one is reached.
-        let logged = limits.reached(|limit| 7 * u64::from(limit != Limit::PolicyRing));
+        let logged = limits.reached(|limit| 7 * u64::from(limit != Limit::PlannerRing));
         assert_eq!(logged, [Limit::Cgroups.consequence()]);
-        assert_eq!(limits.reached(|_| 99), [Limit::PolicyRing.consequence()]);
+        assert_eq!(limits.reached(|_| 99), [Limit::PlannerRing.consequence()]);
         assert_eq!(limits.reached(|_| 100), [""; 0]);
     }
 }

@@ -12,6 +12,7 @@ mod nice;
 mod opts;
 mod params;
 mod prefer;
+mod receiver_time;
 mod refusal;
 mod scheduler;
 mod settings;

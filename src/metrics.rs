@@ -59,13 +59,13 @@ fn read(maps: &Maps) -> Result<Metrics> {
         yield_other_vm: c(vmland_counter_VMLAND_YIELD_OTHER_VM)?,
         yield_ignored: c(vmland_counter_VMLAND_YIELD_IGNORED)?,
         yield_throttled: c(vmland_counter_VMLAND_YIELD_THROTTLED)?,
+        yield_gang: c(vmland_counter_VMLAND_YIELD_GANG)?,
         yield_woken: c(vmland_counter_VMLAND_YIELD_WOKEN)?,
         yield_receiver: c(vmland_counter_VMLAND_YIELD_RECEIVER)?,
         spin_receiver: c(vmland_counter_VMLAND_SPIN_RECEIVER)?,
         left_receiver: c(vmland_counter_VMLAND_LEFT_RECEIVER)?,
         yield_plain: c(vmland_counter_VMLAND_YIELD_PLAIN)?,
         handoff_shared: c(vmland_counter_VMLAND_HANDOFF_SHARED)?,
-        handoff_parked: c(vmland_counter_VMLAND_HANDOFF_PARKED)?,
         handoff_pinned: c(vmland_counter_VMLAND_HANDOFF_PINNED)?,
         handoff_remote: c(vmland_counter_VMLAND_HANDOFF_REMOTE)?,
         handoff_served: c(vmland_counter_VMLAND_HANDOFF_SERVED)?,
@@ -74,14 +74,11 @@ fn read(maps: &Maps) -> Result<Metrics> {
         dispatch_idle: c(vmland_counter_VMLAND_DISPATCH_IDLE)?,
         dispatch_shared: c(vmland_counter_VMLAND_DISPATCH_SHARED)?,
         dispatch_pinned: c(vmland_counter_VMLAND_DISPATCH_PINNED)?,
-        dispatch_parked: c(vmland_counter_VMLAND_DISPATCH_PARKED)?,
         dispatch_kept: c(vmland_counter_VMLAND_DISPATCH_KEPT)?,
-        policy_asked: c(vmland_counter_VMLAND_POLICY_ASKED)?,
-        policy_placed: c(vmland_counter_VMLAND_POLICY_PLACED)?,
-        policy_late: c(vmland_counter_VMLAND_POLICY_LATE)?,
-        policy_ring_full: c(vmland_counter_VMLAND_POLICY_RING_FULL)?,
+        evidence_sent: c(vmland_counter_VMLAND_EVIDENCE_SENT)?,
+        evidence_lost: c(vmland_counter_VMLAND_EVIDENCE_LOST)?,
         preempt: c(vmland_counter_VMLAND_PREEMPT)?,
-        cosched_starts: c(vmland_counter_VMLAND_COSCHED_STARTS)?,
+        gang_turns: c(vmland_counter_VMLAND_GANG_TURNS)?,
         throttled: c(vmland_counter_VMLAND_THROTTLED)?,
         rescued: c(vmland_counter_VMLAND_RESCUED)?,
         vms_full: c(vmland_counter_VMLAND_VMS_FULL)?,
@@ -137,7 +134,7 @@ pub fn times_reached(counters: &MapHandle, limit: Limit) -> u64 {
     let counter = match limit {
         Limit::Vms => vmland_counter_VMLAND_VMS_FULL,
         Limit::Cgroups => vmland_counter_VMLAND_CGROUPS_FULL,
-        Limit::PolicyRing => vmland_counter_VMLAND_POLICY_RING_FULL,
+        Limit::PlannerRing => vmland_counter_VMLAND_EVIDENCE_LOST,
     };
     total(counters, counter).unwrap_or(0)
 }
@@ -189,7 +186,7 @@ fn line(a: &Metrics, b: &Metrics) -> String {
     let pauses = |m: &Metrics| m.vms.values().map(|vm| vm.pause_exits).sum::<u64>();
     format!(
         "VMs {:<3} vCPUs {:<4} | pause exits {:<6} yields: asked {:<6} honoured {:<6} next {:<6} | receivers first {:<6} | \
-         dispatch: idle {:<6} queue {:<6} parked {:<4} kept {:<5} | policy: asked {:<5} late {:<4} full {} | \
+         dispatch: idle {:<6} queue {:<6} kept {:<5} | evidence {:<5} lost {} | \
          preempt {:<5} faults {}",
         b.vms.len(),
         b.vms.values().map(|vm| vm.vcpus.len()).sum::<usize>(),
@@ -200,11 +197,9 @@ fn line(a: &Metrics, b: &Metrics) -> String {
         d(Metrics::receivers_first),
         d(|m| m.dispatch_idle),
         d(|m| m.dispatch_shared + m.dispatch_pinned),
-        d(|m| m.dispatch_parked),
         d(|m| m.dispatch_kept),
-        d(|m| m.policy_asked),
-        d(|m| m.policy_late),
-        d(|m| m.policy_ring_full),
+        d(|m| m.evidence_sent),
+        d(|m| m.evidence_lost),
         d(|m| m.preempt),
         d(|m| m.page_faults),
     )

@@ -57,7 +57,8 @@ pub struct Opts {
     /// first), second-chance (a target that merely woke is refused once), turns (a
     /// hand-off passes on what is left of the turn), preemption (a waking task can
     /// preempt), sticky (sender and receiver of IPIs stay on one CPU), prolong (a turn
-    /// is prolonged for the receiver of an IPI).
+    /// is prolonged for the receiver of an IPI), gangs (VMs whose vCPUs spin for each
+    /// other have aligned turns).
     #[arg(
         long,
         value_name = "MECHANISM,…",
@@ -127,6 +128,7 @@ pub enum Mechanism {
     Preemption,
     Sticky,
     Prolong,
+    Gangs,
 }
 
 impl Opts {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The scheduling loop: drain events, ask the policy, dispatch.
+//! The scheduling loop: take evidence, plan.
 
 use std::cell::OnceCell;
 use std::mem::MaybeUninit;
@@ -8,37 +8,35 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use libbpf_rs::skel::Skel;
-use libbpf_rs::{MapHandle, OpenObject};
-use log::{error, info, warn};
+use libbpf_rs::{MapCore, MapFlags, MapHandle, OpenObject};
+use log::{debug, error, info, warn};
 use nix::sys::signal::{SigSet, Signal};
 use scx_vmland::event::{self, Record};
 use scx_vmland::leftovers::{self, Kept};
-use scx_vmland::policy::{self, Decision, Policy};
+use scx_vmland::planner::{Plan, Planner};
 use scx_vmland::{preflight, threads};
 use vmland_base::exit;
 use vmland_settings::EffectiveSettings;
 
-use crate::bpf::{BpfScheduler, DispatchedTask, QueuedTask, RL_CPU_ANY};
+use crate::bpf::{BpfScheduler, QueuedTask};
 use crate::bpf_intf::{
-    VMLAND_NICE_0, vmland_event_kind_VMLAND_EVENT_SLICE_EXPIRED,
-    vmland_mechanism_VMLAND_PREEMPTION, vmland_mechanism_VMLAND_PROLONG,
-    vmland_mechanism_VMLAND_RECEIVERS, vmland_mechanism_VMLAND_SECOND_CHANCE,
-    vmland_mechanism_VMLAND_STICKY, vmland_mechanism_VMLAND_TURNS,
-    vmland_mechanism_VMLAND_YIELD_TO,
+    vmland_event_kind_VMLAND_EVENT_EVIDENCE, vmland_limits_VMLAND_MAX_VMS,
+    vmland_mechanism_VMLAND_GANGS, vmland_mechanism_VMLAND_PREEMPTION,
+    vmland_mechanism_VMLAND_PROLONG, vmland_mechanism_VMLAND_RECEIVERS,
+    vmland_mechanism_VMLAND_SECOND_CHANCE, vmland_mechanism_VMLAND_STICKY,
+    vmland_mechanism_VMLAND_TURNS, vmland_mechanism_VMLAND_YIELD_TO, vmland_plan,
 };
 use crate::clients::Clients;
 use crate::group_weight::GroupWeight;
 use crate::opts::{Mechanism, Opts};
-use crate::{Exit, NAME, kvm, metrics, nice, refusal, settings, standby, verifier, vms};
-
-/// vCPUs that the policy can hold without allocating.
-const CAPACITY: usize = 16_384;
+use crate::{
+    Exit, NAME, kvm, metrics, nice, receiver_time, refusal, settings, standby, verifier, vms,
+};
 
 /// A scheduler that has just detached may be as long about ending.
 const HANDOVER: Duration = Duration::from_secs(5);
 
-const _: () = assert!(policy::DEFAULT_WEIGHT == VMLAND_NICE_0 as u64);
-const _: () = assert!(event::SLICE_EXPIRED == vmland_event_kind_VMLAND_EVENT_SLICE_EXPIRED as u64);
+const _: () = assert!(event::EVIDENCE == vmland_event_kind_VMLAND_EVENT_EVIDENCE as u64);
 
 /// How a run came to its end.
 pub enum Ended {
@@ -144,7 +142,7 @@ fn attach<'a>(opts: &Opts, object: &'a mut MaybeUninit<OpenObject>) -> Result<Bp
 
 struct Scheduler<'a> {
     bpf: BpfScheduler<'a>,
-    policy: Policy,
+    planner: Planner,
 }
 
 impl<'a> Scheduler<'a> {
@@ -152,11 +150,12 @@ impl<'a> Scheduler<'a> {
         let data = bpf.skel.maps.data_data.as_mut().context("no .data map")?;
         data.vmland_slice_min_ns = opts.slice_us_min * 1_000;
         data.vmland_ipi_window_ns = opts.ipi_window_us * 1_000;
+        data.vmland_receiver_ns = receiver_time::ns();
         data.vmland_without = opts.without.iter().fold(0, |bits, &it| bits | bit(it));
 
         Ok(Self {
             bpf,
-            policy: Policy::new(CAPACITY),
+            planner: Planner::new(vmland_limits_VMLAND_MAX_VMS as usize),
         })
     }
 
@@ -199,9 +198,8 @@ impl<'a> Scheduler<'a> {
 
     fn run(mut self) -> Result<Ended> {
         while !self.bpf.exited() {
-            self.drain_queued();
-            self.dispatch();
-            self.bpf.notify_complete(self.policy.waiting() as u64);
+            self.take_evidence();
+            self.bpf.notify_complete(0);
         }
         let report = self.bpf.shutdown_and_report();
         Ok(match report {
@@ -217,12 +215,16 @@ impl<'a> Scheduler<'a> {
         })
     }
 
-    /// What happened since the last round.
-    fn drain_queued(&mut self) {
+    /// What VMs have done since the last round.
+    fn take_evidence(&mut self) {
         loop {
             match self.bpf.dequeue_task() {
                 Ok(Some(task)) => match event::decode(&record(&task)) {
-                    Some(arrival) => self.policy.enqueue(arrival),
+                    Some(evidence) => {
+                        if let Some(plan) = self.planner.report(&evidence) {
+                            self.apply(&plan);
+                        }
+                    }
                     None => warn!("no event of ours in the ring: {task:?}"),
                 },
                 Ok(None) => return,
@@ -234,13 +236,17 @@ impl<'a> Scheduler<'a> {
         }
     }
 
-    /// As many decisions as the ring takes; the rest waits.
-    fn dispatch(&mut self) {
-        while let Some(decision) = self.policy.peek() {
-            if self.bpf.dispatch_task(&dispatched(decision)).is_err() {
-                return;
-            }
-            self.policy.take();
+    fn apply(&mut self, plan: &Plan) {
+        debug!("VM {}: gang {}", plan.vm_id, plan.gang);
+        let value = vmland_plan {
+            vm_id: plan.vm_id,
+            gang: plan.gang.into(),
+        };
+        let key = plan.vm_slot.to_ne_bytes();
+        let plans = &self.bpf.skel.maps.vmland_plans;
+        // SAFETY: numbers only.
+        if let Err(e) = plans.update(&key, unsafe { plain::as_bytes(&value) }, MapFlags::ANY) {
+            warn!("cannot write a plan: {e}");
         }
     }
 }
@@ -255,28 +261,18 @@ fn bit(mechanism: Mechanism) -> u32 {
         Mechanism::Preemption => vmland_mechanism_VMLAND_PREEMPTION,
         Mechanism::Sticky => vmland_mechanism_VMLAND_STICKY,
         Mechanism::Prolong => vmland_mechanism_VMLAND_PROLONG,
+        Mechanism::Gangs => vmland_mechanism_VMLAND_GANGS,
     }
 }
 
 fn record(task: &QueuedTask) -> Record {
     Record {
-        pid: task.pid,
+        nr_cpus_allowed: task.nr_cpus_allowed,
         flags: task.flags,
         stop_ts: task.stop_ts,
         exec_runtime: task.exec_runtime,
         weight: task.weight,
         vtime: task.vtime,
         enq_cnt: task.enq_cnt,
-    }
-}
-
-fn dispatched(decision: &Decision) -> DispatchedTask {
-    DispatchedTask {
-        pid: decision.pid,
-        cpu: RL_CPU_ANY,
-        flags: 0,
-        slice_ns: decision.slice_ns,
-        vtime: decision.deadline,
-        enq_cnt: decision.generation,
     }
 }

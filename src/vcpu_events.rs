@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Tells of which VMs a vCPU has been seen or is gone, by the ring `vmland_vcpu_events` of
-//! `bpf/policy/event.bpf.h`.
+//! `bpf/planner/event.bpf.h`.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -70,7 +70,7 @@ impl AsFd for VcpuEvents {
     }
 }
 
-/// Where `bpf/policy/event.bpf.h` puts an event's vm_slot.
+/// Where `bpf/planner/event.bpf.h` puts an event's vm_slot.
 fn slot(record: &[u8]) -> Option<u32> {
     let at = offset_of!(queued_task_ctx, nr_cpus_allowed);
     let bytes = record.get(at..at + size_of::<u64>())?;

@@ -2,16 +2,17 @@
 /*
  * Bandwidth: a quota of CPU time in each period.
  *
- * It is used twice: for the cpu.max of a cgroup, and for the cap of a VM. Running tasks
- * consume the quota. What is left at the end of a period is lost, except for the burst.
+ * It is used twice: for the cpu.max of a cgroup, and for the cap of a VM. Tasks take CPU
+ * time from it before they use it, and return what they do not need (limits.bpf.h).
  *
- * Debt. Several CPUs consume one quota, and the kernel ends a slice only at a tick. So a
- * quota can be overdrawn. The debt is taken from the quotas of later periods, but each
- * period keeps 1/QUOTA_SURE of its quota. So nobody is throttled for longer than one
- * period. This matters for a vCPU that its siblings wait for.
+ * Rest. What is left at the end of a period is lost, except for the burst. If tasks could not
+ * use it, as they waited for a CPU, it is kept, up to a quota: the turns of others can be as
+ * long as a short period. An eighth of a quota is always kept: what a task took in advance and
+ * returned, when the others were throttled already, would be lost. The fair class keeps what
+ * its CPUs hold, sched_cfs_bandwidth_slice_us each.
  *
- * Limit. A quota that is smaller than a tick on each CPU that consumes it is overdrawn
- * in the long run.
+ * Debt. Tasks that are never throttled overdraw a quota. The whole debt is taken from later
+ * periods, so that in the long run no more than the quota is used.
  */
 #ifndef VMLAND_CGROUP_BANDWIDTH_BPF_H
 #define VMLAND_CGROUP_BANDWIDTH_BPF_H
@@ -19,11 +20,8 @@
 #include <scx/common.bpf.h>
 #include "../intf.h"
 
-/*
- * Each period has at least 1/8 of its quota, whatever the debt. A larger part would let
- * a small quota be overdrawn by more, a smaller one would throttle for nearly a period.
- */
-#define QUOTA_SURE 8
+/* More than any quota, in ns. */
+#define BANDWIDTH_NO_LIMIT ((s64)(~0ULL >> 1))
 
 struct vmland_bandwidth {
 	u64 quota_ns;		/* 0: no limit */
@@ -65,43 +63,57 @@ static __always_inline void cap_set(u32 vm_slot, u64 cap_ns)
 		bandwidth_set(cap, cap_ns, VMLAND_CAP_PERIOD, 0);
 }
 
-/* Starts the period of @bw that @now is in. */
-static __always_inline void bandwidth_refill(struct vmland_bandwidth *bw, u64 now)
-{
-	s64 quota = bw->quota_ns, left, then;
-	u64 end = bw->period_end, periods;
+/* Of a quota, if no task waits. */
+#define QUOTA_KEPT 8
 
-	if (!bw->period_ns)
+/* Starts the period of @bw that @now is in. @waited: tasks of it are runnable. */
+static __always_inline void bandwidth_refill(struct vmland_bandwidth *bw, u64 now, bool waited)
+{
+	u64 quota = bw->quota_ns, period = bw->period_ns, end = bw->period_end, periods, most, kept;
+	s64 left, then;
+
+	if (!quota || !period)
 		return;
-	periods = (now - end) / bw->period_ns + 1;
-	if (__sync_val_compare_and_swap(&bw->period_end, end,
-					end + periods * bw->period_ns) != end)
+	periods = (now - end) / period + 1;
+	if (__sync_val_compare_and_swap(&bw->period_end, end, end + periods * period) != end)
 		return;
 	left = bw->left_ns;
 	/*
-	 * Three quotas fill it up from a debt of one quota, as a burst is no more than a
-	 * quota. The bound keeps the product from an overflow.
+	 * Two quotas fill it up from nothing, as a burst is no more than a quota. The bound
+	 * keeps the product from an overflow.
 	 */
-	then = left + quota * (s64)(periods < 3 ? periods : 3);
-	if (then < quota / QUOTA_SURE)
-		then = quota / QUOTA_SURE;
-	if (then > quota + (s64)bw->burst_ns)
-		then = quota + bw->burst_ns;
-	/* The difference is added, as other CPUs consume the quota at the same time. */
+	most = left < 0 ? -left / quota + 3 : 2;
+	then = left + quota * (periods < most ? periods : most);
+	kept = waited ? quota : quota / QUOTA_KEPT;
+	if (kept < bw->burst_ns)
+		kept = bw->burst_ns;
+	if (then > (s64)(quota + kept))
+		then = quota + kept;
+	/* The difference is added, as other CPUs take from it at the same time. */
 	__sync_fetch_and_add(&bw->left_ns, then - left);
 }
 
-/* The time at which @bw has CPU time again; 0: it has some now. */
-static __always_inline u64 bandwidth_throttled_until(struct vmland_bandwidth *bw, u64 now)
+/*
+ * What is left of @bw at @now, in ns; BANDWIDTH_NO_LIMIT: it has no quota. @waited: tasks
+ * of it are runnable.
+ */
+static __always_inline s64 bandwidth_left(struct vmland_bandwidth *bw, u64 now, bool waited)
 {
 	if (!bw->quota_ns)
-		return 0;
+		return BANDWIDTH_NO_LIMIT;
 	if (!time_before(now, bw->period_end))
-		bandwidth_refill(bw, now);
-	return bw->left_ns > 0 ? 0 : bw->period_end;
+		bandwidth_refill(bw, now, waited);
+	return bw->left_ns;
 }
 
-static __always_inline void bandwidth_consume(struct vmland_bandwidth *bw, u64 ns)
+/* The end of the period, if @bw has no CPU time left at @now; else 0. */
+static __always_inline u64 bandwidth_throttled_until(struct vmland_bandwidth *bw, u64 now,
+						     bool waited)
+{
+	return bandwidth_left(bw, now, waited) > 0 ? 0 : bw->period_end;
+}
+
+static __always_inline void bandwidth_consume(struct vmland_bandwidth *bw, s64 ns)
 {
 	if (bw->quota_ns)
 		__sync_fetch_and_sub(&bw->left_ns, ns);

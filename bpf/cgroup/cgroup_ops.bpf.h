@@ -18,6 +18,7 @@
 #include "../watchdog/watchdog.bpf.h"
 #include "bandwidth.bpf.h"
 #include "cgroup.bpf.h"
+#include "limits.bpf.h"
 
 /* The context of @cgrp; NULL: it is the root, or it has no slot. */
 static __always_inline struct vmland_cgroup_ctx *cgroup_known(struct cgroup *cgrp)
@@ -113,6 +114,7 @@ void BPF_STRUCT_OPS(vmland_cgroup_move, struct task_struct *p, struct cgroup *fr
 
 	if (!taskc)
 		return;
+	runtime_return(taskc);
 	cgroup_quiescent(taskc);
 	vcpu_quiescent(taskc);
 	taskc->cgroup_slot = cgroup_slot(to);
@@ -146,8 +148,10 @@ void BPF_STRUCT_OPS(vmland_cgroup_set_bandwidth, struct cgroup *cgrp, u64 period
 {
 	struct vmland_cgroup_ctx *cgc = cgroup_known(cgrp);
 
-	if (cgc)
-		cgroup_set_max(cgc, period_us, quota_us, burst_us);
+	if (!cgc)
+		return;
+	cgroup_set_max(cgc, period_us, quota_us, burst_us);
+	requeue_soon();
 }
 
 /*

@@ -2,11 +2,12 @@
 /*
  * Throttling: a task whose quota or cap is used up waits until the period ends.
  *
- * A task is throttled when it becomes runnable, when it leaves its CPU, or when it gets
- * to the head of a queue. It waits in THROTTLED_DSQ, sorted by the end of the period.
- * Then a timer puts it back into its queue (watchdog/watchdog.bpf.h), with the lag that
- * it had. So tasks that share a limit keep their order. It may have to be throttled
- * again when it gets to the head of the queue.
+ * A task is throttled when it becomes runnable or leaves its CPU, and gets no runtime
+ * (limits.bpf.h). It waits in a queue of its own kind, sorted by the end of the period. Then
+ * a timer puts it back into its queue (watchdog/watchdog.bpf.h), with the lag that it had. Of
+ * tasks that share a limit, those that have waited the longest come first. The timer gives
+ * each task the runtime that it needs to wait for a CPU, and those for which there is none go
+ * on waiting. So a thousand tasks do not enter the queues for a quota that is enough for one.
  *
  * A throttled task is not counted as runnable, so its siblings in the cgroup tree get
  * its share.
@@ -24,7 +25,27 @@
 #include "cgroup.bpf.h"
 #include "limits.bpf.h"
 
-/* The task of @taskc, which belongs to @cpu, goes to THROTTLED_DSQ. */
+/* Tasks whose period ends at the same time are apart by at most this, in ns: 100 us. */
+#define THROTTLED_ORDER_NS (100 * 1000ULL)
+
+/*
+ * The place of a task that is throttled until @until in the queue of the throttled: earlier,
+ * the longer it has waited. After RESCUE_THROTTLED_NS it is not throttled any more.
+ */
+static __always_inline u64 throttled_place(const struct vmland_task_ctx *taskc, u64 until,
+					   u64 now)
+{
+	u64 waited = now - taskc->wait_start;
+	u64 earlier = waited / (RESCUE_THROTTLED_NS / THROTTLED_ORDER_NS);
+	u64 rescue = taskc->wait_start + RESCUE_THROTTLED_NS + 1;
+
+	if (earlier > THROTTLED_ORDER_NS)
+		earlier = THROTTLED_ORDER_NS;
+	until += THROTTLED_ORDER_NS - earlier;
+	return time_before(rescue, until) ? rescue : until;
+}
+
+/* The task of @taskc, which belongs to @cpu, goes to the queue of the throttled. */
 static __always_inline void throttle(struct vmland_task_ctx *taskc, s32 cpu, u64 now)
 {
 	const struct vmland_cpu_ctx *cpuc = cpuc_of(cpu);
@@ -36,7 +57,7 @@ static __always_inline void throttle(struct vmland_task_ctx *taskc, s32 cpu, u64
 	count(VMLAND_THROTTLED);
 }
 
-/* The task of @taskc leaves THROTTLED_DSQ for a queue of @cpu, if it was there. */
+/* The task of @taskc leaves that for a queue of @cpu, if it was there. */
 static __always_inline void unthrottle(struct vmland_task_ctx *taskc, s32 cpu, u64 now)
 {
 	const struct vmland_cpu_ctx *cpuc = cpuc_of(cpu);
@@ -52,32 +73,6 @@ static __always_inline void unthrottle(struct vmland_task_ctx *taskc, s32 cpu, u
 	vmc = is_vcpu(taskc) ? vmc_of(taskc->vm_slot) : NULL;
 	if (vmc && time_after(now, since))
 		__sync_fetch_and_add(&vmc->throttled_ns, now - since);
-}
-
-/* Throttles tasks until the first one in @dsq that may run on @cpu has CPU time left. */
-__noinline int throttle_heads(u64 dsq, s32 cpu)
-{
-	u64 now = scx_bpf_now(), until;
-	struct vmland_task_ctx *taskc;
-	struct task_struct *p;
-
-	if (!scx_bpf_dsq_nr_queued(dsq))
-		return 0;
-	bpf_for_each(scx_dsq, p, dsq, 0) {
-		taskc = taskc_of(p);
-		if (!taskc)
-			break;
-		until = throttled_until(p, taskc, now);
-		if (!until) {
-			if (bpf_cpumask_test_cpu(cpu, p->cpus_ptr))
-				break;
-			continue;
-		}
-		scx_bpf_dsq_move_set_vtime(BPF_FOR_EACH_ITER, until);
-		if (scx_bpf_dsq_move_vtime(BPF_FOR_EACH_ITER, p, THROTTLED_DSQ, 0))
-			throttle(taskc, scx_bpf_task_cpu(p), now);
-	}
-	return 0;
 }
 
 #endif /* VMLAND_CGROUP_THROTTLE_BPF_H */

@@ -22,7 +22,7 @@
 #include "../counters.bpf.h"
 #include "../intf.h"
 #include "../ipi/receivers.bpf.h"
-#include "../policy/event.bpf.h"
+#include "../planner/event.bpf.h"
 #include "vm.bpf.h"
 
 /* pid -> vCPU, for listings in user space. */
@@ -105,6 +105,23 @@ static __always_inline void vcpu_quiescent(struct vmland_task_ctx *taskc)
 		vm_recount(vmc, was_in - 1);
 }
 
+/* If @taskc is of a vCPU, its VM counts it as running, or no longer. */
+static __always_inline void vcpu_count_running(struct vmland_task_ctx *taskc, bool runs)
+{
+	struct vmland_vm_ctx *vmc;
+
+	if (taskc->running == runs)
+		return;
+	vmc = is_vcpu(taskc) ? vmc_of(taskc->vm_slot) : NULL;
+	taskc->running = runs && vmc;
+	if (!vmc)
+		return;
+	if (runs)
+		__sync_fetch_and_add(&vmc->nr_running, 1);
+	else
+		__sync_fetch_and_sub(&vmc->nr_running, 1);
+}
+
 static void send_vcpu_event(u32 kind, const struct task_struct *p,
 			    const struct vmland_task_ctx *taskc)
 {
@@ -133,12 +150,12 @@ static u32 vm_take_slot(u64 kvm, s32 tgid)
 	vmc = vmc_of(slot);
 	if (!vmc)
 		return VMLAND_NO_VM;
-	vmc->cpu_ns = vmc->pause_exits = 0;
+	vmc->cpu_ns = vmc->pause_exits = vmc->receivers = vmc->reported_exits = 0;
 	vmc->yields_asked = vmc->yields_honoured = 0;
 	vmc->throttled_ns = vmc->boosted_ns = 0;
 	vmc->boost_left_ns = 0;
 	vmc->nr_vcpus = 0;
-	vmc->nr_runnable = 0;
+	vmc->nr_runnable = vmc->nr_running = 0;
 	vm_recount(vmc, 0);
 	vmc->tgid = tgid;
 	vmc->vm_id = __sync_fetch_and_add(&last_vm_id, 1) + 1;
@@ -199,6 +216,7 @@ static void vcpu_forget(struct task_struct *p, struct vmland_task_ctx *taskc)
 	s32 pid = p->pid;
 
 	vcpu_quiescent(taskc);
+	vcpu_count_running(taskc, false);
 	if (vmc && vmc->vm_id == taskc->vm_id &&
 	    __sync_fetch_and_sub(&vmc->nr_vcpus, 1) == 1)
 		vm_release(taskc->vm_slot, vmc, vmc->kvm);

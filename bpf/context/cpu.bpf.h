@@ -24,13 +24,16 @@ struct vmland_cpu_ctx {
 	u64 turn_end;
 	u64 prolong_left_ns;	/* by which the turn may still be prolonged */
 	bool prolonged;		/* the next task to run has PROLONG_NS only */
+	u64 runtime_end;	/* the running task has runtime until then
+				   (cgroup/limits.bpf.h); 0: no limit */
 
-	/*
-	 * State of a search in cosched/cosched.bpf.h. It is kept here, as the verifier
-	 * goes through a loop once for each value that it knows of a local variable.
-	 */
-	u32 scanned;
-	u64 until;		/* scx_bpf_now() */
+	/* The running task stops then, by a timer (queue/run_timer.bpf.h); 0: at a tick. */
+	u64 stop_at;
+	/* Its turn is suspended for tasks that have woken (placement/preempt.bpf.h); 0: none. */
+	s32 suspended_pid;
+	u64 suspended_vruntime;
+	u64 first_slice_ns;	/* of the tasks that it is suspended for */
+	bool suspended_by_ipi;	/* these are receivers of its IPIs */
 
 	/* The target noted by ops.yield() for the next ops.dispatch(); 0: none. */
 	s32 handoff_pid;

@@ -4,10 +4,10 @@
  *
  *   SHARED_DSQ     tasks that may move between CPUs            the framework's
  *   cpu (0..)      tasks that are bound to one CPU             the framework's
- *   PARKED_DSQ     vCPUs that wait for a decision of the policy (policy/policy.bpf.h)
- *   THROTTLED_DSQ  tasks whose quota or cap is used up (cgroup/throttle.bpf.h)
+ *   THROTTLED_DSQ  tasks whose quota or cap is used up (cgroup/throttle.bpf.h): several, so that
+ *   and on         many of one cgroup do not delay those of another
  *
- * The first three are sorted by deadline (vtime/vtime.bpf.h), the last by the time at
+ * The first two are sorted by deadline (vtime/vtime.bpf.h), the last by the time at
  * which the task may run again.
  */
 #ifndef VMLAND_CONTEXT_QUEUES_BPF_H
@@ -17,13 +17,25 @@
 #include "task.bpf.h"
 
 /* The next free ids behind the framework's DSQs. */
-#define PARKED_DSQ (MAX_CPUS + 2)
-#define THROTTLED_DSQ (MAX_CPUS + 3)
+#define THROTTLED_DSQ (MAX_CPUS + 2)
+#define THROTTLED_DSQS 16
 
-/* The queue that @p waits in, when it is not parked and not throttled. */
+/* Do tasks wait in @dsq for a CPU? */
+static __always_inline bool is_queue(u64 dsq)
+{
+	return dsq == SHARED_DSQ || dsq < MAX_CPUS;
+}
+
+/* The queue that @p waits in, when it is not throttled. */
 static __always_inline u64 queue_of(const struct task_struct *p, s32 cpu)
 {
 	return is_pinned(p) ? (u64)cpu : SHARED_DSQ;
+}
+
+/* The queue that the task of @taskc waits in while it is throttled. */
+static __always_inline u64 throttled_queue_of(const struct vmland_task_ctx *taskc)
+{
+	return THROTTLED_DSQ + taskc->cgroup_slot % THROTTLED_DSQS;
 }
 
 /*

@@ -10,14 +10,23 @@
 #include "../intf.h"
 
 /*
- * Longest that a task waits in a queue, in ns: 2 s. The kernel ejects a scheduler whose
- * tasks wait for longer than timeout_ms, which is 5 s (vmland.bpf.c).
+ * A task that has waited for this long, in ns, is rescued (watchdog/watchdog.bpf.h): 10 s. The
+ * kernel ejects a scheduler whose tasks wait for longer than timeout_ms, which is 30 s
+ * (vmland.bpf.c) and the longest that it allows.
  */
-#define RESCUE_NS (2 * 1000 * 1000 * 1000ULL)
+#define RESCUE_NS (10 * 1000 * 1000 * 1000ULL)
+
+/*
+ * A task that has waited for this long, in ns, is not throttled any more (cgroup/limits.bpf.h):
+ * 20 s. What it runs for then is beyond its quota, so that it is as late as it can be.
+ */
+#define RESCUE_THROTTLED_NS (20 * 1000 * 1000 * 1000ULL)
+
 
 struct vmland_task_ctx {
 	/* CPU time times VMLAND_NICE_0 / weight, in ns (vtime/vtime.bpf.h). */
 	u64 vruntime;
+	u64 owed_until;		/* likewise (vtime/lag.bpf.h) */
 	/*
 	 * A running task has been charged up to here; a task that does not run left
 	 * its CPU here. scx_bpf_now().
@@ -33,12 +42,14 @@ struct vmland_task_ctx {
 
 	/* Effective settings (params/effective.bpf.h). */
 	u64 weight;		/* VMLAND_NICE_0: an ordinary task at nice 0 */
+	u64 vm_weight;		/* of a vCPU: its VM's, of which weight is a part */
 	u64 slice_ns;
 	u64 ipi_window_ns;	/* 0: receivers of its IPIs do not run first */
 	u64 skew_ns;		/* 0: no bound (cosched/skew.bpf.h) */
 	u32 boost_percent;	/* of its VM's CPU time that may be out of turn */
 	bool has_cap;		/* its VM has a cap (cgroup/bandwidth.bpf.h) */
-	bool cosched;		/* its VM is co-scheduled (cosched/cosched.bpf.h) */
+	bool gang;		/* the turns of its VM are aligned (cosched/gang.bpf.h) */
+	bool running;		/* its VM counts it as running */
 	bool has_preferred;	/* its VM prefers some CPUs (placement/prefer.bpf.h) */
 
 	/* cgroups (cgroup/cgroup.bpf.h). */
@@ -49,6 +60,8 @@ struct vmland_task_ctx {
 				   active; 0: none does */
 	u64 throttled_since;	/* scx_bpf_now(); 0: it is not throttled */
 	s64 throttled_lag;	/* its vruntime less its CPU's vtime at that time */
+	u64 runtime_ns;		/* taken from its limits, and not used yet
+				   (cgroup/limits.bpf.h) */
 
 	/* Hand-offs (handoff/). */
 	u64 min_deadline;	/* until it runs: least deadline, so that it comes behind
@@ -90,9 +103,10 @@ static __always_inline u64 own_weight(const struct task_struct *p)
 	return (u64)(p->scx.weight ?: 100) * VMLAND_NICE_0 / 100;
 }
 
-static __always_inline bool waited_too_long(const struct vmland_task_ctx *taskc, u64 now)
+/* Has the task of @taskc waited for more than @ns? */
+static __always_inline bool has_waited(const struct vmland_task_ctx *taskc, u64 ns, u64 now)
 {
-	return taskc->wait_start && time_after(now, taskc->wait_start + RESCUE_NS);
+	return taskc->wait_start && time_after(now, taskc->wait_start + ns);
 }
 
 #endif /* VMLAND_CONTEXT_TASK_BPF_H */

@@ -8,9 +8,7 @@
  * goes on with that sibling. So the siblings alternate within their VM's turn, and other VMs
  * lose nothing. A sibling's part is out of turn, as with a hand-off.
  *
- * Rejected. Turns that end at the bound did not reduce the skew: the kernel ends a slice at
- * a tick, and with slices of about a tick the bounds of the lag (vtime/vtime.bpf.h) are smaller
- * than the skew that was to be corrected.
+ * The run timer (queue/run_timer.bpf.h) stops the vCPU: ticks are further apart than many bounds.
  *
  * Limits. A yielder transfers no vruntime to its target (vtime/transfer.bpf.h), which would
  * increase the skew for good. A sibling that sleeps is not waited for.
@@ -25,15 +23,21 @@
 #include "../context/task.bpf.h"
 #include "../handoff/boost.bpf.h"
 #include "../handoff/turn.bpf.h"
+#include "../queue/run_timer.bpf.h"
 #include "../vtime/charge.bpf.h"
 
 /* Waiting tasks that are examined for a sibling. It bounds the time in ops.dispatch(). */
 #define SKEW_SCAN 64
 
-/* How long the task of @taskc may run at a time if @left ns of the turn are left. */
-static __always_inline u64 slice_within_skew(const struct vmland_task_ctx *taskc, u64 left)
+/* @p runs on the CPU of @cpuc from @now, no longer at a time than the skew allows. */
+static __always_inline void skew_stop(struct task_struct *p, const struct vmland_task_ctx *taskc,
+				      struct vmland_cpu_ctx *cpuc, u64 now)
 {
-	return taskc->skew_ns && taskc->skew_ns < left ? taskc->skew_ns : left;
+	u64 end = now + taskc->skew_ns;
+
+	if (taskc->skew_ns && taskc->skew_ns < p->scx.slice &&
+	    (!cpuc->stop_at || time_before(end, cpuc->stop_at)))
+		cpuc->stop_at = end;
 }
 
 /*
@@ -56,8 +60,7 @@ __noinline int skew_switch(const struct vmland_task_ctx *taskc __arg_nonnull, u6
 		sibling = taskc_of(p);
 		if (!sibling || !is_vcpu(sibling) || sibling->vm_id != taskc->vm_id ||
 		    !time_before(sibling->vruntime, taskc->vruntime) ||
-		    !bpf_cpumask_test_cpu(cpu, p->cpus_ptr) || !may_boost(sibling) ||
-		    throttled_until(p, sibling, scx_bpf_now()))
+		    !bpf_cpumask_test_cpu(cpu, p->cpus_ptr) || !may_boost(sibling))
 			continue;
 		scx_bpf_dsq_move_set_slice(BPF_FOR_EACH_ITER, left);
 		if (!scx_bpf_dsq_move(BPF_FOR_EACH_ITER, p, SCX_DSQ_LOCAL, 0))
@@ -81,13 +84,17 @@ __noinline int skew_rotate(struct task_struct *prev __arg_trusted, s32 cpu)
 	if (!taskc || !cpuc || !taskc->skew_ns || taskc->yielded || is_pinned(prev))
 		return false;
 	left = turn_left(cpuc);
-	if (!left || throttled_until(prev, taskc, now))
+	if (!left)
 		return false;
 	charge(prev, taskc, now);
-	if (skew_switch(taskc, SHARED_DSQ, cpu, left) ||
-	    skew_switch(taskc, PARKED_DSQ, cpu, left))
+	if (throttled_until(prev, taskc, now))
+		return false;
+	if (skew_switch(taskc, SHARED_DSQ, cpu, left))
 		return true;
-	scx_bpf_task_set_slice(prev, slice_within_skew(taskc, left));
+	scx_bpf_task_set_slice(prev, left);
+	cpuc->stop_at = cpuc->turn_end;
+	skew_stop(prev, taskc, cpuc, now);
+	run_timer_begin(prev, taskc, cpuc, now);
 	return true;
 }
 

@@ -2,7 +2,7 @@
 /*
  * The boost budget: how much CPU time a VM may have out of turn.
  *
- * Problem. A hand-off (yield.bpf.h) or co-scheduling (cosched/cosched.bpf.h) gives a CPU to
+ * Problem. A hand-off (yield.bpf.h) or a gang (cosched/gang.bpf.h) gives a CPU to
  * a vCPU although others have earlier deadlines. The vCPU is charged for it, so nobody
  * loses CPU time in the long run. But the others wait.
  *

@@ -3,42 +3,28 @@
  * Hand-off: ops.dispatch() puts the noted target on this CPU, wherever it waits.
  *
  *   the target waits in      what happens                                      counter
- *   a queue                  it is moved to this CPU, for the rest of the turn shared,
- *                                                                              parked, pinned
+ *   a queue                  it is moved to this CPU, for the rest of the turn shared, pinned
  *   a queue, but may not     it is put first on its own CPU                    remote
  *   run here
- *   a queue, co-scheduled    it is put on another CPU, if one can be had, and  remote
- *                            the yielder goes on
  *   a local DSQ, or runs     nothing: it has a CPU                             served
- *   THROTTLED_DSQ, or sleeps nothing                                           lost
+ *   nowhere: throttled or    nothing                                           lost
+ *   asleep
  */
 #ifndef VMLAND_HANDOFF_HANDOFF_BPF_H
 #define VMLAND_HANDOFF_HANDOFF_BPF_H
 
 #include "../framework.bpf.h"
-#include "../cgroup/limits.bpf.h"
 #include "../context/cpu.bpf.h"
 #include "../context/queues.bpf.h"
 #include "../context/task.bpf.h"
-#include "../cosched/cosched.bpf.h"
 #include "../counters.bpf.h"
+#include "../ipi/pending.bpf.h"
 #include "turn.bpf.h"
-
-/* What became of a note. */
-enum handoff {
-	HANDOFF_NONE,
-	HANDOFF_HERE,		/* the target is first on this CPU */
-	HANDOFF_ELSEWHERE,	/* it has another CPU, and the yielder may go on */
-};
 
 /* The counter of a target that waited in @dsq. */
 static __always_inline u32 handoff_counter(u64 dsq)
 {
-	if (dsq == SHARED_DSQ)
-		return VMLAND_HANDOFF_SHARED;
-	if (dsq == PARKED_DSQ)
-		return VMLAND_HANDOFF_PARKED;
-	return VMLAND_HANDOFF_PINNED;
+	return dsq == SHARED_DSQ ? VMLAND_HANDOFF_SHARED : VMLAND_HANDOFF_PINNED;
 }
 
 /*
@@ -74,16 +60,6 @@ static bool handoff_move(struct task_struct *p, u64 dsq, s32 cpu, u64 slice)
 	return moved && here;
 }
 
-/* Moves @p from @dsq to another CPU, which it preempts. */
-static bool handoff_elsewhere(struct task_struct *p, u64 dsq, s32 cpu, u64 slice)
-{
-	bool moved = move_to_cpu(p, dsq, cpu, slice, SCX_ENQ_HEAD | SCX_ENQ_PREEMPT);
-
-	if (moved)
-		count(VMLAND_HANDOFF_REMOTE);
-	return moved;
-}
-
 /* How long @p may run on the CPU that it gets by a hand-off, in ns. */
 static __always_inline u64 handoff_slice(struct task_struct *p, const struct vmland_cpu_ctx *cpuc)
 {
@@ -95,17 +71,16 @@ static __always_inline u64 handoff_slice(struct task_struct *p, const struct vml
 }
 
 /*
- * Serves the note of @cpu, which is this CPU. Returns an enum handoff. Not static, so that
+ * Serves the note of @cpu, which is this CPU. Returns whether the target is first on it. Not static, so that
  * the verifier checks it once, and not at each call.
  */
 __noinline int handoff_serve(s32 cpu)
 {
 	struct vmland_cpu_ctx *cpuc = cpuc_of(cpu);
-	int served = HANDOFF_NONE;
-	struct vmland_task_ctx *taskc;
+	bool served = false;
 	struct task_struct *p;
-	u64 dsq, slice = 0;
-	s32 pid, other = -1;
+	u64 dsq;
+	s32 pid;
 
 	if (!cpuc)
 		return served;
@@ -116,18 +91,12 @@ __noinline int handoff_serve(s32 cpu)
 		return served;
 
 	dsq = p->scx.dsq ? p->scx.dsq->id : SCX_DSQ_INVALID;
-	taskc = taskc_of(p);
-	if (dsq == THROTTLED_DSQ || (taskc && throttled_until(p, taskc, scx_bpf_now()))) {
-		count(VMLAND_HANDOFF_LOST);
-	} else if (dsq <= PARKED_DSQ) {
-		if (taskc && taskc->cosched)
-			other = cosched_late(p, taskc, &slice);
-		if (other >= 0 && handoff_elsewhere(p, dsq, other, slice)) {
-			served = HANDOFF_ELSEWHERE;
-		} else if (handoff_move(p, dsq, cpu, handoff_slice(p, cpuc))) {
+	if (is_queue(dsq)) {
+		served = handoff_move(p, dsq, cpu, handoff_slice(p, cpuc));
+		if (served)
 			cpuc->expected_pid = pid;
-			served = HANDOFF_HERE;
-		}
+	} else if (dsq >= THROTTLED_DSQ && dsq < THROTTLED_DSQ + THROTTLED_DSQS) {
+		count(VMLAND_HANDOFF_LOST);
 	} else if (is_queued(p)) {
 		count(VMLAND_HANDOFF_SERVED);
 	} else {
@@ -135,6 +104,52 @@ __noinline int handoff_serve(s32 cpu)
 	}
 	bpf_task_release(p);
 	return served;
+}
+
+/* Moves @p to @cpu for @left ns, if it waits in a queue. */
+static bool resume(struct task_struct *p, s32 cpu, u64 left)
+{
+	u64 dsq = p->scx.dsq ? p->scx.dsq->id : SCX_DSQ_INVALID;
+
+	return is_queue(dsq) && move_to_cpu(p, dsq, cpu, left, 0);
+}
+
+/*
+ * @cpu, which is this CPU, goes on with its suspended turn; or, if that is a sender's, with a
+ * further one of its receivers. Returns whether it does. Not static, so that the verifier
+ * checks it once, and not at each call.
+ */
+__noinline int turn_resume(s32 cpu)
+{
+	struct vmland_cpu_ctx *cpuc = cpuc_of(cpu);
+	struct task_struct *p, *receiver = NULL;
+	struct vmland_task_ctx *taskc;
+	bool resumed = false;
+	u64 left;
+
+	if (!cpuc)
+		return false;
+	left = turn_left(cpuc);
+	p = left ? bpf_task_from_pid(cpuc->suspended_pid) : NULL;
+	taskc = p ? taskc_of(p) : NULL;
+	if (taskc && cpuc->suspended_by_ipi)
+		receiver = pending_receiver(p, taskc);
+	if (receiver) {
+		resumed = resume(receiver, cpu, left);
+		if (resumed)
+			cpuc->expected_pid = receiver->pid;
+		bpf_task_release(receiver);
+	}
+	if (p) {
+		if (!resumed) {
+			cpuc->suspended_by_ipi = false;
+			resumed = resume(p, cpu, left);
+		}
+		bpf_task_release(p);
+	}
+	if (!resumed)
+		cpuc->suspended_pid = 0;
+	return resumed;
 }
 
 #endif /* VMLAND_HANDOFF_HANDOFF_BPF_H */

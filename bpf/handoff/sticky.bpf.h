@@ -17,8 +17,8 @@
  * Limits. The hint changes when a vCPU runs, not how much. No CPU idles because of
  * it. Whether a CPU continues with its current task is decided by deadlines without the
  * hint: else the current task would be kept whenever the first waiting task is sticky
- * elsewhere. Without further hand-offs the hint expires. Co-scheduled vCPUs
- * (cosched/cosched.bpf.h) are never sticky.
+ * elsewhere. Without further hand-offs the hint expires. vCPUs of a
+ * gang (cosched/gang.bpf.h) are never sticky.
  */
 #ifndef VMLAND_HANDOFF_STICKY_BPF_H
 #define VMLAND_HANDOFF_STICKY_BPF_H
@@ -40,7 +40,7 @@ static bool any_sticky;
 static __always_inline void sticky_mark(struct vmland_task_ctx *senderc,
 					struct vmland_task_ctx *receiverc)
 {
-	if (!mechanism_on(VMLAND_STICKY) || receiverc->cosched)
+	if (!mechanism_on(VMLAND_STICKY) || receiverc->gang)
 		return;
 	senderc->sticky_until = receiverc->sticky_until = scx_bpf_now() + STICKY_NS;
 	any_sticky = true;

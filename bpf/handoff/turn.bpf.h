@@ -30,7 +30,6 @@
 
 #include <scx/common.bpf.h>
 #include "../context/cpu.bpf.h"
-#include "../context/cpu_timer.bpf.h"
 #include "../context/task.bpf.h"
 #include "../params/params.bpf.h"
 #include "../vtime/vtime.bpf.h"
@@ -58,6 +57,7 @@ static __always_inline void turn_begin(struct vmland_cpu_ctx *cpuc, u64 now, u64
 	cpuc->prolonged = false;
 	cpuc->turn_start = now;
 	cpuc->turn_end = now + slice;
+	cpuc->stop_at = slice < vmland_slice_min_ns ? cpuc->turn_end : 0;
 }
 
 /* What is left of the CPU's turn, in ns; 0: too little for a hand-off. */
@@ -87,38 +87,11 @@ static __always_inline bool turn_is_passed_on(const struct vmland_task_ctx *task
 	return mechanism_on(VMLAND_TURNS) && !vm_has_flag(taskc, VMLAND_VM_COSCHED_OFF);
 }
 
-/* The kernel ends slices at ticks, which are too far apart for PROLONG_NS. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, MAX_CPUS);
-	__type(key, u32);
-	__type(value, struct vmland_cpu_timer);
-} vmland_turn_timers SEC(".maps");
-
-static int turn_timer_fire(void *map, u32 *cpu, struct vmland_cpu_timer *timer)
+/* The task that begins to run on this CPU has PROLONG_NS. */
+static __always_inline void turn_begin_prolonged(struct vmland_cpu_ctx *cpuc, u64 now)
 {
-	struct vmland_cpu_ctx *cpuc = cpuc_of(*cpu);
-
-	if (cpuc && cpuc->curr_weight && !turn_left(cpuc))
-		scx_bpf_kick_cpu(*cpu, SCX_KICK_PREEMPT);
-	return 0;
-}
-
-static __always_inline void turn_timers_init(void)
-{
-	cpu_timers_init(vmland_turn_timers, turn_timer_fire);
-}
-
-/* The task that begins to run on this CPU has PROLONG_NS, by a timer. */
-static __always_inline void turn_begin_prolonged(struct vmland_cpu_ctx *cpuc)
-{
-	struct vmland_cpu_timer *timer = cpu_timer_here(vmland_turn_timers);
-
 	cpuc->prolonged = false;
-	if (!timer)
-		return;
-	cpuc->turn_end = scx_bpf_now() + PROLONG_NS;
-	cpu_timer_start(timer, PROLONG_NS);
+	cpuc->turn_end = cpuc->stop_at = now + PROLONG_NS;
 }
 
 #endif /* VMLAND_HANDOFF_TURN_BPF_H */

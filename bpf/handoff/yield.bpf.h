@@ -35,6 +35,12 @@
 #include "sticky.bpf.h"
 #include "turn.bpf.h"
 
+/*
+ * A sender that spins suspends its turn for a receiver, which may hold it up for this long, in
+ * ns: 100 us. Where a receiver takes longer, it gets the rest of the turn.
+ */
+#define RECEIVER_MOST_NS (100 * 1000ULL)
+
 /* sched_yield(): once, behind all tasks of the same weight. */
 static __always_inline void yield_plain(struct vmland_task_ctx *taskc,
 					const struct vmland_cpu_ctx *cpuc)
@@ -56,6 +62,7 @@ static bool handoff_to_receiver(struct task_struct *sender, struct vmland_task_c
 {
 	struct vmland_task_ctx *receiverc;
 	struct task_struct *receiver;
+	struct vmland_vm_ctx *vmc;
 
 	receiver = pending_receiver(sender, senderc);
 	if (!receiver)
@@ -63,9 +70,18 @@ static bool handoff_to_receiver(struct task_struct *sender, struct vmland_task_c
 	receiverc = taskc_of(receiver);
 	if (receiverc && may_run_out_of_turn(receiverc, cpuc->vtime) &&
 	    turn_left_or_prolonged(cpuc)) {
-		if (yields)
+		if (yields && !cpuc->suspended_pid && vmland_receiver_ns < RECEIVER_MOST_NS) {
+			cpuc->suspended_pid = sender->pid;
+			cpuc->suspended_vruntime = senderc->vruntime;
+			cpuc->suspended_by_ipi = true;
+			cpuc->first_slice_ns = vmland_receiver_ns;
+		} else if (yields) {
 			equalize_vruntime(senderc, receiverc, cpuc);
+		}
 		cpuc->handoff_pid = receiver->pid;
+		vmc = vmc_of(senderc->vm_slot);
+		if (vmc)
+			__sync_fetch_and_add(&vmc->receivers, 1);
 		sticky_mark(senderc, receiverc);
 	} else if (yields) {
 		defer_behind(senderc, receiver, cpuc);
@@ -117,6 +133,10 @@ static bool yield_directed(struct task_struct *yielder, struct vmland_task_ctx *
 		equalize_vruntime(yielderc, targetc, cpuc);
 		cpuc->handoff_pid = target->pid;
 		count(VMLAND_YIELD_HONOURED);
+	} else if (yielderc->gang) {
+		/* Both have the deadline of their gang: there is nothing to defer. */
+		count(VMLAND_YIELD_GANG);
+		return false;
 	} else {
 		defer_behind(yielderc, target, cpuc);
 		count(VMLAND_YIELD_IN_TURN);

@@ -17,10 +17,11 @@
 #define IPI_RECEIVERS 16
 
 /*
- * A receiver that ran for no longer than this after the IPI, in ns, counts as still
- * waiting: it may have left its CPU before it entered the guest and took the interrupt.
+ * How long a receiver takes, from getting a CPU, to enter the guest and take an interrupt, in
+ * ns: what it gets of the CPU of a sender that spins. User space sets more on a host that is
+ * itself a guest, where each entry and exit is emulated.
  */
-#define IPI_SERVED_NS (100 * 1000ULL)
+volatile u64 vmland_receiver_ns = 10 * 1000;
 
 /* The IPIs of a vCPU, as a stack whose oldest entries are overwritten. */
 struct vmland_sent {
@@ -69,12 +70,15 @@ static __always_inline struct task_struct *vcpu_task(u32 vm_id, u32 vcpu_id)
 	return pid ? bpf_task_from_pid(*pid) : NULL;
 }
 
-/* Does @p wait for a CPU, and has it not run since it was sent an IPI at @at? */
+/*
+ * Does @p wait for a CPU, and has it not run since it was sent an IPI at @at? One that began to
+ * run just before may have left its CPU before it entered the guest.
+ */
 static __always_inline bool receiver_waits(const struct task_struct *p,
 					   const struct vmland_task_ctx *taskc, u64 at)
 {
 	return (p->scx.flags & SCX_TASK_QUEUED) && !scx_bpf_task_running(p) &&
-	       !taskc->throttled_since && time_before(taskc->run_start, at + IPI_SERVED_NS);
+	       !taskc->throttled_since && time_before(taskc->run_start, at + vmland_receiver_ns / 2);
 }
 
 /*

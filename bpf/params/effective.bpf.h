@@ -35,16 +35,16 @@
 #include "../intf.h"
 #include "params.bpf.h"
 
-static __always_inline u64 vcpu_weight(u64 own, const struct vmland_task_ctx *taskc,
-				       const struct vmland_vm_params *params)
+/* The weight of the VM whose vCPU @taskc has the own weight @own. */
+static __always_inline u64 vm_weight(u64 own, const struct vmland_task_ctx *taskc,
+				     const struct vmland_vm_params *params, u32 nr_runnable)
 {
-	const struct vmland_vm_ctx *vmc = vmc_of(taskc->vm_slot);
 	const struct vmland_cgroup_ctx *cgc = cgc_of(taskc->cgroup_slot);
 	u64 weight = own * (params ? params->weight : 100) / 100;
 
-	if (!vmc || !cgc || cgc->nr_vms < 2)
-		return weight;
-	return weight * (cgc->nr_vcpus ?: 1) / (cgc->nr_vms * (vmc->nr_runnable ?: 1));
+	if (!cgc || cgc->nr_vms < 2)
+		return weight * nr_runnable;
+	return weight * (cgc->nr_vcpus ?: 1) / cgc->nr_vms;
 }
 
 /*
@@ -55,12 +55,18 @@ __noinline int effective_update(u64 weight, struct vmland_task_ctx *taskc __arg_
 {
 	const struct vmland_vm_params *params = params_of(taskc);
 	const struct vmland_cgroup_ctx *cgc = cgroup_with_factor(taskc);
+	const struct vmland_vm_ctx *vmc;
+	u32 nr_runnable = 1;
 
-	if (is_vcpu(taskc))
-		weight = vcpu_weight(weight, taskc, params);
+	vmc = is_vcpu(taskc) ? vmc_of(taskc->vm_slot) : NULL;
+	if (vmc) {
+		nr_runnable = vmc->nr_runnable ?: 1;
+		weight = vm_weight(weight, taskc, params, nr_runnable);
+	}
 	if (cgc)
 		weight = (weight < WEIGHT_MAX ? weight : WEIGHT_MAX) * cgc->factor / FACTOR_ONE;
-	taskc->weight = weight > WEIGHT_MIN ? weight : WEIGHT_MIN;
+	taskc->vm_weight = weight > WEIGHT_MIN * nr_runnable ? weight : WEIGHT_MIN * nr_runnable;
+	taskc->weight = taskc->vm_weight / nr_runnable;
 	taskc->has_cap = params && params->cap_ns;
 	if (taskc->has_cap)
 		cap_set(taskc->vm_slot, params->cap_ns);
@@ -74,9 +80,11 @@ __noinline int effective_update(u64 weight, struct vmland_task_ctx *taskc __arg_
 	taskc->skew_ns = params ? params->skew_ns : 0;
 	if (taskc->skew_ns)
 		any_skew = true;
-	taskc->cosched = params && (params->flags & VMLAND_VM_COSCHED_STRICT);
-	if (taskc->cosched)
-		any_cosched = true;
+	taskc->gang = is_gang(taskc, params);
+	if (taskc->gang) {
+		any_gang = true;
+		last_gang_at = scx_bpf_now();
+	}
 	return 0;
 }
 

@@ -28,6 +28,13 @@ struct {
 	__type(value, struct vmland_vm_params);
 } vmland_vm_params SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, VMLAND_MAX_VMS);
+	__type(key, u32);
+	__type(value, struct vmland_plan);
+} vmland_plans SEC(".maps");
+
 /* The tunables. User space sets them after it has loaded the scheduler. */
 volatile u64 vmland_slice_min_ns = 2000000;
 volatile u64 vmland_ipi_window_ns = 50000000;
@@ -35,8 +42,10 @@ volatile u32 vmland_without SEC(".data");	/* of enum vmland_mechanism */
 
 /* Some VM has, or had, such a parameter. Without one, no task is checked for it. */
 static bool any_preferred;	/* preferred CPUs (placement/prefer.bpf.h) */
-static bool any_cosched;	/* co-scheduling (cosched/cosched.bpf.h) */
+static bool any_gang;		/* aligned turns (cosched/gang.bpf.h) */
 static bool any_skew;		/* a bound of the skew (cosched/skew.bpf.h) */
+
+static u64 last_gang_at;	/* when a vCPU of a gang was seen last, scx_bpf_now() */
 
 static __always_inline bool mechanism_on(u32 mechanism)
 {
@@ -54,6 +63,19 @@ params_of(const struct vmland_task_ctx *taskc)
 		return NULL;
 	params = bpf_map_lookup_elem(&vmland_vm_params, &slot);
 	return params && params->vm_id == taskc->vm_id ? params : NULL;
+}
+
+/* Are the turns of the VM of @taskc aligned? @params are the VM's. */
+static __always_inline bool is_gang(const struct vmland_task_ctx *taskc,
+				    const struct vmland_vm_params *params)
+{
+	u32 slot = taskc->vm_slot;
+	const struct vmland_plan *plan;
+
+	if (params && (params->flags & (VMLAND_VM_COSCHED_OFF | VMLAND_VM_COSCHED_STRICT)))
+		return params->flags & VMLAND_VM_COSCHED_STRICT;
+	plan = is_vcpu(taskc) ? bpf_map_lookup_elem(&vmland_plans, &slot) : NULL;
+	return plan && plan->vm_id == taskc->vm_id && plan->gang && mechanism_on(VMLAND_GANGS);
 }
 
 static __always_inline bool vm_has_flag(const struct vmland_task_ctx *taskc, u32 flag)

@@ -9,6 +9,7 @@
 
 #include "../framework.bpf.h"
 #include "../cgroup/limits.bpf.h"
+#include "../context/cpu.bpf.h"
 #include "../context/task.bpf.h"
 #include "prefer.bpf.h"
 
@@ -58,6 +59,19 @@ static __always_inline s32 select_cpu(struct task_struct *p, s32 prev_cpu, u64 w
 		return prev_cpu;
 	*idle = true;
 	return cpu;
+}
+
+/*
+ * The task of @taskc gets @cpu, which is idle: nobody competes with it, so that it keeps no
+ * debt. Else it would gather one while vtime stands still, and stand behind all others when
+ * the host fills up.
+ */
+static __always_inline void no_debt_on_idle_cpu(struct vmland_task_ctx *taskc, s32 cpu)
+{
+	const struct vmland_cpu_ctx *cpuc = cpuc_of(cpu);
+
+	if (cpuc && time_after(taskc->vruntime, cpuc->vtime))
+		taskc->vruntime = cpuc->vtime;
 }
 
 /* Wakes an idle CPU that may run @p, if there is one. */

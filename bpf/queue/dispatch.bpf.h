@@ -8,20 +8,22 @@
 
 #include "../framework.bpf.h"
 #include "../cgroup/limits.bpf.h"
-#include "../cgroup/throttle.bpf.h"
 #include "../context/cpu.bpf.h"
 #include "../context/queues.bpf.h"
 #include "../context/task.bpf.h"
-#include "../cosched/cosched.bpf.h"
+#include "../cosched/gang.bpf.h"
 #include "../cosched/skew.bpf.h"
 #include "../counters.bpf.h"
 #include "../handoff/turn.bpf.h"
 #include "../params/effective.bpf.h"
 #include "../placement/idle.bpf.h"
-#include "../policy/policy.bpf.h"
+#include "../planner/evidence.bpf.h"
 #include "../vtime/charge.bpf.h"
+#include "../vtime/lag.bpf.h"
 #include "../vtime/vtime.bpf.h"
 #include "queue.bpf.h"
+#include "run_timer.bpf.h"
+#include "slice.bpf.h"
 
 /* Is @prev, which had the CPU, still runnable? */
 static __always_inline bool can_continue(const struct task_struct *prev)
@@ -39,20 +41,25 @@ __noinline int keep_prev(struct task_struct *prev __arg_trusted,
 {
 	struct vmland_task_ctx *taskc = taskc_of(prev);
 	struct vmland_cpu_ctx *cpuc = cpuc_of(cpu);
-	u64 now = scx_bpf_now(), least, slice;
+	u64 now = scx_bpf_now(), least, own;
 
 	if (!taskc || !cpuc)
 		return false;
 	charge(prev, taskc, now);
+	if (is_vcpu(taskc))
+		evidence_report(taskc, now);
 	if (throttled_until(prev, taskc, now))
+		return false;
+	/* One that was put before its turn says nothing of the vruntime of others. */
+	if (best->found && time_before(best->deadline, best->vruntime))
 		return false;
 	if (best->found) {
 		least = best->vruntime - slice_vtime(taskc) -
 			DEBT_SLICES * (best->deadline - best->vruntime);
 		if (time_before(taskc->vruntime, least))
 			taskc->vruntime = least;
-		if (!time_before(deadline(taskc) + deadline_penalty(prev, taskc, cpu),
-				 best->least))
+		own = taskc->gang ? gang_deadline(taskc, cpuc, now) : deadline(taskc);
+		if (!time_before(own + deadline_penalty(prev, taskc, cpu), best->least))
 			return false;
 		/*
 		 * @best may be behind by nearly a slice of its own, by the order of deadlines.
@@ -60,15 +67,15 @@ __noinline int keep_prev(struct task_struct *prev __arg_trusted,
 		 * the time that it is ahead: the bound of its debt is slices of its own.
 		 */
 		vtime_advance(cpuc, taskc->vruntime);
-	} else if (time_after(taskc->vruntime, cpuc->vtime)) {
-		taskc->vruntime = cpuc->vtime;
+	} else {
+		owe_nothing(taskc, cpuc->vtime);
 	}
 	effective_refresh(prev, taskc);
 	taskc->boosted = taskc->yielded = false;
 	taskc->min_deadline = 0;
-	slice = slice_within_limits(taskc, taskc->slice_ns);
-	scx_bpf_task_set_slice(prev, slice_within_skew(taskc, slice));
-	turn_begin(cpuc, taskc->run_start, slice);
+	turn_start(prev, taskc, cpuc, slice_to_run(prev, taskc, cpu, taskc->slice_ns));
+	skew_stop(prev, taskc, cpuc, now);
+	run_timer_begin(prev, taskc, cpuc, now);
 	count(VMLAND_DISPATCH_KEPT);
 	return true;
 }
@@ -98,14 +105,8 @@ static void serve_queues(struct vmland_cpu_ctx *cpuc, s32 cpu, struct task_struc
 {
 	struct queue_head best = {};
 
-	if (any_limit) {
-		throttle_heads(SHARED_DSQ, cpu);
-		throttle_heads(cpu, cpu);
-		throttle_heads(PARKED_DSQ, cpu);
-	}
 	/* The common case: tasks wait in the shared queue only, and its head is to be taken. */
-	if (!can_continue(prev) && !any_preferred && !any_cosched &&
-	    !scx_bpf_dsq_nr_queued(PARKED_DSQ) &&
+	if (!can_continue(prev) && !any_preferred &&
 	    (!any_sticky || scx_bpf_dsq_nr_queued(SHARED_DSQ) < 2) &&
 	    !scx_bpf_dsq_nr_queued(cpu)) {
 		queue_take(SHARED_DSQ, cpuc);
@@ -113,21 +114,14 @@ static void serve_queues(struct vmland_cpu_ctx *cpuc, s32 cpu, struct task_struc
 	}
 	queue_peek(SHARED_DSQ, cpu, &best);
 	queue_peek(cpu, cpu, &best);
-	queue_peek(PARKED_DSQ, cpu, &best);
 	if (can_continue(prev) && keep_prev(prev, &best, cpu))
 		return;
 	if (!best.found)
 		return;
-	if (best.overtakes ? queue_take_best(&best, cpuc) : queue_take(best.dsq, cpuc)) {
-		if (best.gang) {
-			cosched_siblings(SHARED_DSQ, best.gang, cpu, best.slice_ns);
-			cosched_siblings(PARKED_DSQ, best.gang, cpu, best.slice_ns);
-		}
+	if (best.overtakes ? queue_take_best(&best, cpuc) : queue_take(best.dsq, cpuc))
 		return;
-	}
 	/* Another CPU has taken it meanwhile. */
-	if (queue_take(SHARED_DSQ, cpuc) || queue_take(cpu, cpuc) ||
-	    queue_take(PARKED_DSQ, cpuc))
+	if (queue_take(SHARED_DSQ, cpuc) || queue_take(cpu, cpuc))
 		return;
 	/* Nothing is left: @prev goes on, as nobody would wake this CPU for it. */
 	best.found = false;

@@ -38,8 +38,6 @@ struct queue_head {
 	u64 least;	/* the earliest deadline examined, preferred CPUs taken into account
 			   and stickiness not */
 	s32 pid;
-	u32 gang;	/* id of its VM, if that is co-scheduled; 0: it is not */
-	u64 slice_ns;
 	bool found;
 	bool overtakes;	/* it is not the first of its queue that may run on the CPU */
 };
@@ -74,8 +72,6 @@ static __always_inline bool queue_compare(struct task_struct *p, u64 dsq, s32 cp
 	best->vruntime = taskc->vruntime;
 	best->order = order;
 	best->pid = p->pid;
-	best->gang = taskc->cosched ? taskc->vm_id : 0;
-	best->slice_ns = taskc->slice_ns;
 	best->found = true;
 	best->overtakes = overtakes;
 	return order != p->scx.dsq_vtime;
@@ -110,8 +106,7 @@ __noinline int queue_peek(u64 dsq, s32 cpu, struct queue_head *best __arg_nonnul
 static __always_inline void queue_taken(u64 dsq, struct vmland_cpu_ctx *cpuc)
 {
 	cpuc->from_queue = true;
-	count(dsq == SHARED_DSQ ? VMLAND_DISPATCH_SHARED :
-	      dsq == PARKED_DSQ ? VMLAND_DISPATCH_PARKED : VMLAND_DISPATCH_PINNED);
+	count(dsq == SHARED_DSQ ? VMLAND_DISPATCH_SHARED : VMLAND_DISPATCH_PINNED);
 }
 
 /* Takes the first task of @dsq that may run on this CPU. The CPU's vtime will follow it. */

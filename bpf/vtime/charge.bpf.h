@@ -25,13 +25,14 @@ __noinline int charge_ns(struct vmland_task_ctx *taskc __arg_nonnull, u64 ns, s3
 	taskc->ran_ns += ns;
 	taskc->vruntime += ns_to_vtime(ns, taskc->weight ?: 1);
 	if (is_limited(taskc))
-		limits_consume(taskc->cgroup_slot, cap_slot(taskc), ns);
+		runtime_use(taskc, ns);
 	if (!is_vcpu(taskc))
 		return 0;
 	vmc = vmc_of(taskc->vm_slot);
 	if (!vmc)
 		return 0;
 	__sync_fetch_and_add(&vmc->cpu_ns, ns);
+	__sync_fetch_and_add(&vmc->vruntime, ns_to_vtime(ns, taskc->vm_weight ?: 1));
 	boost_account(vmc, taskc, ns);
 	pauses = bpf_map_lookup_percpu_elem(&vmland_pauses, &key, cpu);
 	if (pauses && *pauses) {

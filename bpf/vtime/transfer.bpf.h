@@ -59,8 +59,8 @@ static void equalize_vruntime(struct vmland_task_ctx *yielderc, struct vmland_ta
 static void defer_behind(struct vmland_task_ctx *yielderc, const struct task_struct *target,
 			 const struct vmland_cpu_ctx *cpuc)
 {
-	/* The latest deadline that a task can have, a parked one included. */
-	u64 most = cpuc->vtime + (DEBT_SLICES + 2) * slice_vtime(yielderc) + 1;
+	/* The latest deadline that a task can have. */
+	u64 most = cpuc->vtime + (DEBT_SLICES + 1) * slice_vtime(yielderc) + 1;
 
 	yielderc->min_deadline = target->scx.dsq_vtime + 1;
 	if (time_after(yielderc->min_deadline, most))

@@ -34,7 +34,7 @@
 #include "../context/task.bpf.h"
 #include "../intf.h"
 
-/* In slices of the task. src/policy.rs has the same bounds. */
+/* In slices of the task. */
 #define CREDIT_SLICES 2
 #define DEBT_SLICES 3
 
@@ -61,18 +61,6 @@ static __always_inline void vtime_advance(struct vmland_cpu_ctx *cpuc, u64 to)
 {
 	if (time_after(to, cpuc->vtime))
 		cpuc->vtime = to;
-}
-
-static __always_inline void bound_lag(struct vmland_task_ctx *taskc, u64 vtime,
-				      u64 credit_slices)
-{
-	u64 slice = slice_vtime(taskc);
-	u64 least = vtime - credit_slices * slice, most = vtime + DEBT_SLICES * slice;
-
-	if (time_before(taskc->vruntime, least))
-		taskc->vruntime = least;
-	else if (time_after(taskc->vruntime, most))
-		taskc->vruntime = most;
 }
 
 #endif /* VMLAND_VTIME_VTIME_BPF_H */

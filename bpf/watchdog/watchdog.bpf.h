@@ -5,20 +5,30 @@
  *   tasks                          what it does
  *   throttled, and the period      unthrottles them, and wakes an idle CPU for each, which
  *   has ended                      nothing else would wake (cgroup/throttle.bpf.h)
- *   queued, when a weight has      requeues them: their deadline by the old weight may be far
- *   changed                        away
- *   queued for RESCUE_NS           puts them first: a task that weighs a thousandth of the
- *                                  others would wait until the kernel ejects the scheduler
+ *   queued, when a weight or a     requeues them: their deadline by the old weight may be far
+ *   limit has changed              away; or throttles them
+ *   queued for RESCUE_NS           rescues them, and puts them first: a task that weighs a
+ *                                  thousandth of the others would wait until the kernel
+ *                                  ejects the scheduler
  *
- *   constant         value   why
- *   WATCHDOG_NS      100 ms  period of the timer: cheap, and a fraction of the others
- *   UNTHROTTLE_NS    4 ms    the same where there are limits: short against a period of
- *                            100 ms, and not shorter than a tick at 250 Hz
- *   RESCUE_SCAN_NS   500 ms  period of the search for waiting tasks: with RESCUE_NS no task
- *                            waits for more than 2.5 s, half of the kernel's limit
- *   RESCUE_SLICE_NS  1 ms    slice of a rescued task: progress, at little cost for the others
- *   REQUEUE_ROUNDS   2       times that tasks are requeued: the policy may be deciding by the
- *                            old weight at the first time
+ * A thousand tasks cannot all be first, and whoever is behind them would suffer. So few are
+ * rescued at a time, and together they take an eighth of a CPU at most. If more have waited for
+ * RESCUE_NS, only those are rescued that have waited for longer, up to RESCUE_MOST_NS. Kernel
+ * threads do not count: they are rescued after RESCUE_KTHREAD_NS.
+ *
+ *   constant             value   why
+ *   WATCHDOG_NS          100 ms  period of the timer: cheap, and a fraction of the others
+ *   UNTHROTTLE_NS        4 ms    the same where there are limits: short against a period of
+ *                                100 ms, and not shorter than a tick at 250 Hz
+ *   UNTHROTTLE_SCAN      32      throttled tasks that are examined at a time in each of their
+ *                                queues: it bounds the time in the timer
+ *   UNTHROTTLE_AGAIN_NS  1 ms    when the rest of them are examined
+ *   RESCUE_SCAN_NS       250 ms  period of the search for waiting tasks
+ *   RESCUES_AT_A_TIME    64      tasks that are rescued then
+ *   RESCUE_SLICE_NS      500 us  slice of a rescued task: progress, at little cost for others
+ *   RESCUE_STEP_NS       1 s     by which the time after which a task is rescued changes
+ *   RESCUE_MOST_NS       25 s    its most: 5 s are left until the kernel ejects the scheduler
+ *   RESCUE_KTHREAD_NS    500 ms  the same time for kernel threads, which others wait for
  */
 #ifndef VMLAND_WATCHDOG_WATCHDOG_BPF_H
 #define VMLAND_WATCHDOG_WATCHDOG_BPF_H
@@ -26,19 +36,26 @@
 #include "../framework.bpf.h"
 #include "../cgroup/bandwidth.bpf.h"
 #include "../cgroup/throttle.bpf.h"
+#include "../context/clock.bpf.h"
 #include "../context/cpu.bpf.h"
 #include "../context/queues.bpf.h"
 #include "../context/task.bpf.h"
 #include "../counters.bpf.h"
 #include "../params/effective.bpf.h"
 #include "../placement/idle.bpf.h"
+#include "../vtime/lag.bpf.h"
 #include "../vtime/vtime.bpf.h"
 
 #define WATCHDOG_NS (100 * 1000 * 1000ULL)
 #define UNTHROTTLE_NS (4 * 1000 * 1000ULL)
-#define RESCUE_SCAN_NS (500 * 1000 * 1000ULL)
-#define RESCUE_SLICE_NS (1000 * 1000ULL)
-#define REQUEUE_ROUNDS 2
+#define UNTHROTTLE_SCAN 32
+#define UNTHROTTLE_AGAIN_NS (1000 * 1000ULL)
+#define RESCUE_SCAN_NS (250 * 1000 * 1000ULL)
+#define RESCUES_AT_A_TIME 64
+#define RESCUE_STEP_NS (1000 * 1000 * 1000ULL)
+#define RESCUE_MOST_NS (25 * 1000 * 1000 * 1000ULL)
+#define RESCUE_KTHREAD_NS (500 * 1000 * 1000ULL)
+#define RESCUE_SLICE_NS (500 * 1000ULL)
 
 struct vmland_watchdog {
 	struct bpf_timer timer;
@@ -51,17 +68,21 @@ struct {
 	__type(value, struct vmland_watchdog);
 } vmland_watchdog SEC(".maps");
 
-/* How many more times tasks are to be requeued, as weights have changed. */
-static u32 requeue_rounds;
+/* Tasks are to be requeued, as weights have changed. */
+static bool requeue_due;
 
 static u64 last_rescue_scan;	/* scx_bpf_now() */
+
+/* The time after which a task is rescued, in ns. */
+static u64 rescue_after_ns = RESCUE_NS;
 
 /* The deadline of @taskc, whose lag is bounded as if it were enqueued now. */
 static __always_inline u64 requeue_deadline(const struct vmland_task_ctx *taskc, s32 cpu)
 {
 	const struct vmland_cpu_ctx *cpuc = cpuc_of(cpu);
 	struct vmland_task_ctx now = { .vruntime = taskc->vruntime, .weight = taskc->weight,
-				       .slice_ns = taskc->slice_ns };
+				       .slice_ns = taskc->slice_ns,
+				       .vm_slot = taskc->vm_slot };
 
 	if (cpuc)
 		bound_lag(&now, cpuc->vtime, CREDIT_SLICES);
@@ -69,25 +90,40 @@ static __always_inline u64 requeue_deadline(const struct vmland_task_ctx *taskc,
 }
 
 /*
- * Unthrottles the tasks whose period has ended. Returns after how many ns that is due
- * again, at most UNTHROTTLE_NS. This function and watchdog_scan() are static: before Linux 7 a
- * global function that is called by an op that may sleep, as ops.init() may, cannot iterate
- * over a DSQ.
+ * Unthrottles the tasks in @dsq whose period has ended, as far as their limits have runtime for them.
+ * Returns after how many ns that is due again, at most UNTHROTTLE_NS. This function and
+ * watchdog_scan() are static: before Linux 7 a global function that is called by an op that
+ * may sleep, as ops.init() may, cannot iterate over a DSQ.
  */
-static u64 unthrottle_expired(u64 now)
+static u64 unthrottle_expired(u64 dsq, u64 now)
 {
 	struct vmland_task_ctx *taskc;
 	struct task_struct *p;
+	u32 scanned = 0;
+	u64 until;
 	s32 cpu;
 
-	bpf_for_each(scx_dsq, p, THROTTLED_DSQ, 0) {
+	if (!scx_bpf_dsq_nr_queued(dsq))
+		return UNTHROTTLE_NS;
+	bpf_for_each(scx_dsq, p, dsq, 0) {
 		if (time_before(now, p->scx.dsq_vtime))
 			return p->scx.dsq_vtime - now < UNTHROTTLE_NS ?
 			       p->scx.dsq_vtime - now : UNTHROTTLE_NS;
+		if (scanned++ == UNTHROTTLE_SCAN)
+			return UNTHROTTLE_AGAIN_NS;
 		taskc = taskc_of(p);
 		if (!taskc)
 			continue;
+		until = throttled_until(p, taskc, now);
+		if (until) {
+			scx_bpf_dsq_move_set_vtime(BPF_FOR_EACH_ITER,
+						   throttled_place(taskc, until, now));
+			scx_bpf_dsq_move_vtime(BPF_FOR_EACH_ITER, p, dsq, 0);
+			continue;
+		}
 		cpu = scx_bpf_task_cpu(p);
+		if (has_waited(taskc, RESCUE_THROTTLED_NS, now) && taskc->throttled_lag > 0)
+			taskc->throttled_lag = 0;
 		unthrottle(taskc, cpu, now);
 		scx_bpf_dsq_move_set_vtime(BPF_FOR_EACH_ITER, requeue_deadline(taskc, cpu));
 		if (scx_bpf_dsq_move_vtime(BPF_FOR_EACH_ITER, p, queue_of(p, cpu), 0))
@@ -96,13 +132,25 @@ static u64 unthrottle_expired(u64 now)
 	return UNTHROTTLE_NS;
 }
 
-/* Rescues the tasks in @dsq that have waited too long, and requeues the others if asked to. */
-static int watchdog_scan(u64 dsq, u64 now, bool requeue)
+/* Is @p, which waits in a queue, to be rescued? *@rescues: how many more may be. */
+static __always_inline bool is_rescued(const struct task_struct *p,
+				       const struct vmland_task_ctx *taskc, u64 now, u32 *rescues)
+{
+	if (p->flags & PF_KTHREAD)
+		return has_waited(taskc, RESCUE_KTHREAD_NS, now);
+	if (!*rescues || !has_waited(taskc, rescue_after_ns, now))
+		return false;
+	(*rescues)--;
+	return true;
+}
+
+/* Rescues tasks in @dsq, and requeues or throttles the others if asked to. */
+static int watchdog_scan(u64 dsq, u64 now, bool requeue, u32 *rescues)
 {
 	const struct vmland_cpu_ctx *cpuc;
 	struct vmland_task_ctx *taskc;
 	struct task_struct *p;
-	u64 at;
+	u64 at, until;
 	s32 cpu;
 
 	if (!scx_bpf_dsq_nr_queued(dsq))
@@ -113,7 +161,7 @@ static int watchdog_scan(u64 dsq, u64 now, bool requeue)
 		cpuc = cpuc_of(cpu);
 		if (!taskc || !cpuc)
 			continue;
-		if (waited_too_long(taskc, now)) {
+		if (is_rescued(p, taskc, now, rescues)) {
 			/* Without its debt, which would move the CPU's vtime when it runs. */
 			taskc->vruntime = cpuc->vtime;
 			at = cpuc->vtime - RESCUE_NS;
@@ -121,9 +169,16 @@ static int watchdog_scan(u64 dsq, u64 now, bool requeue)
 			count(VMLAND_RESCUED);
 		} else if (requeue) {
 			effective_refresh(p, taskc);
+			until = throttled_until(p, taskc, now);
+			if (until) {
+				scx_bpf_dsq_move_set_vtime(BPF_FOR_EACH_ITER,
+							   throttled_place(taskc, until, now));
+				if (scx_bpf_dsq_move_vtime(BPF_FOR_EACH_ITER, p,
+							   throttled_queue_of(taskc), 0))
+					throttle(taskc, cpu, now);
+				continue;
+			}
 			at = requeue_deadline(taskc, cpu);
-			if (dsq == PARKED_DSQ)
-				at += slice_vtime(taskc);
 		} else {
 			continue;
 		}
@@ -135,26 +190,33 @@ static int watchdog_scan(u64 dsq, u64 now, bool requeue)
 
 static int watchdog_fire(void *map, int *key, struct bpf_timer *timer)
 {
-	u64 now = scx_bpf_now(), next = WATCHDOG_NS;
-	bool requeue = requeue_rounds;
+	u64 now = clock_now(), next = WATCHDOG_NS, again;
+	u32 rescues = RESCUES_AT_A_TIME;
+	bool requeue = requeue_due;
 	s32 cpu;
+	u32 i;
 
 	/* For Linux 6.16, which verifies a timer's callback like the op that sets the timer up. */
 	bpf_rcu_read_lock();
-	if (any_limit)
-		next = unthrottle_expired(now);
+	if (any_limit) {
+		bpf_for(i, 0, THROTTLED_DSQS) {
+			again = unthrottle_expired(THROTTLED_DSQ + i, now);
+			if (again < next)
+				next = again;
+		}
+	}
 	if (requeue || time_after(now, last_rescue_scan + RESCUE_SCAN_NS)) {
 		last_rescue_scan = now;
-		if (requeue)
-			requeue_rounds--;
-		watchdog_scan(SHARED_DSQ, now, requeue);
-		watchdog_scan(PARKED_DSQ, now, requeue);
+		requeue_due = false;
 		bpf_for(cpu, 0, nr_cpu_ids)
-			watchdog_scan(cpu, now, requeue);
+			watchdog_scan(cpu, now, requeue, &rescues);
+		watchdog_scan(SHARED_DSQ, now, requeue, &rescues);
+		if (!rescues && rescue_after_ns < RESCUE_MOST_NS)
+			rescue_after_ns += RESCUE_STEP_NS;
+		else if (rescues && rescue_after_ns > RESCUE_NS)
+			rescue_after_ns -= RESCUE_STEP_NS;
 	}
 	bpf_rcu_read_unlock();
-	if (requeue_rounds && next > WATCHDOG_NS / 4)
-		next = WATCHDOG_NS / 4;
 	bpf_timer_start(timer, next, 0);
 	return 0;
 }
@@ -172,13 +234,13 @@ static int watchdog_start(void)
 	return bpf_timer_start(&watchdog->timer, WATCHDOG_NS, 0);
 }
 
-/* Weights have changed. Not to be called under a run queue's lock. */
+/* Weights or limits have changed. Not to be called under a run queue's lock. */
 static __always_inline void requeue_soon(void)
 {
 	u32 key = 0;
 	struct vmland_watchdog *watchdog = bpf_map_lookup_elem(&vmland_watchdog, &key);
 
-	requeue_rounds = REQUEUE_ROUNDS;
+	requeue_due = true;
 	if (watchdog)
 		bpf_timer_start(&watchdog->timer, 0, 0);
 }

@@ -169,8 +169,7 @@ fn quotas(
     fs::write(CONFIG, "[[vm]]\nmatch = { name = \"cpu-b\" }\ncap = 0.5\n")
         .expect("/tmp is writable");
     scheduler.signal("HUP");
-    // Five tasks share 1 ms a second, and none runs for less than a tick of 4 ms: each runs every
-    // 20 s.
+    // Five tasks share 1 ms a second. What they had too much when the quota was set is a debt.
     let hogs = [(); 5].map(|()| Hog::start(BOTH, 0));
     for hog in &hogs {
         tiny.take(hog.pid());
@@ -182,11 +181,14 @@ fn quotas(
     let before = hogs.each_ref().map(Hog::cpu_ns);
     let used = || [a.cpu_ns(), b.cpu_ns()];
     assert_near(cpus_used(used, ms(5_000)), [0.5, 0.5], 0.03);
-    for (hog, before) in hogs.iter().zip(before) {
-        let ran_ms = (hog.cpu_ns() - before) / 1_000_000;
-        println!("under a tiny quota: {ran_ms} ms");
-        assert!((1..200).contains(&ran_ms), "{ran_ms} ms");
-    }
+    let ran_ns = hogs
+        .iter()
+        .zip(before)
+        .map(|(hog, before)| hog.cpu_ns() - before);
+    let ran_ms = ran_ns.sum::<u64>() / 1_000_000;
+    println!("under a tiny quota: {ran_ms} of 5 ms");
+    // Each turn can end late by some milliseconds here.
+    assert!(ran_ms <= 25, "{ran_ms} ms");
     drop(hogs);
     scheduler.assert_alive();
 
@@ -195,6 +197,14 @@ fn quotas(
     sleep(ms(100));
     let [more, _] = cpus_used(used, ms(2_000));
     assert!(more > 1.4, "{more:.3} CPUs of 1.5");
+    // Others use the rest: of a sched_ext task that begins on an idle CPU, Linux 7.3 counts up to
+    // a tick of CPU time too little in cpu.stat.
+    tiny.set("cpu.max", "max");
+    tiny.set_idle(true);
+    let hogs = [(); 2].map(|()| Hog::start(BOTH, 0));
+    for hog in &hogs {
+        tiny.take(hog.pid());
+    }
     a.set("cpu.max", "20000 20000");
     sleep(ms(100));
     let [one, _] = cpus_used(used, ms(3_000));

@@ -273,7 +273,8 @@ impl Woken {
 #[ignore = "needs a sched_ext host with KVM"]
 fn a_vcpu_that_only_woke_is_refused_once() {
     let guest = Guest::take("msg-4vcpus");
-    let _scheduler = start(&[]);
+    // So that vCPUs that have woken wait for a CPU, and can be hinted at.
+    let _scheduler = start(&["--without", "preemption"]);
     let woken = Woken::of(&record(ms(6_000)), &[guest.vcpu_threads()]);
     println!("{woken:?}");
     let first = woken.first_refused + woken.first_taken;

@@ -12,7 +12,7 @@ use vmland_sim::explore::{Failure, Setup, explore};
 use crate::source;
 use crate::vmland::{Settings, user};
 
-/// SCHED_DSQ and THROTTLED_DSQ (main.bpf.c, bpf/context/queues.bpf.h); and local DSQs, for a
+/// SCHED_DSQ and the first THROTTLED_DSQ (main.bpf.c, bpf/context/queues.bpf.h); and local DSQs, for a
 /// task that gets a CPU at its wake-up is bound to it, although another task may come first.
 const MAY_WAIT_IN: [u64; 3] = [1024 + 1, 1024 + 3, DSQ_LOCAL];
 

@@ -15,7 +15,7 @@ type Host = Machine<Ext<Vmland>>;
 
 const SECOND_NS: u64 = 1_000_000_000;
 /// Largest debt, in slices (bpf/vtime/vtime.bpf.h).
-const DEBT_SLICES: u64 = scx_vmland::policy::DEBT_SLICES;
+const DEBT_SLICES: u64 = 3;
 
 const CPU: Load = Load::Cpu {
     chunk_ns: 1_000_000,
@@ -116,7 +116,7 @@ fn hostile_vms_gain_nothing() {
             host.add_vm(load, 4, 100);
         }
         host.run_for(SECOND_NS);
-        let shares = shares(&mut host, 5 * SECOND_NS);
+        let shares = shares(&mut host, 10 * SECOND_NS);
         let computing: Vec<f64> = (0..loads.len())
             .filter(|&vm| loads[vm] == CPU)
             .map(|vm| shares[vm])

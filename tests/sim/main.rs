@@ -9,10 +9,13 @@
 //! | `explore` | schedules of interleaved ops |
 //! | `figures` | what docs/ quotes |
 
+mod crowd;
 mod explore;
 mod fairness;
 mod figures;
+mod limits;
 mod ordering;
+mod promises;
 mod rustland;
 mod scale;
 mod vmland;

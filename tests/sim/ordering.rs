@@ -76,7 +76,7 @@ pub fn two_guests<S: Scheduler>(scheduler: S, load: Load, costs: Costs, seed: u6
     let mut machine = Machine::new(2, scheduler, costs, seed);
     for _ in 0..2 {
         machine.add_vm(load, 2, 100);
-        machine.add_helper(10_000_000, 50_000);
+        machine.add_thread(&[], Some((10_000_000, 50_000)));
     }
     machine.run_for(WINDOW_NS);
     let work: u64 = machine.vms.iter().map(|vm| vm.work).sum();
@@ -88,7 +88,7 @@ pub fn two_guests<S: Scheduler>(scheduler: S, load: Load, costs: Costs, seed: u6
 
 /// EEVDF's, scx_rustland's and scx_vmland's.
 fn all(load: Load, costs: Costs, seeds: u64) -> [Works; 3] {
-    let vmland = || vmland(2, Settings::default());
+    let vmland = || vmland(2, Settings::emulated());
     [
         Works::new(load, costs, seeds, || Eevdf::new(2)),
         Works::new(load, costs, seeds, || rustland(2)),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! scx_vmland's user space: the policy of `src/policy.rs`, and the loop around it as
+//! scx_vmland's user space: the planner of `src/planner.rs`, and the loop around it as
 //! `src/scheduler.rs` has it. How long a round takes is modelled.
 
 use std::collections::HashMap;
@@ -7,12 +7,12 @@ use std::ffi::c_void;
 use std::mem::{offset_of, zeroed};
 
 use scx_vmland::event::{self, Record};
-use scx_vmland::policy::{Decision, Policy};
+use scx_vmland::planner::Planner;
 
 use crate::bpf_intf::{
     dispatched_task_ctx, queued_task_ctx, vmland_counter, vmland_counter_VMLAND_NR_COUNTERS,
     vmland_event_kind_VMLAND_EVENT_VCPU_SEEN, vmland_kvm_layout, vmland_limits_VMLAND_MAX_VMS,
-    vmland_vcpu, vmland_vm_params,
+    vmland_plan, vmland_vcpu, vmland_vm_params,
 };
 use crate::source;
 use vmland_sim::abi::{KvmVcpu, Task};
@@ -31,6 +31,7 @@ pub struct Settings {
     pub ipi_window_ns: u64,
     pub boost_percent: u32,
     pub skew_ns: u64,
+    pub receiver_ns: u64,
     /// Mechanisms that are left out, as `--without` does: bits of `vmland_mechanism`.
     pub without: u32,
     pub round_ns: u64,
@@ -45,6 +46,7 @@ impl Default for Settings {
             ipi_window_ns: DEFAULTS.ipi_window_ns.unwrap_or_default(),
             boost_percent: DEFAULTS.boost_percent.unwrap_or_default() as u32,
             skew_ns: DEFAULTS.skew_ns.unwrap_or_default(),
+            receiver_ns: 10_000,
             without: 0,
             round_ns: 5_000,
             event_ns: 500,
@@ -52,11 +54,22 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// On a host under emulation, as src/receiver_time.rs has it.
+    pub fn emulated() -> Self {
+        Self {
+            receiver_ns: 200_000,
+            ..Self::default()
+        }
+    }
+}
+
 pub struct Vmland {
     settings: Settings,
-    policy: Policy,
+    planner: Planner,
     vm_weights: HashMap<i32, u32>,
     params: *mut vmland_vm_params,
+    plans: *mut vmland_plan,
     vcpus: *const c_void,
     counters: *const u64,
     debt: Option<extern "C" fn(*mut Task) -> i64>,
@@ -66,9 +79,10 @@ pub struct Vmland {
 pub fn user(nr_cpus: usize, settings: Settings) -> Vmland {
     Vmland {
         settings,
-        policy: Policy::new(16_384),
+        planner: Planner::new(vmland_limits_VMLAND_MAX_VMS as usize),
         vm_weights: HashMap::new(),
         params: std::ptr::null_mut(),
+        plans: std::ptr::null_mut(),
         vcpus: std::ptr::null(),
         counters: std::ptr::null(),
         debt: None,
@@ -119,7 +133,7 @@ pub fn debt_percent(scheduler: &mut Ext<Vmland>, task: TaskId) -> i64 {
 
 fn record(queued: &queued_task_ctx) -> Record {
     Record {
-        pid: queued.pid,
+        nr_cpus_allowed: queued.nr_cpus_allowed,
         flags: queued.flags,
         stop_ts: queued.stop_ts,
         exec_runtime: queued.exec_runtime,
@@ -142,8 +156,10 @@ impl UserSpace for Vmland {
         native.set("slice_ns", self.settings.slice_ns);
         native.set("vmland_slice_min_ns", self.settings.slice_min_ns);
         native.set("vmland_ipi_window_ns", self.settings.ipi_window_ns);
+        native.set("vmland_receiver_ns", self.settings.receiver_ns);
         native.set("vmland_without", self.settings.without);
         self.params = native.array("vmland_vm_params", vmland_limits_VMLAND_MAX_VMS as usize);
+        self.plans = native.array("vmland_plans", vmland_limits_VMLAND_MAX_VMS as usize);
         self.counters = native.array("vmland_counters", COUNTERS * self.nr_cpus);
         self.vcpus = native.global::<c_void>("vmland_vcpus");
         let layout = native.array::<vmland_kvm_layout>("vmland_kvm_layout", 1);
@@ -165,8 +181,19 @@ impl UserSpace for Vmland {
     }
 
     fn event(&mut self, kernel: &Kernel, queued: &queued_task_ctx) -> u64 {
-        if let Some(arrival) = event::decode(&record(queued)) {
-            self.policy.enqueue(arrival);
+        if let Some(evidence) = event::decode(&record(queued)) {
+            if std::env::var("TRACE").is_ok() {
+                println!("{evidence:?}");
+            }
+            if let Some(plan) = self.planner.report(&evidence) {
+                // SAFETY: a slot of the map.
+                unsafe {
+                    *self.plans.add(plan.vm_slot as usize) = vmland_plan {
+                        vm_id: plan.vm_id,
+                        gang: plan.gang.into(),
+                    };
+                }
+            }
         } else if queued.flags == u64::from(vmland_event_kind_VMLAND_EVENT_VCPU_SEEN) {
             self.vm_seen(kernel, queued.pid);
         }
@@ -174,24 +201,11 @@ impl UserSpace for Vmland {
     }
 
     fn decide(&mut self) -> Option<dispatched_task_ctx> {
-        let Decision {
-            pid,
-            deadline,
-            slice_ns,
-            generation,
-        } = self.policy.take()?;
-        Some(dispatched_task_ctx {
-            pid,
-            cpu: -1,
-            flags: 0,
-            slice_ns,
-            vtime: deadline,
-            enq_cnt: generation,
-        })
+        None
     }
 
     fn waiting(&self) -> u64 {
-        self.policy.waiting() as u64
+        0
     }
 
     fn round_ns(&self) -> u64 {

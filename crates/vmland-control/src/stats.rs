@@ -56,6 +56,8 @@ pub struct Metrics {
     pub yield_ignored: u64,
     #[stat(desc = "Directed yields refused: the target is throttled")]
     pub yield_throttled: u64,
+    #[stat(desc = "Directed yields refused: the target waits for the turn of its gang")]
+    pub yield_gang: u64,
     #[stat(desc = "Directed yields refused once: the target has not run since it woke")]
     pub yield_woken: u64,
     #[stat(desc = "Directed yields honoured: hand-off to the receiver of an IPI")]
@@ -72,8 +74,6 @@ pub struct Metrics {
     pub yield_plain: u64,
     #[stat(desc = "Hand-offs whose target waited in the shared queue")]
     pub handoff_shared: u64,
-    #[stat(desc = "Hand-offs whose target waited for a decision of the policy")]
-    pub handoff_parked: u64,
     #[stat(desc = "Hand-offs whose target waited in a per-CPU queue")]
     pub handoff_pinned: u64,
     #[stat(
@@ -92,25 +92,19 @@ pub struct Metrics {
     pub dispatch_shared: u64,
     #[stat(desc = "Tasks taken from a per-CPU queue")]
     pub dispatch_pinned: u64,
-    #[stat(desc = "Parked vCPUs taken without a decision of the policy")]
-    pub dispatch_parked: u64,
     #[stat(desc = "Tasks that kept their CPU for another slice")]
     pub dispatch_kept: u64,
-    #[stat(desc = "Events sent to the policy")]
-    pub policy_asked: u64,
-    #[stat(desc = "Decisions of the policy applied")]
-    pub policy_placed: u64,
-    #[stat(desc = "Decisions of the policy cancelled: the vCPU had run or left")]
-    pub policy_late: u64,
-    #[stat(desc = "Events not sent to the policy: the ring was full")]
-    pub policy_ring_full: u64,
+    #[stat(desc = "Reports of VMs sent to the planner")]
+    pub evidence_sent: u64,
+    #[stat(desc = "Reports not sent to the planner: the ring was full")]
+    pub evidence_lost: u64,
     #[stat(desc = "Running tasks preempted by a waking one")]
     pub preempt: u64,
-    #[stat(desc = "vCPUs put on a CPU to run at the same time as a sibling (cosched)")]
-    pub cosched_starts: u64,
+    #[stat(desc = "Turns of gangs, whose vCPUs run at the same time")]
+    pub gang_turns: u64,
     #[stat(desc = "Tasks throttled: a quota or a cap was used up")]
     pub throttled: u64,
-    #[stat(desc = "Tasks put first as they had waited for more than 2 s")]
+    #[stat(desc = "Tasks put first as they had waited for more than 10 s")]
     pub rescued: u64,
     #[stat(desc = "Times that a vCPU ran as an ordinary task, as there were too many VMs")]
     pub vms_full: u64,

@@ -100,11 +100,9 @@ macro_rules! settings_table {
                 bpf: boost_percent = |percent| percent as u32,
             }
 
-            /// Whether its vCPUs run at the same time. "auto": a hand-off passes on what is
-            /// left of the turn, so that vCPUs which need each other come to run at the same
-            /// time. "off": a hand-off begins a new turn. "strict": when one begins a turn, its
-            /// waiting siblings get other CPUs for as long, unless the VM is ahead of its
-            /// share.
+            /// Whether its vCPUs have their turns at the same time, as a gang. "auto": while
+            /// they spin for each other. "off": never, and a hand-off begins a new turn.
+            /// "strict": always.
             cosched: Word<Cosched> => cosched: Cosched {
                 default: Some(Cosched::Auto),
                 bpf: flags |= |cosched| match cosched {
@@ -115,9 +113,8 @@ macro_rules! settings_table {
             }
 
             /// How long a vCPU computes while siblings of it wait and are behind: then one of
-            /// them gets the rest of the turn. The kernel ends turns at its ticks, so less than
-            /// a tick is a tick. With it, hints transfer no vruntime between the vCPUs, so that
-            /// none gets ahead for good.
+            /// them gets the rest of the turn. With it, hints transfer no vruntime between the
+            /// vCPUs, so that none gets ahead for good.
             skew: Time<{ 100 * US }, { 100 * MS }> => skew_ns: u64 {
                 default: None,
                 unset: "no bound",

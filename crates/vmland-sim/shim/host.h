@@ -14,6 +14,7 @@ struct bpf_iter_scx_dsq;
 struct sim_host {
 	void *kernel;			/* first argument of each function */
 	u64 now_ns;
+	u64 rq_now_ns;			/* what the run queue has cached */
 	s32 cpu;
 	s32 nr_cpus;
 	struct task_struct *current;

@@ -6,7 +6,8 @@
 #define K sim_host->kernel
 
 /* Time, CPUs and tasks. */
-#define scx_bpf_now() (sim_host->now_ns)
+#define scx_bpf_now() (sim_host->rq_now_ns)
+#define bpf_ktime_get_ns() (sim_host->now_ns)
 #define scx_bpf_nr_cpu_ids() ((u32)sim_host->nr_cpus)
 #define bpf_get_smp_processor_id() (sim_host->cpu)
 #define bpf_get_current_task_btf() (sim_host->current)
@@ -137,37 +138,18 @@ static inline struct task_struct *bpf_iter_scx_dsq_next(struct bpf_iter_scx_dsq 
 #define scx_bpf_dsq_move_vtime(it, p, to, flags) \
 	sim_host->dsq_move(K, it, p, to, true, flags)
 
-/*
- * Timers, without SIM_POINTS; with it, they are events as others.
- *
- * A timer that is bound to its CPU fires at once. One waits for a probe to return
- * (ipi/ipi.bpf.c), which takes no time here. One waits for the end of a turn
- * (handoff/turn.bpf.h); it fires too early, does nothing, and the next tick ends the turn.
- * The other timers never fire: the framework's heartbeat is for a host that sleeps for
- * seconds, and on the simulated host no task has a quota or waits for so long
- * (watchdog/watchdog.bpf.h).
- */
+/* Timers. Each fires on the CPU that has started it. */
 struct bpf_timer {
 	int (*callback)(void *map, u32 *key, void *value);
 };
 
 #define BPF_F_TIMER_CPU_PIN 2
 
-#ifdef SIM_POINTS
 static inline int sim_timer_start(struct bpf_timer *timer, u64 ns, u64 flags)
 {
 	sim_host->timer_start(K, timer, ns, flags);
 	return 0;
 }
-#else
-static inline int sim_timer_start(struct bpf_timer *timer, u64 ns, u64 flags)
-{
-	u32 cpu = sim_host->cpu;
-
-	/* A timer is the first member of its map's value. */
-	return flags & BPF_F_TIMER_CPU_PIN ? timer->callback(NULL, &cpu, timer) : 0;
-}
-#endif
 
 #define bpf_timer_init(timer, map, clock) ((void)(timer), 0)
 #define bpf_timer_set_callback(timer, function) \

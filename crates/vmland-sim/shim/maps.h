@@ -155,6 +155,8 @@ static inline void *sim_storage(uintptr_t *number, struct task_struct *p, size_t
 		*number = ++used;
 	if (*number > SIM_STORAGES)
 		abort();
+	if (!p)
+		return NULL;	/* the idle task, which has none */
 	storage = &p->storage[*number - 1];
 	if (!*storage && create)
 		*storage = sim_zeroed(1, size);

@@ -72,6 +72,11 @@ struct task_struct {
 	s32 numa_preferred_nid;
 	s32 migration_disabled;	/* never: no probe is ever preempted */
 	char comm[16];
+	struct {
+		struct {
+			u64 sig[1];
+		} signal;
+	} pending;
 	struct sched_ext_entity scx;
 	void *storage[SIM_STORAGES];
 };
@@ -83,7 +88,7 @@ struct sim_kvm_vcpu {
 	s32 vcpu_id;
 };
 
-/* There is one cgroup, the root. */
+/* Cgroups: the root, and some below it. */
 struct kernfs_node {
 	u64 id;
 };

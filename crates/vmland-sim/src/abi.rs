@@ -5,12 +5,14 @@
 
 use std::ffi::{c_char, c_int, c_void};
 use std::mem::{offset_of, size_of};
-use std::ptr::null_mut;
+use std::ptr::{null, null_mut};
 
 pub const MAX_CPUS: usize = 1024;
 pub const STORAGES: usize = 4;
 
 pub const TASK_QUEUED: u32 = 1;
+
+pub const PF_KTHREAD: u32 = 0x0020_0000;
 
 pub const KICK_IDLE: u64 = 1;
 pub const KICK_PREEMPT: u64 = 2;
@@ -100,8 +102,39 @@ pub struct Task {
     pub numa_preferred_nid: i32,
     pub migration_disabled: i32,
     pub comm: [u8; 16],
+    /// Signals: bit n - 1 is signal n.
+    pub pending: u64,
     pub scx: Entity,
     pub storage: [*mut c_void; STORAGES],
+}
+
+impl Task {
+    /// Asleep, of nice level 0.
+    pub(crate) fn new(pid: i32, tgid: i32, cpus: *const CpuMask, cpu: i32) -> Self {
+        Self {
+            preempt_notifier: null(),
+            pid,
+            tgid,
+            flags: 0,
+            // SAFETY: null, or a mask that outlives the task.
+            nr_cpus_allowed: unsafe { cpus.as_ref() }.map_or(0, |cpus| cpus.count() as i32),
+            cpus,
+            cpu,
+            on_cpu: 0,
+            numa_preferred_nid: -1,
+            migration_disabled: 0,
+            comm: [0; 16],
+            pending: 0,
+            scx: Entity {
+                dsq: null(),
+                dsq_vtime: 0,
+                slice_ns: 0,
+                weight: 100,
+                flags: 0,
+            },
+            storage: [null_mut(); STORAGES],
+        }
+    }
 }
 
 #[repr(C)]
@@ -111,10 +144,20 @@ pub struct KvmVcpu {
     pub vcpu_id: i32,
 }
 
-/// Its one cgroup: the root.
+/// Its cgroup: the root.
 #[repr(C)]
 pub struct InitTaskArgs {
     pub cgroup: *const Cgroup,
+}
+
+/// cpu.weight, cpu.idle and cpu.max of a cgroup.
+#[repr(C)]
+pub struct CgroupInitArgs {
+    pub weight: u32,
+    pub idle: bool,
+    pub period_us: u64,
+    pub quota_us: u64,
+    pub burst_us: u64,
 }
 
 #[repr(C)]
@@ -129,6 +172,8 @@ pub struct Cgroup {
 pub struct Host {
     pub kernel: *mut c_void,
     pub now_ns: u64,
+    /// What the run queue of `cpu` has cached.
+    pub rq_now_ns: u64,
     pub cpu: i32,
     pub nr_cpus: i32,
     /// The task that runs on `cpu`; null: none.
@@ -160,9 +205,10 @@ pub struct Host {
     pub ring_submit: extern "C" fn(*mut c_void, *mut c_void),
     pub ring_used: extern "C" fn(*mut c_void) -> u64,
     pub user_ring_next: extern "C" fn(*mut c_void) -> *mut c_void,
-    /// timer, ns from now, flags; called with `SIM_POINTS` only, as `point`.
+    /// timer, ns from now, flags
     pub timer_start: extern "C" fn(*mut c_void, *mut Timer, u64, u64),
-    /// A call into the kernel, or an atomic operation, is about to happen.
+    /// A call into the kernel, or an atomic operation, is about to happen; with
+    /// `SIM_POINTS` only.
     pub point: extern "C" fn(*mut c_void, *const c_char),
     pub error: extern "C" fn(*mut c_void, *const c_char),
 }
@@ -205,7 +251,13 @@ pub struct Ops {
     pub disable: Option<extern "C" fn(Context, *mut Task)>,
     pub init_task: extern "C" fn(Context, *mut Task, *const InitTaskArgs) -> i32,
     pub exit_task: Option<extern "C" fn(Context, *mut Task, *mut c_void)>,
-    pub cgroup: [*mut c_void; 6],
+    pub cgroup_init: Option<extern "C" fn(Context, *const Cgroup, *const CgroupInitArgs) -> i32>,
+    pub cgroup_exit: *mut c_void,
+    pub cgroup_move: Option<extern "C" fn(Context, *mut Task, *const Cgroup, *const Cgroup)>,
+    pub cgroup_set_weight: *mut c_void,
+    /// cgroup, period, quota, burst; in us
+    pub cgroup_set_bandwidth: Option<extern "C" fn(Context, *const Cgroup, u64, u64, u64)>,
+    pub cgroup_set_idle: *mut c_void,
     pub hotplug: [*mut c_void; 2],
     pub init: extern "C" fn(Context) -> i32,
     pub exit: *mut c_void,

@@ -481,9 +481,13 @@ fn enqueue(w: Address, cpu: usize, task: TaskId, flags: u64) {
     }
     match world(w).kernel.local_cpu(asked.dsq, rq) {
         Some(local) if local == rq => world(w).enqueue_local(task, rq, asked.flags),
-        Some(_) => fail(
+        // process_ddsq_deferred_locals(), which the kernel calls before it unlocks the run queue.
+        Some(local) if world(w).may_run_on(task, local) => {
+            world(w).enqueue_local(task, local, asked.flags);
+        }
+        Some(local) => fail(
             w,
-            "SCX_DSQ_LOCAL_ON from ops.enqueue is not modelled".to_owned(),
+            format!("a task that may not run on CPU {local} is put there"),
         ),
         None if !world(w).kernel.has_dsq(asked.dsq) => fail(w, format!("no DSQ {:#x}", asked.dsq)),
         None => world(w)
@@ -1091,8 +1095,10 @@ extern "C" fn dsq_next(w: Address, it: *mut DsqIter) -> *mut abi::Task {
 }
 
 extern "C" fn dsq_nr_queued(w: Address, dsq: u64) -> i32 {
-    point(w, "dsq_nr_queued", None);
-    checked_dsq(w, dsq);
+    let cpu = point(w, "dsq_nr_queued", None);
+    if world(w).kernel.local_cpu(dsq, cpu).is_none() {
+        checked_dsq(w, dsq);
+    }
     (world(w).functions.dsq_nr_queued)(kernel_of(w), dsq)
 }
 
@@ -1427,6 +1433,7 @@ impl<U: UserSpace> Explorer<U> {
         world.running = cpu;
         let current = world.kernel.current[cpu];
         world.host.now_ns = world.kernel.now_ns;
+        world.host.rq_now_ns = world.kernel.now_ns;
         world.host.cpu = cpu as i32;
         world.host.current = world.kernel.pointer(current.or(Some(world.idle)));
         let now_ns = world.now_ns();

@@ -6,11 +6,12 @@
 //! slice, and when an insertion takes place.
 
 use std::ffi::c_void;
+use std::ptr::{null, null_mut};
 
 use crate::abi::{self, CpuMask, Host, KvmVcpu, Ops, Task};
 use crate::kernel::{self, Kernel, Record};
 use crate::native::{Native, Source};
-use crate::scheduler::{At, Joins, Round, Scheduler, TaskId};
+use crate::scheduler::{Alarm, At, Joins, Round, Scheduler, TaskId};
 
 /// The slice of a task that was given none (SCX_SLICE_DFL), in ns.
 pub(crate) const SLICE_DFL_NS: u64 = 20_000_000;
@@ -55,10 +56,29 @@ impl Probes {
 /// A fixed IPI's vector; any will do.
 pub(crate) const VECTOR: u8 = 0xfb;
 
+/// The root of the cgroup tree.
+const ROOT: abi::Cgroup = abi::Cgroup { id: &1, level: 0 };
+
+/// A cgroup below the root, with the cpu controller.
+pub struct Cgroup {
+    id: Box<u64>,
+}
+
+impl Cgroup {
+    fn known(&self) -> abi::Cgroup {
+        abi::Cgroup {
+            id: &raw const *self.id,
+            level: 1,
+        }
+    }
+}
+
 pub struct Ext<U> {
     // The native code holds pointers to these two.
     kernel: *mut Kernel,
     host: *mut Host,
+    /// The task that runs on an idle CPU.
+    idle: Box<Task>,
     ops: Ops,
     nr_queued: *mut u64,
     nr_scheduled: *mut u64,
@@ -67,6 +87,7 @@ pub struct Ext<U> {
     user_thread: TaskId,
     #[expect(clippy::vec_box, reason = "tasks point to them")]
     masks: Vec<Box<CpuMask>>,
+    cgroups: u64,
     vcpus: Vec<(TaskId, Box<KvmVcpu>)>,
     vcpu_ids: Vec<Option<usize>>,
     /// Last, for the others point into it.
@@ -95,6 +116,7 @@ impl<U: UserSpace> Ext<U> {
         Self {
             kernel,
             host,
+            idle: Box::new(Task::new(0, 0, null(), 0)),
             ops,
             nr_queued: native.global("nr_queued"),
             nr_scheduled: native.global("nr_scheduled"),
@@ -102,6 +124,7 @@ impl<U: UserSpace> Ext<U> {
             user,
             user_thread: 0,
             masks: vec![all],
+            cgroups: 0,
             vcpus: Vec::new(),
             vcpu_ids: Vec::new(),
             _native: native,
@@ -114,6 +137,49 @@ impl<U: UserSpace> Ext<U> {
 
     pub fn task(&mut self, task: TaskId) -> *mut Task {
         self.kernel().pointer(Some(task))
+    }
+
+    /// `task` is a thread of the kernel's.
+    pub fn set_kthread(&mut self, task: TaskId) {
+        self.kernel().task(task).flags |= abi::PF_KTHREAD;
+    }
+
+    /// `task` gets SIGKILL. That it ends then is not modelled.
+    pub fn kill(&mut self, task: TaskId) {
+        self.kernel().task(task).pending |= 1 << (9 - 1);
+    }
+
+    /// A new cgroup with that cpu.max.
+    pub fn add_cgroup(&mut self, quota_us: u64, period_us: u64) -> Cgroup {
+        self.cgroups += 1;
+        let cgroup = Cgroup {
+            id: Box::new(1 + self.cgroups),
+        };
+        let args = abi::CgroupInitArgs {
+            weight: 100,
+            idle: false,
+            period_us,
+            quota_us,
+            burst_us: 0,
+        };
+        let init = self.ops.cgroup_init.expect("it knows cgroups");
+        let err = init(abi::NO_CONTEXT, &cgroup.known(), &args);
+        assert_eq!(err, 0, "ops.cgroup_init");
+        cgroup
+    }
+
+    /// `cgroup` gets that cpu.max.
+    pub fn set_quota(&mut self, cgroup: &Cgroup, quota_us: u64, period_us: u64, at: At) {
+        self.enter(at);
+        let set = self.ops.cgroup_set_bandwidth.expect("it knows cgroups");
+        set(abi::NO_CONTEXT, &cgroup.known(), period_us, quota_us, 0);
+    }
+
+    /// `task`, which sleeps and is in the root cgroup, moves to `cgroup`.
+    pub fn enter_cgroup(&mut self, task: TaskId, cgroup: &Cgroup) {
+        let moves = self.ops.cgroup_move.expect("it knows cgroups");
+        let p = self.task(task);
+        moves(abi::NO_CONTEXT, p, &ROOT, &cgroup.known());
     }
 
     /// Never held while the scheduler is called.
@@ -131,12 +197,17 @@ impl<U: UserSpace> Ext<U> {
     fn enter(&mut self, at: At) {
         let kernel = self.kernel();
         kernel.now_ns = at.now_ns;
+        kernel.rq_now_ns[at.cpu] = at.now_ns;
         kernel.cpu = at.cpu;
         let current = kernel.current[at.cpu];
-        let current = kernel.pointer(current);
+        let mut current = kernel.pointer(current);
+        if current.is_null() {
+            current = &raw mut *self.idle;
+        }
         // SAFETY: ours until we are dropped.
         let host = unsafe { &mut *self.host };
         host.now_ns = at.now_ns;
+        host.rq_now_ns = at.now_ns;
         host.cpu = at.cpu as i32;
         host.current = current;
     }
@@ -219,8 +290,7 @@ impl<U: UserSpace> Scheduler for Ext<U> {
         self.user.task_joins(task as i32 + 1, who);
         self.enter(at);
         let p = self.kernel().pointer(Some(task));
-        let root = abi::Cgroup { id: &1, level: 0 };
-        let args = abi::InitTaskArgs { cgroup: &root };
+        let args = abi::InitTaskArgs { cgroup: &ROOT };
         let err = (self.ops.init_task)(abi::NO_CONTEXT, p, &args);
         assert_eq!(err, 0, "ops.init_task");
         (self.ops.enable)(abi::NO_CONTEXT, p);
@@ -366,6 +436,26 @@ impl<U: UserSpace> Scheduler for Ext<U> {
 
     fn next_slice_change(&mut self) -> Option<usize> {
         self.kernel().slice_changes.pop()
+    }
+
+    fn next_timer(&mut self) -> Option<(u64, Alarm)> {
+        self.kernel().alarms.pop_front()
+    }
+
+    fn fire(&mut self, alarm: Alarm, now_ns: u64) {
+        let Some(timer) = self.kernel().due(alarm) else {
+            return;
+        };
+        let cpu = alarm.cpu as usize;
+        // The clock of the run queue stands still since the last op.
+        let rq_now_ns = self.kernel_ref().rq_now_ns[cpu];
+        self.enter(At { now_ns, cpu });
+        self.kernel().rq_now_ns[cpu] = rq_now_ns;
+        // SAFETY: ours until we are dropped.
+        unsafe { &mut *self.host }.rq_now_ns = rq_now_ns;
+        // SAFETY: the scheduler has started it, and its maps live as long as it does.
+        let callback = unsafe { (*timer).callback };
+        callback(null_mut(), &mut alarm.cpu.clone(), timer);
     }
 
     fn ipi(&mut self, at: At, _from: TaskId, to: TaskId) {

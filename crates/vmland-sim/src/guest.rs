@@ -45,16 +45,17 @@ impl<S: Scheduler> Machine<S> {
         vm
     }
 
-    /// A thread of a VMM's or the kernel's, which sleeps most of the time.
-    pub fn add_helper(&mut self, period_ns: u64, each_ns: u64) -> TaskId {
+    /// A thread that is no vCPU, on these CPUs (none: on all). It computes, or sleeps and
+    /// works for that long.
+    pub fn add_thread(&mut self, cpus: &[usize], sleeps_works_ns: Option<(u64, u64)>) -> TaskId {
         let joins = Joins {
             vcpu: None,
             weight: 100,
             vm_weight: 100,
-            cpus: Vec::new(),
+            cpus: cpus.to_vec(),
         };
         let task = self.add_task(joins, Doing::Compute(1_000), 0);
-        self.tasks[task].guest.helper_ns = Some((period_ns, each_ns));
+        self.tasks[task].guest.helper_ns = sleeps_works_ns;
         task
     }
 

@@ -12,8 +12,9 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 use std::mem::size_of;
 use std::ptr::{null, null_mut};
 
-use crate::abi::{self, CpuMask, DsqIter, Entity, Host, KvmVcpu, Task, Timer};
+use crate::abi::{self, CpuMask, DsqIter, Host, KvmVcpu, Task, Timer};
 use crate::dsq::{Dsq, Place};
+use crate::scheduler::Alarm;
 
 /// The ring of queued tasks has room for so many records without their headers
 /// (main.bpf.c, MAX_ENQUEUED_TASKS).
@@ -98,6 +99,10 @@ pub struct Kernel {
     pub dispatching: bool,
     pub kicks: VecDeque<(usize, u64)>,
     pub slice_changes: Vec<usize>,
+    /// The scheduler's timers, and how often each has been started.
+    timers: Vec<(*mut Timer, u32)>,
+    /// Those that have been started, and after how many ns they are to fire.
+    pub(crate) alarms: VecDeque<(u64, Alarm)>,
     hashes: HashMap<(usize, u64), Box<[u64]>, BuildIdHasher>,
     removed: Vec<Box<[u64]>>,
     /// Records, and whether they have been submitted.
@@ -108,6 +113,8 @@ pub struct Kernel {
     /// Operations on DSQs so far: what a scheduler's decisions cost.
     pub operations: u64,
     pub now_ns: u64,
+    /// When a call for each CPU was last made.
+    pub rq_now_ns: Vec<u64>,
     pub cpu: usize,
 }
 
@@ -155,12 +162,15 @@ impl Kernel {
             locals: (0..nr_cpus).map(|_| local()).collect(),
             current: vec![None; nr_cpus],
             slice_used_ns: vec![0; nr_cpus],
+            rq_now_ns: vec![0; nr_cpus],
             nr_running: vec![0; nr_cpus],
             idle: Box::new(CpuMask::of(0..nr_cpus)),
             insertion: None,
             dispatching: false,
             kicks: VecDeque::new(),
             slice_changes: Vec::new(),
+            timers: Vec::new(),
+            alarms: VecDeque::new(),
             hashes: HashMap::default(),
             removed: Vec::new(),
             ring: VecDeque::new(),
@@ -175,29 +185,8 @@ impl Kernel {
     /// A task that sleeps; its pid is its number here and 1.
     pub(crate) fn add_task(&mut self, tgid: i32, weight: u32, cpus: *const CpuMask, cpu: usize) {
         let pid = self.known.len() as i32 + 1;
-        // SAFETY: callers pass a mask that outlives the kernel.
-        let nr_cpus_allowed = unsafe { &*cpus }.count() as i32;
-        let task = Task {
-            preempt_notifier: null(),
-            pid,
-            tgid,
-            flags: 0,
-            nr_cpus_allowed,
-            cpus,
-            cpu: cpu as i32,
-            on_cpu: 0,
-            numa_preferred_nid: -1,
-            migration_disabled: 0,
-            comm: [0; 16],
-            scx: Entity {
-                dsq: null(),
-                dsq_vtime: 0,
-                slice_ns: 0,
-                weight,
-                flags: 0,
-            },
-            storage: [null_mut(); abi::STORAGES],
-        };
+        let mut task = Task::new(pid, tgid, cpus, cpu as i32);
+        task.scx.weight = weight;
         self.known.push(Known {
             task: Box::new(task),
             place: None,
@@ -340,6 +329,12 @@ impl Kernel {
         Some(self.slice_used_ns[cpu] + self.known[task].task.scx.slice_ns)
     }
 
+    /// The timer that is to fire; None: it has been started again since.
+    pub(crate) fn due(&self, alarm: Alarm) -> Option<*mut Timer> {
+        let (timer, started) = self.timers[alarm.timer as usize];
+        (started == alarm.started).then_some(timer)
+    }
+
     /// The first record, if it has been submitted.
     pub fn ring_next(&mut self) -> Option<Record> {
         let (_, submitted) = self.ring.front()?;
@@ -408,6 +403,7 @@ pub fn functions() -> Host {
     Host {
         kernel: null_mut(),
         now_ns: 0,
+        rq_now_ns: 0,
         cpu: 0,
         nr_cpus: 0,
         current: null_mut(),
@@ -553,7 +549,12 @@ extern "C" fn dsq_next(kernel: *mut c_void, it: *mut DsqIter) -> *mut Task {
 }
 
 extern "C" fn dsq_nr_queued(kernel: *mut c_void, dsq: u64) -> i32 {
-    this(kernel).queues[&dsq].dsq.len() as i32
+    let kernel = this(kernel);
+    let queue = match kernel.local_cpu(dsq, kernel.cpu) {
+        Some(cpu) => &kernel.locals[cpu],
+        None => &kernel.queues[&dsq],
+    };
+    queue.dsq.len() as i32
 }
 
 extern "C" fn kick_cpu(kernel: *mut c_void, cpu: i32, flags: u64) {
@@ -643,7 +644,21 @@ extern "C" fn user_ring_next(kernel: *mut c_void) -> *mut c_void {
     kernel.taken.as_mut().map_or(null_mut(), Record::pointer)
 }
 
-extern "C" fn timer_start(_kernel: *mut c_void, _timer: *mut Timer, _ns: u64, _flags: u64) {}
+extern "C" fn timer_start(kernel: *mut c_void, timer: *mut Timer, ns: u64, _flags: u64) {
+    let kernel = this(kernel);
+    let known = kernel.timers.iter().position(|&(known, _)| known == timer);
+    let index = known.unwrap_or_else(|| {
+        kernel.timers.push((timer, 0));
+        kernel.timers.len() - 1
+    });
+    kernel.timers[index].1 += 1;
+    let alarm = Alarm {
+        timer: index as u32,
+        started: kernel.timers[index].1,
+        cpu: kernel.cpu as u32,
+    };
+    kernel.alarms.push_back((ns, alarm));
+}
 
 extern "C" fn point(_kernel: *mut c_void, _call: *const c_char) {}
 

@@ -9,7 +9,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
-use crate::scheduler::{At, Joins, Scheduler, TaskId};
+use crate::scheduler::{Alarm, At, Joins, Scheduler, TaskId};
 use crate::vm::{Doing, Spin, Totals, Vcpu, Vm};
 
 /// What things cost on the host, in ns.
@@ -78,6 +78,8 @@ pub enum Event {
     Timer { task: u32 },
     /// A task becomes runnable.
     Wake { task: u32 },
+    /// A timer of the scheduler's fires.
+    Alarm(Alarm),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -259,6 +261,10 @@ impl<S: Scheduler> Machine<S> {
             Event::Ipi { to, from, answer } => self.ipi_arrives(to as usize, from as usize, answer),
             Event::Timer { task } => self.timer(task as usize),
             Event::Wake { task } => self.wake(task as usize, 0),
+            Event::Alarm(alarm) => {
+                self.scheduler.fire(alarm, self.now_ns);
+                self.after_scheduler(alarm.cpu as usize);
+            }
         }
     }
 
@@ -280,8 +286,12 @@ impl<S: Scheduler> Machine<S> {
         self.after_scheduler(cpu);
     }
 
-    /// Does what the scheduler's kicks ask for, and follows a change of `cpu`'s slice.
+    /// Does what the scheduler's kicks ask for, starts its timers, and follows a change of
+    /// `cpu`'s slice.
     pub fn after_scheduler(&mut self, cpu: usize) {
+        while let Some((ns, alarm)) = self.scheduler.next_timer() {
+            self.after_ns(ns, Event::Alarm(alarm));
+        }
         while let Some(kicked) = self.scheduler.next_kick() {
             if !std::mem::replace(&mut self.cpus[kicked].schedules, true) {
                 let ns = if kicked == cpu { 0 } else { self.costs.kick_ns };

@@ -10,6 +10,17 @@ pub struct At {
     pub cpu: usize,
 }
 
+/// A timer of the scheduler's, as it was started the last time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Alarm {
+    /// Which one.
+    pub timer: u32,
+    /// How often it had been started before: a later start makes this one void.
+    pub started: u32,
+    /// Where it was started, and fires.
+    pub cpu: u32,
+}
+
 /// A task that joins, asleep.
 #[derive(Clone, Debug)]
 pub struct Joins {
@@ -63,6 +74,14 @@ pub trait Scheduler {
     fn next_slice_change(&mut self) -> Option<usize> {
         None
     }
+
+    /// A timer that has been started, and after how many ns it is to fire.
+    fn next_timer(&mut self) -> Option<(u64, Alarm)> {
+        None
+    }
+
+    /// A timer fires, unless it has been started again.
+    fn fire(&mut self, _alarm: Alarm, _now_ns: u64) {}
 
     /// KVM has delivered an IPI of `from`, which runs on `at.cpu`.
     fn ipi(&mut self, _at: At, _from: TaskId, _to: TaskId) {}

@@ -109,7 +109,7 @@ fn hints(from: &Metrics, to: &Metrics) -> String {
     let percent = |part: u64, whole: u64| 100.0 * part as f64 / whole.max(1) as f64;
     let asked = d(|m| m.yield_asked);
     let taken = d(|m| m.yield_honoured + m.yield_in_turn);
-    let moved = d(|m| m.handoff_shared + m.handoff_parked + m.handoff_pinned);
+    let moved = d(|m| m.handoff_shared + m.handoff_pinned);
     let next = d(|m| m.handoff_next);
     format!(
         "yield_to: {asked} asked, {taken} honoured ({:.1} %); of {moved} vCPUs handed a CPU, \

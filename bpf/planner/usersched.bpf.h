@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The thread in user space that runs the policy: when it gets a CPU. */
-#ifndef VMLAND_POLICY_USERSCHED_BPF_H
-#define VMLAND_POLICY_USERSCHED_BPF_H
+/* The thread in user space that runs the planner: when it gets a CPU. */
+#ifndef VMLAND_PLANNER_USERSCHED_BPF_H
+#define VMLAND_PLANNER_USERSCHED_BPF_H
 
 #include "../framework.bpf.h"
 
@@ -62,4 +62,4 @@ static __always_inline bool is_signal_thread(const struct task_struct *p)
 	       !__builtin_memcmp(p->comm, "ctrl-c", sizeof("ctrl-c"));
 }
 
-#endif /* VMLAND_POLICY_USERSCHED_BPF_H */
+#endif /* VMLAND_PLANNER_USERSCHED_BPF_H */

@@ -3,7 +3,7 @@
  * Sending events (struct vmland_event) to user space.
  *
  *   ring                 events           receiver
- *   queued               slice expired    the policy, in the scheduling thread
+ *   queued               evidence         the planner, in the scheduling thread
  *   vmland_vcpu_events   vCPU seen, gone  the thread that gives VMs their parameters
  *                                         (src/settings.rs)
  *
@@ -15,16 +15,16 @@
  * The records are a struct queued_task_ctx, the framework's. Its fields carry those of the
  * event under other names:
  *
- *   event        record             event        record
- *   kind         flags              vruntime     vtime
- *   pid          pid                vtime        exec_runtime
- *   vm_slot      nr_cpus_allowed    slice_ns     stop_ts
- *   generation   enq_cnt            weight       weight
+ *   event        record             event         record
+ *   kind         flags              pause_exits   exec_runtime
+ *   pid          pid                receivers     weight
+ *   vm_slot      nr_cpus_allowed    cpu_ns        vtime
+ *   vm_id        enq_cnt            at_ns         stop_ts
  *
  * event_submit(), src/event.rs and src/vcpu_events.rs are the only places that know this mapping.
  */
-#ifndef VMLAND_POLICY_EVENT_BPF_H
-#define VMLAND_POLICY_EVENT_BPF_H
+#ifndef VMLAND_PLANNER_EVENT_BPF_H
+#define VMLAND_PLANNER_EVENT_BPF_H
 
 #include "../framework.bpf.h"
 #include "../intf.h"
@@ -42,12 +42,12 @@ static __always_inline void event_submit(struct queued_task_ctx *record,
 	record->flags = event->kind;
 	record->pid = event->pid;
 	record->nr_cpus_allowed = event->vm_slot;
-	record->enq_cnt = event->generation;
-	record->vtime = event->vruntime;
-	record->exec_runtime = event->vtime;
-	record->stop_ts = event->slice_ns;
-	record->weight = event->weight;
+	record->enq_cnt = event->vm_id;
+	record->exec_runtime = event->pause_exits;
+	record->weight = event->receivers;
+	record->vtime = event->cpu_ns;
+	record->stop_ts = event->at_ns;
 	bpf_ringbuf_submit(record, 0);
 }
 
-#endif /* VMLAND_POLICY_EVENT_BPF_H */
+#endif /* VMLAND_PLANNER_EVENT_BPF_H */
