@@ -113,11 +113,16 @@ struct vmland_vcpu {
 	int tgid;
 };
 
+/* What a VM or a cgroup has had of its share (vtime/lag.bpf.h). */
+struct vmland_account {
+	unsigned long long vruntime;
+	unsigned long long owed_until;
+};
+
 /* The context of a VM. A slot whose kvm is 0 is free. */
 struct vmland_vm_ctx {
 	unsigned long long kvm;	/* address of its struct kvm; used as an identity only */
-	unsigned long long vruntime;	/* vtime/lag.bpf.h */
-	unsigned long long owed_until;	/* likewise */
+	struct vmland_account account;
 	unsigned long long cpu_ns;		/* CPU time of its vCPU threads */
 	unsigned long long pause_exits;		/* calls of kvm_vcpu_on_spin() */
 	unsigned long long receivers;		/* hand-offs to receivers of IPIs */

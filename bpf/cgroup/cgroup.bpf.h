@@ -62,6 +62,8 @@ struct vmland_cgroup_ctx {
 	bool idle;		/* cpu.idle */
 	u64 weight;		/* W, which follows from these three */
 	u64 factor;		/* the product, times FACTOR_ONE */
+	u64 group_weight;	/* what it competes with as a whole: its W times the factors of
+				   the levels above */
 	u64 factor_until;	/* the product is valid until then, scx_bpf_now() */
 	struct vmland_bandwidth bandwidth;	/* cpu.max */
 
@@ -70,6 +72,7 @@ struct vmland_cgroup_ctx {
 	u64 counted;		/* the part of the parent's S that is for this cgroup */
 	u64 nr_vcpus;		/* its runnable vCPUs */
 	u64 nr_vms;		/* the VMs of these */
+	struct vmland_account account;
 };
 
 struct {
@@ -223,7 +226,7 @@ static __always_inline void cgroup_quiescent(struct vmland_task_ctx *taskc)
 /* Computes the product of the cgroup @slot. */
 __noinline int cgroup_refresh_factor(u32 slot, u64 now)
 {
-	u64 factor = FACTOR_ONE;
+	u64 factor = FACTOR_ONE, above = FACTOR_ONE;
 	struct vmland_cgroup_ctx *cgc;
 	u32 at = slot;
 	int i;
@@ -234,12 +237,15 @@ __noinline int cgroup_refresh_factor(u32 slot, u64 now)
 			break;
 		/* "| 1" avoids a division by 0, and changes a sum of weights by nothing. */
 		factor = factor * cgc->weight / (cgc->active | 1);
+		if (i)
+			above = above * cgc->weight / (cgc->active | 1);
 		at = cgc->parent;
 	}
 	cgc = cgc_of(slot);
 	if (!cgc)
 		return 0;
 	cgc->factor = factor;
+	cgc->group_weight = cgc->weight * above / FACTOR_ONE;
 	cgc->factor_until = now + FACTOR_AGE_NS;
 	return 0;
 }

@@ -43,6 +43,7 @@ struct vmland_task_ctx {
 	/* Effective settings (params/effective.bpf.h). */
 	u64 weight;		/* VMLAND_NICE_0: an ordinary task at nice 0 */
 	u64 vm_weight;		/* of a vCPU: its VM's, of which weight is a part */
+	u64 group_weight;	/* of its cgroup as a whole */
 	u64 slice_ns;
 	u64 ipi_window_ns;	/* 0: receivers of its IPIs do not run first */
 	u64 skew_ns;		/* 0: no bound (cosched/skew.bpf.h) */

@@ -67,6 +67,8 @@ __noinline int effective_update(u64 weight, struct vmland_task_ctx *taskc __arg_
 		weight = (weight < WEIGHT_MAX ? weight : WEIGHT_MAX) * cgc->factor / FACTOR_ONE;
 	taskc->vm_weight = weight > WEIGHT_MIN * nr_runnable ? weight : WEIGHT_MIN * nr_runnable;
 	taskc->weight = taskc->vm_weight / nr_runnable;
+	taskc->group_weight = cgc && cgc->group_weight > WEIGHT_MIN ? cgc->group_weight :
+								      WEIGHT_MIN;
 	taskc->has_cap = params && params->cap_ns;
 	if (taskc->has_cap)
 		cap_set(taskc->vm_slot, params->cap_ns);

@@ -76,7 +76,7 @@ __noinline s32 preempt_choose(struct task_struct *p __arg_trusted,
 	s64 least = vm_has_flag(taskc, VMLAND_VM_LATENCY_LOW) ? 0 : vmland_slice_min_ns;
 	u32 nr = nr_cpu_ids ?: 1, start = scx_bpf_task_cpu(p), i;
 	const struct vmland_cpu_ctx *cpuc;
-	u64 now = scx_bpf_now(), vruntime = vruntime_with_vm(taskc);
+	u64 now = scx_bpf_now(), vruntime = vruntime_with_account(taskc);
 	bool late = first_slice(taskc) != FIRST_SLICE_NS;
 	bool owed = late || is_owed(taskc);
 	s32 cpu, queue = -1;

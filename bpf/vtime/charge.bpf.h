@@ -10,6 +10,7 @@
 #include "../handoff/boost.bpf.h"
 #include "../ipi/receivers.bpf.h"
 #include "../params/effective.bpf.h"
+#include "lag.bpf.h"
 #include "vtime.bpf.h"
 
 /*
@@ -18,6 +19,7 @@
  */
 __noinline int charge_ns(struct vmland_task_ctx *taskc __arg_nonnull, u64 ns, s32 cpu)
 {
+	struct vmland_cgroup_ctx *cgc = taskc->cgroup_slot ? cgc_of(taskc->cgroup_slot) : NULL;
 	struct vmland_vm_ctx *vmc;
 	u64 *pauses;
 	u32 key = 0;
@@ -26,13 +28,15 @@ __noinline int charge_ns(struct vmland_task_ctx *taskc __arg_nonnull, u64 ns, s3
 	taskc->vruntime += ns_to_vtime(ns, taskc->weight ?: 1);
 	if (is_limited(taskc))
 		runtime_use(taskc, ns);
+	if (cgc)
+		account_charge(&cgc->account, ns, taskc->group_weight);
 	if (!is_vcpu(taskc))
 		return 0;
 	vmc = vmc_of(taskc->vm_slot);
 	if (!vmc)
 		return 0;
 	__sync_fetch_and_add(&vmc->cpu_ns, ns);
-	__sync_fetch_and_add(&vmc->vruntime, ns_to_vtime(ns, taskc->vm_weight ?: 1));
+	account_charge(&vmc->account, ns, taskc->vm_weight);
 	boost_account(vmc, taskc, ns);
 	pauses = bpf_map_lookup_percpu_elem(&vmland_pauses, &key, cpu);
 	if (pauses && *pauses) {

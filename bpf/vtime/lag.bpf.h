@@ -1,18 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Lag: how far a task may be from what it competes with, and a VM from the CPUs.
+ * Lag: how far a task may be from what it competes with, and a VM or a cgroup from the CPUs.
  *
- * Problem. If each vCPU had its lag bounded by itself, a VM whose vCPUs sleep in turns would be
- * entitled several times: whichever vCPU wakes is as far behind as one that has waited.
+ * Problem. If each task had its lag bounded by itself, a VM or a cgroup whose tasks sleep in
+ * turns would be entitled several times: whichever wakes is as far behind as one that has
+ * waited.
  *
- * Mechanism. A VM has a vruntime of its own: what its vCPUs have run, by the VM's weight.
- * The lag of the VM is bounded by the vtime of the CPU, and that of a vCPU by the vruntime of
- * its VM. So what a vCPU is forgiven, its VM still owes.
+ * Mechanism. A VM and a cgroup have an account, with a vruntime of its own: what their tasks
+ * have run, by the weight of the whole. The account of a vCPU is its VM's, also where it has a
+ * cgroup to itself; that of another task is its cgroup's. The root has none. The lag of the
+ * account is bounded by the vtime of the CPU, and that of a task by the vruntime of its account.
+ * So what a task is forgiven, its VM or its cgroup still owes.
  */
 #ifndef VMLAND_VTIME_LAG_BPF_H
 #define VMLAND_VTIME_LAG_BPF_H
 
 #include <scx/common.bpf.h>
+#include "../cgroup/cgroup.bpf.h"
 #include "../classify/vm.bpf.h"
 #include "../context/task.bpf.h"
 #include "vtime.bpf.h"
@@ -33,23 +37,44 @@ static __always_inline u64 owed_until(u64 vruntime, u64 slice)
 	return vruntime + slice / 2;
 }
 
+static __always_inline struct vmland_account *account_of(const struct vmland_task_ctx *taskc)
+{
+	struct vmland_vm_ctx *vmc = is_vcpu(taskc) ? vmc_of(taskc->vm_slot) : NULL;
+	struct vmland_cgroup_ctx *cgc;
+
+	if (vmc) {
+		barrier_var(vmc);
+		return &vmc->account;
+	}
+	cgc = taskc->cgroup_slot ? cgc_of(taskc->cgroup_slot) : NULL;
+	if (!cgc)
+		return NULL;
+	/* The verifier takes no sum of a pointer that may be NULL. */
+	barrier_var(cgc);
+	return &cgc->account;
+}
+
+static __always_inline void account_charge(struct vmland_account *account, u64 ns, u64 weight)
+{
+	__sync_fetch_and_add(&account->vruntime, ns_to_vtime(ns, weight ?: 1));
+}
+
 /* What the lag of the task of @taskc is measured from, on a CPU of vtime @vtime. */
 static __always_inline u64 lag_base(const struct vmland_task_ctx *taskc, u64 vtime,
 				    u64 credit_slices)
 {
+	struct vmland_account *account = account_of(taskc);
 	u64 slice = slice_vtime(taskc), was, bounded;
-	struct vmland_vm_ctx *vmc;
 
-	vmc = is_vcpu(taskc) ? vmc_of(taskc->vm_slot) : NULL;
-	if (!vmc)
+	if (!account)
 		return vtime;
-	was = vmc->vruntime;
+	was = account->vruntime;
 	bounded = lag_bounded(was, vtime, credit_slices * slice, DEBT_SLICES * slice);
 	if (bounded == was)
 		return was;
-	__sync_val_compare_and_swap(&vmc->vruntime, was, bounded);
+	__sync_val_compare_and_swap(&account->vruntime, was, bounded);
 	if (time_after(bounded, was))
-		vmc->owed_until = owed_until(bounded, slice);
+		account->owed_until = owed_until(bounded, slice);
 	return bounded;
 }
 
@@ -64,38 +89,38 @@ static __always_inline void bound_lag(struct vmland_task_ctx *taskc, u64 vtime,
 		taskc->vruntime = base;
 		return;
 	}
-	if (!is_vcpu(taskc) && time_before(taskc->vruntime, base - credit))
+	if (!account_of(taskc) && time_before(taskc->vruntime, base - credit))
 		taskc->owed_until = owed_until(base - credit, slice);
 	taskc->vruntime = lag_bounded(taskc->vruntime, base, credit, DEBT_SLICES * slice);
 }
 
-/* Has the task of @taskc, or its VM, had less than its share? */
+/* Has the task of @taskc, or its account, had less than its share? */
 static __always_inline bool is_owed(const struct vmland_task_ctx *taskc)
 {
-	const struct vmland_vm_ctx *vmc = is_vcpu(taskc) ? vmc_of(taskc->vm_slot) : NULL;
+	const struct vmland_account *account = account_of(taskc);
 
-	return vmc ? time_before(vmc->vruntime, vmc->owed_until) :
-	       time_before(taskc->vruntime, taskc->owed_until);
+	return account ? time_before(account->vruntime, account->owed_until) :
+			 time_before(taskc->vruntime, taskc->owed_until);
 }
 
-/* The vruntime of the task of @taskc, or of its VM, whichever has had more of its share. */
-static __always_inline u64 vruntime_with_vm(const struct vmland_task_ctx *taskc)
+/* The vruntime of the task of @taskc, or of its account, whichever has had more of its share. */
+static __always_inline u64 vruntime_with_account(const struct vmland_task_ctx *taskc)
 {
-	const struct vmland_vm_ctx *vmc = is_vcpu(taskc) ? vmc_of(taskc->vm_slot) : NULL;
+	const struct vmland_account *account = account_of(taskc);
 
-	return vmc && time_after(vmc->vruntime, taskc->vruntime) ? vmc->vruntime :
-	       taskc->vruntime;
+	return account && time_after(account->vruntime, taskc->vruntime) ? account->vruntime :
+									   taskc->vruntime;
 }
 
 /* Nobody waits for what the task of @taskc has had too much: it is forgiven. */
 static __always_inline void owe_nothing(struct vmland_task_ctx *taskc, u64 vtime)
 {
-	struct vmland_vm_ctx *vmc = is_vcpu(taskc) ? vmc_of(taskc->vm_slot) : NULL;
+	struct vmland_account *account = account_of(taskc);
 
 	if (time_after(taskc->vruntime, vtime))
 		taskc->vruntime = vtime;
-	if (vmc && time_after(vmc->vruntime, vtime))
-		vmc->vruntime = vtime;
+	if (account && time_after(account->vruntime, vtime))
+		account->vruntime = vtime;
 }
 
 #endif /* VMLAND_VTIME_LAG_BPF_H */

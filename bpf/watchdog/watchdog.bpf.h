@@ -76,6 +76,12 @@ static u64 last_rescue_scan;	/* scx_bpf_now() */
 /* The time after which a task is rescued, in ns. */
 static u64 rescue_after_ns = RESCUE_NS;
 
+/*
+ * How many more tasks are examined, and rescued, in this run of the timer. The verifier would
+ * follow each value of a local variable.
+ */
+static u32 scans_left, rescues_left;
+
 /* The deadline of @taskc, whose lag is bounded as if it were enqueued now. */
 static __always_inline u64 requeue_deadline(const struct vmland_task_ctx *taskc, s32 cpu)
 {
@@ -99,17 +105,17 @@ static u64 unthrottle_expired(u64 dsq, u64 now)
 {
 	struct vmland_task_ctx *taskc;
 	struct task_struct *p;
-	u32 scanned = 0;
 	u64 until;
 	s32 cpu;
 
 	if (!scx_bpf_dsq_nr_queued(dsq))
 		return UNTHROTTLE_NS;
+	scans_left = UNTHROTTLE_SCAN;
 	bpf_for_each(scx_dsq, p, dsq, 0) {
 		if (time_before(now, p->scx.dsq_vtime))
 			return p->scx.dsq_vtime - now < UNTHROTTLE_NS ?
 			       p->scx.dsq_vtime - now : UNTHROTTLE_NS;
-		if (scanned++ == UNTHROTTLE_SCAN)
+		if (!scans_left--)
 			return UNTHROTTLE_AGAIN_NS;
 		taskc = taskc_of(p);
 		if (!taskc)
@@ -132,20 +138,20 @@ static u64 unthrottle_expired(u64 dsq, u64 now)
 	return UNTHROTTLE_NS;
 }
 
-/* Is @p, which waits in a queue, to be rescued? *@rescues: how many more may be. */
+/* Is @p, which waits in a queue, to be rescued? */
 static __always_inline bool is_rescued(const struct task_struct *p,
-				       const struct vmland_task_ctx *taskc, u64 now, u32 *rescues)
+				       const struct vmland_task_ctx *taskc, u64 now)
 {
 	if (p->flags & PF_KTHREAD)
 		return has_waited(taskc, RESCUE_KTHREAD_NS, now);
-	if (!*rescues || !has_waited(taskc, rescue_after_ns, now))
+	if (!rescues_left || !has_waited(taskc, rescue_after_ns, now))
 		return false;
-	(*rescues)--;
+	rescues_left--;
 	return true;
 }
 
 /* Rescues tasks in @dsq, and requeues or throttles the others if asked to. */
-static int watchdog_scan(u64 dsq, u64 now, bool requeue, u32 *rescues)
+static int watchdog_scan(u64 dsq, u64 now, bool requeue)
 {
 	const struct vmland_cpu_ctx *cpuc;
 	struct vmland_task_ctx *taskc;
@@ -161,7 +167,7 @@ static int watchdog_scan(u64 dsq, u64 now, bool requeue, u32 *rescues)
 		cpuc = cpuc_of(cpu);
 		if (!taskc || !cpuc)
 			continue;
-		if (is_rescued(p, taskc, now, rescues)) {
+		if (is_rescued(p, taskc, now)) {
 			/* Without its debt, which would move the CPU's vtime when it runs. */
 			taskc->vruntime = cpuc->vtime;
 			at = cpuc->vtime - RESCUE_NS;
@@ -191,7 +197,6 @@ static int watchdog_scan(u64 dsq, u64 now, bool requeue, u32 *rescues)
 static int watchdog_fire(void *map, int *key, struct bpf_timer *timer)
 {
 	u64 now = clock_now(), next = WATCHDOG_NS, again;
-	u32 rescues = RESCUES_AT_A_TIME;
 	bool requeue = requeue_due;
 	s32 cpu;
 	u32 i;
@@ -208,12 +213,13 @@ static int watchdog_fire(void *map, int *key, struct bpf_timer *timer)
 	if (requeue || time_after(now, last_rescue_scan + RESCUE_SCAN_NS)) {
 		last_rescue_scan = now;
 		requeue_due = false;
+		rescues_left = RESCUES_AT_A_TIME;
 		bpf_for(cpu, 0, nr_cpu_ids)
-			watchdog_scan(cpu, now, requeue, &rescues);
-		watchdog_scan(SHARED_DSQ, now, requeue, &rescues);
-		if (!rescues && rescue_after_ns < RESCUE_MOST_NS)
+			watchdog_scan(cpu, now, requeue);
+		watchdog_scan(SHARED_DSQ, now, requeue);
+		if (!rescues_left && rescue_after_ns < RESCUE_MOST_NS)
 			rescue_after_ns += RESCUE_STEP_NS;
-		else if (rescues && rescue_after_ns > RESCUE_NS)
+		else if (rescues_left && rescue_after_ns > RESCUE_NS)
 			rescue_after_ns -= RESCUE_STEP_NS;
 	}
 	bpf_rcu_read_unlock();

@@ -7,16 +7,16 @@ use vmland_sim::machine::{Costs, Machine};
 use vmland_sim::scheduler::TaskId;
 use vmland_sim::vm::Load;
 
-type Host = Machine<Ext<Vmland>>;
+pub type Host = Machine<Ext<Vmland>>;
 
-const SECOND_NS: u64 = 1_000_000_000;
+pub const SECOND_NS: u64 = 1_000_000_000;
 /// Of cpu.max.
 const PERIOD_US: u64 = 100_000;
-const CPU: Load = Load::Cpu {
+pub const CPU: Load = Load::Cpu {
     chunk_ns: 1_000_000,
 };
 
-fn host(nr_cpus: usize, costs: Costs) -> Host {
+pub fn host(nr_cpus: usize, costs: Costs) -> Host {
     Machine::new(nr_cpus, vmland(nr_cpus, Settings::default()), costs, 1)
 }
 
@@ -27,7 +27,7 @@ fn limit(host: &mut Host, tasks: &[TaskId], quota_us: u64, period_us: u64) {
     }
 }
 
-fn cpu_ns(host: &Host, tasks: &[TaskId]) -> u64 {
+pub fn cpu_ns(host: &Host, tasks: &[TaskId]) -> u64 {
     tasks.iter().map(|&task| host.cpu_ns(task)).sum()
 }
 

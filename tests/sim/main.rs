@@ -13,6 +13,7 @@ mod crowd;
 mod explore;
 mod fairness;
 mod figures;
+mod groups;
 mod limits;
 mod ordering;
 mod promises;

@@ -7,6 +7,7 @@
 #undef __always_inline
 #define __always_inline inline __attribute__((always_inline))
 #define __noinline __attribute__((noinline))
+#define barrier_var(var) ((void)(var))
 #define __arg_trusted
 #define __arg_nonnull
 #define preserve_access_index	/* an attribute: nothing is relocated */

@@ -254,10 +254,10 @@ pub struct Ops {
     pub cgroup_init: Option<extern "C" fn(Context, *const Cgroup, *const CgroupInitArgs) -> i32>,
     pub cgroup_exit: *mut c_void,
     pub cgroup_move: Option<extern "C" fn(Context, *mut Task, *const Cgroup, *const Cgroup)>,
-    pub cgroup_set_weight: *mut c_void,
+    pub cgroup_set_weight: Option<extern "C" fn(Context, *const Cgroup, u32)>,
     /// cgroup, period, quota, burst; in us
     pub cgroup_set_bandwidth: Option<extern "C" fn(Context, *const Cgroup, u64, u64, u64)>,
-    pub cgroup_set_idle: *mut c_void,
+    pub cgroup_set_idle: Option<extern "C" fn(Context, *const Cgroup, bool)>,
     pub hotplug: [*mut c_void; 2],
     pub init: extern "C" fn(Context) -> i32,
     pub exit: *mut c_void,

@@ -175,6 +175,20 @@ impl<U: UserSpace> Ext<U> {
         set(abi::NO_CONTEXT, &cgroup.known(), period_us, quota_us, 0);
     }
 
+    /// `cgroup` gets that cpu.weight.
+    pub fn set_weight(&mut self, cgroup: &Cgroup, weight: u32, at: At) {
+        self.enter(at);
+        let set = self.ops.cgroup_set_weight.expect("it knows cgroups");
+        set(abi::NO_CONTEXT, &cgroup.known(), weight);
+    }
+
+    /// `cgroup` gets that cpu.idle.
+    pub fn set_idle(&mut self, cgroup: &Cgroup, idle: bool, at: At) {
+        self.enter(at);
+        let set = self.ops.cgroup_set_idle.expect("it knows cgroups");
+        set(abi::NO_CONTEXT, &cgroup.known(), idle);
+    }
+
     /// `task`, which sleeps and is in the root cgroup, moves to `cgroup`.
     pub fn enter_cgroup(&mut self, task: TaskId, cgroup: &Cgroup) {
         let moves = self.ops.cgroup_move.expect("it knows cgroups");
