@@ -126,6 +126,8 @@ struct vmland_vm_ctx {
 	unsigned long long cpu_ns;		/* CPU time of its vCPU threads */
 	unsigned long long pause_exits;		/* calls of kvm_vcpu_on_spin() */
 	unsigned long long receivers;		/* hand-offs to receivers of IPIs */
+	unsigned long long ipis;		/* sent, one for each receiver */
+	unsigned long long weight;	/* by which it competes, cgroups included */
 	unsigned long long yields_asked;
 	unsigned long long yields_honoured;
 	unsigned long long throttled_ns;	/* sum over its vCPUs */

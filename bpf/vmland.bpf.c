@@ -44,6 +44,8 @@
 #include "placement/preempt.bpf.h"
 #include "planner/evidence.bpf.h"
 #include "planner/usersched.bpf.h"
+#include "queue/alone.bpf.h"
+#include "queue/core_sched.bpf.h"
 #include "queue/dispatch.bpf.h"
 #include "queue/run_timer.bpf.h"
 #include "queue/slice.bpf.h"
@@ -114,7 +116,7 @@ void BPF_STRUCT_OPS(vmland_enqueue, struct task_struct *p, u64 enq_flags)
 	else
 		place = taskc->gang ? gang_deadline(taskc, cpuc, now) : deadline(taskc);
 	scx_bpf_dsq_insert_vtime(p, queue_of(p, cpu), taskc->slice_ns, place, enq_flags);
-	kick_idle(p);
+	wake_cpu_for(p);
 }
 
 /* Chooses the next task of @cpu: the target of a hand-off, the user scheduler, a queue. */
@@ -123,6 +125,8 @@ void BPF_STRUCT_OPS(vmland_dispatch, s32 cpu, struct task_struct *prev)
 	struct vmland_cpu_ctx *cpuc = cpuc_of(cpu);
 
 	if (!cpuc)
+		return;
+	if (any_nohz_full && cpuc->alone && can_continue(prev) && turn_not_alone(prev, cpuc))
 		return;
 	if (cpuc->suspended_pid && !cpuc->handoff_pid && turn_resume(cpu))
 		return;
@@ -141,6 +145,15 @@ void BPF_STRUCT_OPS(vmland_dispatch, s32 cpu, struct task_struct *prev)
 	serve_queues(cpuc, cpu, prev);
 	kick_idle_for_head(SHARED_DSQ);
 	usersched_keep(prev);
+}
+
+/*
+ * @p becomes runnable on a CPU. The kernel may put it there without asking. Left out on hosts
+ * without nohz_full CPUs.
+ */
+void BPF_STRUCT_OPS(vmland_runnable, struct task_struct *p, u64 enq_flags)
+{
+	alone_end(scx_bpf_task_cpu(p));
 }
 
 /* @p begins to run. */
@@ -191,14 +204,15 @@ void BPF_STRUCT_OPS(vmland_running, struct task_struct *p)
 		cpuc->stop_at = any_gang ? cpuc->turn_end : 0;
 	} else if (!handed || !turn_is_passed_on(taskc)) {
 		turn_start(p, taskc, cpuc, slice_to_run(p, taskc, scx_bpf_task_cpu(p),
-							p->scx.slice));
+							slice_at_start(p, cpuc)));
 	} else if (cpuc->prolonged) {
 		turn_begin_prolonged(cpuc, taskc->run_start);
 	} else if (any_gang) {
 		cpuc->stop_at = cpuc->turn_end;
 	}
 	skew_stop(p, taskc, cpuc, taskc->run_start);
-	run_timer_begin(p, taskc, cpuc, taskc->run_start);
+	run_timer_begin(p, taskc, cpuc, taskc->run_start,
+			any_nohz_full && anybody_waits(scx_bpf_task_cpu(p)));
 	/* If the kernel chose @p without ops.dispatch(), a note for that is void. */
 	cpuc->expected_pid = cpuc->handoff_pid = 0;
 }
@@ -214,6 +228,9 @@ void BPF_STRUCT_OPS(vmland_stopping, struct task_struct *p, bool runnable)
 	cpuc->curr_weight = 0;
 	vcpu_count_running(taskc, false);
 	charge(p, taskc, scx_bpf_now());
+	if (cpuc->alone)
+		owe_nothing(taskc, cpuc->vtime);
+	alone_set(scx_bpf_task_cpu(p), cpuc, false);
 	runtime_return(taskc);
 	vcpu_classify(p, taskc);
 	if (is_vcpu(taskc))
@@ -245,6 +262,12 @@ bool BPF_STRUCT_OPS(vmland_yield, struct task_struct *yielder, struct task_struc
 	yielderc->yielded = true;
 	scx_bpf_task_set_slice(yielder, 0);
 	return true;
+}
+
+/* Left out where there is no core scheduling. */
+bool BPF_STRUCT_OPS(vmland_core_sched_before, struct task_struct *a, struct task_struct *b)
+{
+	return core_runs_before(a, b);
 }
 
 void BPF_STRUCT_OPS(vmland_enable, struct task_struct *p)
@@ -320,9 +343,11 @@ SCX_OPS_DEFINE(rustland,
 	       .select_cpu		= (void *)vmland_select_cpu,
 	       .enqueue			= (void *)vmland_enqueue,
 	       .dispatch		= (void *)vmland_dispatch,
+	       .runnable		= (void *)vmland_runnable,
 	       .running			= (void *)vmland_running,
 	       .stopping		= (void *)vmland_stopping,
 	       .yield			= (void *)vmland_yield,
+	       .core_sched_before	= (void *)vmland_core_sched_before,
 	       .enable			= (void *)vmland_enable,
 	       .disable			= (void *)vmland_disable,
 	       .init_task		= (void *)vmland_init_task,

@@ -44,7 +44,7 @@ pub struct Maps {
     pub tasks: MapHandle,
     pub sent: MapHandle,
     pub vcpu_pids: MapHandle,
-    pub pauses: MapHandle,
+    pub counts: MapHandle,
 }
 
 /// Starts the thread; it begins when it is sent the maps, and has `nice` from then on.
@@ -188,7 +188,7 @@ fn attend_vms(maps: &Maps) -> Result<()> {
     open.maps
         .vmland_vcpu_pids
         .reuse_fd(maps.vcpu_pids.as_fd())?;
-    open.maps.vmland_pauses.reuse_fd(maps.pauses.as_fd())?;
+    open.maps.vmland_kvm_counts.reuse_fd(maps.counts.as_fd())?;
     leave_out_missing(&mut open);
     if let Some(data) = &mut open.maps.data_data {
         data.vmland_receiver_ns = receiver_time::ns();

@@ -32,9 +32,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
-use log::{error, info};
+use log::{error, info, warn};
 use scx_utils::build_id;
-use scx_vmland::{preflight, threads};
+use scx_utils::compat::struct_has_field;
+use scx_vmland::{core_sched, preflight, threads};
 use tracing_subscriber::filter::LevelFilter;
 use vmland_base::exit;
 use vmland_control::stats;
@@ -98,7 +99,13 @@ fn run(opts: &Opts) -> Result<u8> {
         preflight::check(root)
     };
     match checked {
-        Ok(host) => info!("{}, Linux {}", version(), host.release),
+        Ok(host) => {
+            info!("{}, Linux {}", version(), host.release);
+            let fixed = || struct_has_field("scx_rq", "lock_drop_seq").unwrap_or(false);
+            if bpf_skel::has_core_sched() && core_sched::can_deadlock(host.version, fixed()) {
+                warn!("{}", core_sched::WARNING);
+            }
+        }
         Err(refusal) => {
             error!("{refusal}");
             return Ok(refusal.exit_code());

@@ -97,7 +97,10 @@ fn read(maps: &Maps) -> Result<Metrics> {
             VmMetrics {
                 tgid: vm.tgid,
                 cpu_ns: vm.cpu_ns,
+                weight: vm.weight,
                 pause_exits: vm.pause_exits,
+                ipis: vm.ipis,
+                receivers: vm.receivers,
                 yields_asked: vm.yields_asked,
                 yields_honoured: vm.yields_honoured,
                 throttled_ns: vm.throttled_ns,

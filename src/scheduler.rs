@@ -4,6 +4,7 @@
 use std::cell::OnceCell;
 use std::mem::MaybeUninit;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -11,6 +12,7 @@ use libbpf_rs::skel::Skel;
 use libbpf_rs::{MapCore, MapFlags, MapHandle, OpenObject};
 use log::{debug, error, info, warn};
 use nix::sys::signal::{SigSet, Signal};
+use scx_vmland::board::Board;
 use scx_vmland::event::{self, Record};
 use scx_vmland::leftovers::{self, Kept};
 use scx_vmland::planner::{Plan, Planner};
@@ -143,6 +145,7 @@ fn attach<'a>(opts: &Opts, object: &'a mut MaybeUninit<OpenObject>) -> Result<Bp
 struct Scheduler<'a> {
     bpf: BpfScheduler<'a>,
     planner: Planner,
+    board: Arc<Board>,
 }
 
 impl<'a> Scheduler<'a> {
@@ -153,9 +156,12 @@ impl<'a> Scheduler<'a> {
         data.vmland_receiver_ns = receiver_time::ns();
         data.vmland_without = opts.without.iter().fold(0, |bits, &it| bits | bit(it));
 
+        let slots = vmland_limits_VMLAND_MAX_VMS as usize;
+        let is_left_out = opts.without.contains(&Mechanism::Gangs);
         Ok(Self {
             bpf,
-            planner: Planner::new(vmland_limits_VMLAND_MAX_VMS as usize),
+            planner: Planner::new(slots),
+            board: Arc::new(Board::new(slots, is_left_out)),
         })
     }
 
@@ -179,7 +185,7 @@ impl<'a> Scheduler<'a> {
             tasks: MapHandle::try_from(&maps.vmland_tasks)?,
             sent: MapHandle::try_from(&maps.vmland_sent)?,
             vcpu_pids: MapHandle::try_from(&maps.vmland_vcpu_pids)?,
-            pauses: MapHandle::try_from(&maps.vmland_pauses)?,
+            counts: MapHandle::try_from(&maps.vmland_kvm_counts)?,
         })
     }
 
@@ -193,6 +199,7 @@ impl<'a> Scheduler<'a> {
             params: MapHandle::try_from(&maps.vmland_vm_params)?,
             preferred: MapHandle::try_from(&maps.vmland_preferred)?,
             group_weight: GroupWeight::new(&self.bpf.skel.progs.vmland_override)?,
+            board: self.board.clone(),
         })
     }
 
@@ -223,6 +230,9 @@ impl<'a> Scheduler<'a> {
                     Some(evidence) => {
                         if let Some(plan) = self.planner.report(&evidence) {
                             self.apply(&plan);
+                        }
+                        if let Some(vm) = self.planner.vm(evidence.vm_slot) {
+                            self.board.post(evidence.vm_slot, vm, evidence.at_ns);
                         }
                     }
                     None => warn!("no event of ours in the ring: {task:?}"),

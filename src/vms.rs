@@ -6,13 +6,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::mem;
+use std::sync::Arc;
 
 use anyhow::Result;
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use log::{debug, warn};
+use scx_vmland::board::Board;
 use scx_vmland::cgroup_users::CgroupUsers;
 use scx_vmland::limits::Limit;
-use vmland_control::Running;
+use vmland_control::{Planned, Running};
 use vmland_settings::{EffectiveSettings, Settings, VmFacts};
 
 use crate::bpf_intf::{VMLAND_VM_PREFERS_CPUS, vmland_vm_ctx};
@@ -32,6 +34,7 @@ pub struct Maps {
     pub params: MapHandle,
     pub preferred: MapHandle,
     pub group_weight: GroupWeight,
+    pub board: Arc<Board>,
 }
 
 pub struct Vms<'a> {
@@ -91,6 +94,14 @@ impl<'a> Vms<'a> {
     pub fn running(&self) -> Vec<&Running> {
         let known = self.known.values();
         known.filter_map(|vm| vm.running.as_ref()).collect()
+    }
+
+    /// What the planner thinks of the VM with this id.
+    pub fn planned(&self, id: u32) -> Planned {
+        let slot = { self.known.iter() }.find(|(_, known)| known.id == id);
+        // A slot that there is not is of no VM.
+        let slot = slot.map_or(u32::MAX, |(slot, _)| *slot);
+        self.maps.board.read(slot, id)
     }
 
     /// Finds out who is new, has another number of vCPUs, has been identified, or is gone.

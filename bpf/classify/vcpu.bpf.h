@@ -151,6 +151,7 @@ static u32 vm_take_slot(u64 kvm, s32 tgid)
 	if (!vmc)
 		return VMLAND_NO_VM;
 	vmc->cpu_ns = vmc->pause_exits = vmc->receivers = vmc->reported_exits = 0;
+	vmc->ipis = vmc->weight = 0;
 	vmc->yields_asked = vmc->yields_honoured = 0;
 	vmc->throttled_ns = vmc->boosted_ns = 0;
 	vmc->boost_left_ns = 0;

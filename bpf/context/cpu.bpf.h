@@ -29,6 +29,8 @@ struct vmland_cpu_ctx {
 
 	/* The running task stops then, by a timer (queue/run_timer.bpf.h); 0: at a tick. */
 	u64 stop_at;
+	/* Nobody waits for this CPU, and it has no tick (queue/alone.bpf.h). */
+	bool alone;
 	/* Its turn is suspended for tasks that have woken (placement/preempt.bpf.h); 0: none. */
 	s32 suspended_pid;
 	u64 suspended_vruntime;

@@ -34,14 +34,17 @@ struct vmland_cpu_timer {
 	}										\
 })
 
-/* This CPU's timer of @map. */
-#define cpu_timer_here(map)								\
+/* The timer of @cpu in @map. */
+#define cpu_timer_of(map, cpu)								\
 ({											\
-	u32 cpu__ = bpf_get_smp_processor_id();						\
+	u32 cpu__ = cpu;								\
 											\
 	(struct vmland_cpu_timer *)bpf_map_lookup_elem(&(map), &cpu__);			\
 })
 
+#define cpu_timer_here(map) cpu_timer_of(map, bpf_get_smp_processor_id())
+
+/* It fires on this CPU. */
 static __always_inline void cpu_timer_start(struct vmland_cpu_timer *it, u64 ns)
 {
 	bpf_timer_start(&it->timer, ns, BPF_F_TIMER_CPU_PIN);

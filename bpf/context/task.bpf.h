@@ -27,6 +27,7 @@ struct vmland_task_ctx {
 	/* CPU time times VMLAND_NICE_0 / weight, in ns (vtime/vtime.bpf.h). */
 	u64 vruntime;
 	u64 owed_until;		/* likewise (vtime/lag.bpf.h) */
+	u64 core_vruntime;	/* likewise (queue/core_sched.bpf.h) */
 	/*
 	 * A running task has been charged up to here; a task that does not run left
 	 * its CPU here. scx_bpf_now().

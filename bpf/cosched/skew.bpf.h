@@ -94,7 +94,7 @@ __noinline int skew_rotate(struct task_struct *prev __arg_trusted, s32 cpu)
 	scx_bpf_task_set_slice(prev, left);
 	cpuc->stop_at = cpuc->turn_end;
 	skew_stop(prev, taskc, cpuc, now);
-	run_timer_begin(prev, taskc, cpuc, now);
+	run_timer_begin(prev, taskc, cpuc, now, true);
 	return true;
 }
 

@@ -98,17 +98,29 @@ int BPF_PROG(on_hv_ipi_ex, u32 vector, u64 format, u64 mask)
 	return note_sending(vector);
 }
 
+/* What the current vCPU does here. */
+static __always_inline struct vmland_kvm_counts *kvm_counts_here(void)
+{
+	u32 key = 0;
+
+	return bpf_map_lookup_elem(&vmland_kvm_counts, &key);
+}
+
 /* The vCPU with this APIC id has accepted an interrupt with @vector. */
 SEC("tp_btf/kvm_apic_accept_irq")
 int BPF_PROG(on_accept_irq, u32 apic_id, u16 delivery, u16 trigger, u8 vector)
 {
 	struct vmland_sending *sending = sending_here();
 	struct task_struct *sender = bpf_get_current_task_btf();
+	struct vmland_kvm_counts *counts;
 	struct vmland_sent *sent;
 	u32 i;
 
 	if (!sending || sending->pid != sender->pid || sending->vector != vector)
 		return 0;
+	counts = kvm_counts_here();
+	if (counts)
+		counts->ipis++;
 	sent = bpf_task_storage_get(&vmland_sent, sender, NULL, 0);
 	if (!sent)
 		return 0;
@@ -178,14 +190,12 @@ SEC("fexit/kvm_vcpu_on_spin")
 int BPF_PROG(on_spin)
 {
 	struct task_struct *sender = bpf_get_current_task_btf();
+	struct vmland_kvm_counts *counts = kvm_counts_here();
 	struct vmland_cpu_timer *timer;
 	struct vmland_sent *sent;
-	u32 key = 0;
-	u64 *pauses;
 
-	pauses = bpf_map_lookup_elem(&vmland_pauses, &key);
-	if (pauses)
-		(*pauses)++;
+	if (counts)
+		counts->pause_exits++;
 	sent = bpf_task_storage_get(&vmland_sent, sender, NULL, 0);
 	if (!sent || !sent->top || !mark_spinning(sender, sent))
 		return 0;

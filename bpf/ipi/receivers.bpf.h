@@ -53,13 +53,18 @@ struct {
 	__type(value, s32);
 } vmland_vcpu_pids SEC(".maps");
 
-/* Pause exits on a CPU since the last vCPU that ran there was charged. */
+/* What a vCPU has done on a CPU since the last one that ran there was charged. */
+struct vmland_kvm_counts {
+	u64 pause_exits;
+	u64 ipis;		/* sent, one for each receiver */
+};
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, u32);
-	__type(value, u64);
-} vmland_pauses SEC(".maps");
+	__type(value, struct vmland_kvm_counts);
+} vmland_kvm_counts SEC(".maps");
 
 /* The task of vCPU @vcpu_id of VM @vm_id. The caller releases it. */
 static __always_inline struct task_struct *vcpu_task(u32 vm_id, u32 vcpu_id)

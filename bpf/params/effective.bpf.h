@@ -55,7 +55,7 @@ __noinline int effective_update(u64 weight, struct vmland_task_ctx *taskc __arg_
 {
 	const struct vmland_vm_params *params = params_of(taskc);
 	const struct vmland_cgroup_ctx *cgc = cgroup_with_factor(taskc);
-	const struct vmland_vm_ctx *vmc;
+	struct vmland_vm_ctx *vmc;
 	u32 nr_runnable = 1;
 
 	vmc = is_vcpu(taskc) ? vmc_of(taskc->vm_slot) : NULL;
@@ -69,6 +69,8 @@ __noinline int effective_update(u64 weight, struct vmland_task_ctx *taskc __arg_
 	taskc->weight = taskc->vm_weight / nr_runnable;
 	taskc->group_weight = cgc && cgc->group_weight > WEIGHT_MIN ? cgc->group_weight :
 								      WEIGHT_MIN;
+	if (vmc && vmc->weight != taskc->vm_weight)
+		vmc->weight = taskc->vm_weight;
 	taskc->has_cap = params && params->cap_ns;
 	if (taskc->has_cap)
 		cap_set(taskc->vm_slot, params->cap_ns);

@@ -40,6 +40,12 @@ volatile u64 vmland_slice_min_ns = 2000000;
 volatile u64 vmland_ipi_window_ns = 50000000;
 volatile u32 vmland_without SEC(".data");	/* of enum vmland_mechanism */
 
+/*
+ * The host has SMT, and its kernel core scheduling (queue/core_sched.bpf.h). User space sets it
+ * before it loads the scheduler.
+ */
+const volatile bool has_core_sched;
+
 /* Some VM has, or had, such a parameter. Without one, no task is checked for it. */
 static bool any_preferred;	/* preferred CPUs (placement/prefer.bpf.h) */
 static bool any_gang;		/* aligned turns (cosched/gang.bpf.h) */

@@ -21,6 +21,7 @@
 #include "../vtime/charge.bpf.h"
 #include "../vtime/lag.bpf.h"
 #include "../vtime/vtime.bpf.h"
+#include "alone.bpf.h"
 #include "queue.bpf.h"
 #include "run_timer.bpf.h"
 #include "slice.bpf.h"
@@ -46,6 +47,8 @@ __noinline int keep_prev(struct task_struct *prev __arg_trusted,
 	if (!taskc || !cpuc)
 		return false;
 	charge(prev, taskc, now);
+	if (cpuc->alone)
+		owe_nothing(taskc, cpuc->vtime);
 	if (is_vcpu(taskc))
 		evidence_report(taskc, now);
 	if (throttled_until(prev, taskc, now))
@@ -75,7 +78,8 @@ __noinline int keep_prev(struct task_struct *prev __arg_trusted,
 	taskc->min_deadline = 0;
 	turn_start(prev, taskc, cpuc, slice_to_run(prev, taskc, cpu, taskc->slice_ns));
 	skew_stop(prev, taskc, cpuc, now);
-	run_timer_begin(prev, taskc, cpuc, now);
+	run_timer_begin(prev, taskc, cpuc, now,
+			best->found || scx_bpf_dsq_nr_queued(SCX_DSQ_LOCAL_ON | cpu));
 	count(VMLAND_DISPATCH_KEPT);
 	return true;
 }
@@ -100,6 +104,20 @@ static __always_inline void kick_idle_for_head(u64 dsq)
 		scx_bpf_kick_cpu(cpu, SCX_KICK_IDLE);
 }
 
+/*
+ * @prev was alone on @cpu, and somebody waits now: it goes on for the rest of its turn. Returns
+ * whether there is one.
+ */
+static __always_inline bool turn_not_alone(struct task_struct *prev, struct vmland_cpu_ctx *cpuc)
+{
+	struct vmland_task_ctx *taskc = taskc_of(prev);
+
+	if (!taskc || taskc->yielded || cpuc->handoff_pid || cpuc->runtime_end || !turn_left(cpuc))
+		return false;
+	run_timer_begin(prev, taskc, cpuc, scx_bpf_now(), true);
+	return true;
+}
+
 /* Chooses the next task of @cpu, which is this CPU; @prev had it. */
 static void serve_queues(struct vmland_cpu_ctx *cpuc, s32 cpu, struct task_struct *prev)
 {
@@ -118,7 +136,7 @@ static void serve_queues(struct vmland_cpu_ctx *cpuc, s32 cpu, struct task_struc
 		return;
 	if (!best.found)
 		return;
-	if (best.overtakes ? queue_take_best(&best, cpuc) : queue_take(best.dsq, cpuc))
+	if (best.overtakes ? queue_take_best(&best, cpuc, cpu) : queue_take(best.dsq, cpuc))
 		return;
 	/* Another CPU has taken it meanwhile. */
 	if (queue_take(SHARED_DSQ, cpuc) || queue_take(cpu, cpuc))

@@ -119,7 +119,7 @@ static __always_inline bool queue_take(u64 dsq, struct vmland_cpu_ctx *cpuc)
 }
 
 /* As queue_take(), but takes @best, which overtakes others. */
-static bool queue_take_best(const struct queue_head *best, struct vmland_cpu_ctx *cpuc)
+static bool queue_take_best(const struct queue_head *best, struct vmland_cpu_ctx *cpuc, s32 cpu)
 {
 	struct task_struct *p = bpf_task_from_pid(best->pid);
 	struct bpf_iter_scx_dsq it;
@@ -128,7 +128,7 @@ static bool queue_take_best(const struct queue_head *best, struct vmland_cpu_ctx
 	if (!p)
 		return false;
 	if (!bpf_iter_scx_dsq_new(&it, best->dsq, 0) &&
-	    may_move_to(p, bpf_get_smp_processor_id()))
+	    may_move_to(p, cpu))
 		moved = scx_bpf_dsq_move(&it, p, SCX_DSQ_LOCAL, 0);
 	bpf_iter_scx_dsq_destroy(&it);
 	bpf_task_release(p);

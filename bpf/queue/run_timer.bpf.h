@@ -12,6 +12,7 @@
  *   that a sender gives a receiver                         handoff/yield.bpf.h
  *   what a vCPU runs at a time, if its skew is bounded     cosched/skew.bpf.h
  *   the runtime of a task whose limits are used up          cgroup/limits.bpf.h
+ *   all turns on nohz_full CPUs                            alone.bpf.h
  *
  * Cost. The timer is started only for a task to which one of these applies.
  */
@@ -24,6 +25,7 @@
 #include "../context/cpu.bpf.h"
 #include "../context/cpu_timer.bpf.h"
 #include "../context/task.bpf.h"
+#include "alone.bpf.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -32,7 +34,7 @@ struct {
 	__type(value, struct vmland_cpu_timer);
 } vmland_run_timers SEC(".maps");
 
-/* Starts the timer of this CPU, of @cpuc, for what ends first. */
+/* Starts the timer of the CPU of @cpuc for what ends first. */
 static __always_inline void run_timer_start(const struct vmland_cpu_ctx *cpuc, u64 now,
 					    struct vmland_cpu_timer *timer)
 {
@@ -82,13 +84,17 @@ static __always_inline void run_timers_init(void)
 	cpu_timers_init(vmland_run_timers, run_timer_fire);
 }
 
-/* @p begins to run on this CPU, of @cpuc, or goes on, and its turn is known. */
-static __always_inline void run_timer_begin(const struct task_struct *p,
-					    struct vmland_task_ctx *taskc,
-					    struct vmland_cpu_ctx *cpuc, u64 now)
+/*
+ * @p begins to run on its CPU, of @cpuc, or goes on, and its turn is known; @waits: somebody waits
+ * for the CPU. With core scheduling this may be its SMT sibling.
+ */
+static __always_inline void run_timer_begin(struct task_struct *p, struct vmland_task_ctx *taskc,
+					    struct vmland_cpu_ctx *cpuc, u64 now, bool waits)
 {
+	s32 cpu = scx_bpf_task_cpu(p);
 	u64 has;
 
+	alone_begin(p, taskc, cpu, cpuc, waits);
 	cpuc->runtime_end = 0;
 	if (can_be_throttled(p, taskc)) {
 		has = runtime_take(taskc, RUNTIME_RUNNING_NS, now);
@@ -98,7 +104,7 @@ static __always_inline void run_timer_begin(const struct task_struct *p,
 			cpuc->runtime_end = now + has;
 	}
 	if (cpuc->runtime_end || cpuc->stop_at)
-		run_timer_start(cpuc, now, cpu_timer_here(vmland_run_timers));
+		run_timer_start(cpuc, now, cpu_timer_of(vmland_run_timers, cpu));
 }
 
 #endif /* VMLAND_QUEUE_RUN_TIMER_BPF_H */

@@ -20,12 +20,14 @@
 __noinline int charge_ns(struct vmland_task_ctx *taskc __arg_nonnull, u64 ns, s32 cpu)
 {
 	struct vmland_cgroup_ctx *cgc = taskc->cgroup_slot ? cgc_of(taskc->cgroup_slot) : NULL;
+	struct vmland_kvm_counts *counts;
 	struct vmland_vm_ctx *vmc;
-	u64 *pauses;
 	u32 key = 0;
 
 	taskc->ran_ns += ns;
 	taskc->vruntime += ns_to_vtime(ns, taskc->weight ?: 1);
+	if (has_core_sched)
+		taskc->core_vruntime += ns_to_vtime(ns, taskc->weight ?: 1);
 	if (is_limited(taskc))
 		runtime_use(taskc, ns);
 	if (cgc)
@@ -38,10 +40,14 @@ __noinline int charge_ns(struct vmland_task_ctx *taskc __arg_nonnull, u64 ns, s3
 	__sync_fetch_and_add(&vmc->cpu_ns, ns);
 	account_charge(&vmc->account, ns, taskc->vm_weight);
 	boost_account(vmc, taskc, ns);
-	pauses = bpf_map_lookup_percpu_elem(&vmland_pauses, &key, cpu);
-	if (pauses && *pauses) {
-		__sync_fetch_and_add(&vmc->pause_exits, *pauses);
-		*pauses = 0;
+	counts = bpf_map_lookup_percpu_elem(&vmland_kvm_counts, &key, cpu);
+	if (counts && counts->pause_exits) {
+		__sync_fetch_and_add(&vmc->pause_exits, counts->pause_exits);
+		counts->pause_exits = 0;
+	}
+	if (counts && counts->ipis) {
+		__sync_fetch_and_add(&vmc->ipis, counts->ipis);
+		counts->ipis = 0;
 	}
 	return 0;
 }

@@ -10,6 +10,8 @@
  *   queued for RESCUE_NS           rescues them, and puts them first: a task that weighs a
  *                                  thousandth of the others would wait until the kernel
  *                                  ejects the scheduler
+ *   alone on a nohz_full CPU       makes them compete, if somebody waits for their CPU, or a limit
+ *                                  has changed (queue/alone.bpf.h)
  *
  * A thousand tasks cannot all be first, and whoever is behind them would suffer. So few are
  * rescued at a time, and together they take an eighth of a CPU at most. If more have waited for
@@ -42,7 +44,9 @@
 #include "../context/task.bpf.h"
 #include "../counters.bpf.h"
 #include "../params/effective.bpf.h"
+#include "../params/params.bpf.h"
 #include "../placement/idle.bpf.h"
+#include "../queue/alone.bpf.h"
 #include "../vtime/lag.bpf.h"
 #include "../vtime/vtime.bpf.h"
 
@@ -133,7 +137,7 @@ static u64 unthrottle_expired(u64 dsq, u64 now)
 		unthrottle(taskc, cpu, now);
 		scx_bpf_dsq_move_set_vtime(BPF_FOR_EACH_ITER, requeue_deadline(taskc, cpu));
 		if (scx_bpf_dsq_move_vtime(BPF_FOR_EACH_ITER, p, queue_of(p, cpu), 0))
-			kick_idle(p);
+			wake_cpu_for(p);
 	}
 	return UNTHROTTLE_NS;
 }
@@ -194,10 +198,74 @@ static int watchdog_scan(u64 dsq, u64 now, bool requeue)
 	return 0;
 }
 
+/* Has the VM of the task that runs on @cpu got or lost a cap since that began to run? */
+static bool cap_changed(s32 cpu)
+{
+	const struct vmland_cpu_ctx *cpuc = cpuc_of(cpu);
+	struct task_struct *p = cpuc ? bpf_task_from_pid(cpuc->curr_pid) : NULL;
+	const struct vmland_vm_params *params;
+	struct vmland_task_ctx *taskc;
+	bool changed = false;
+
+	if (!p)
+		return false;
+	taskc = taskc_of(p);
+	params = taskc ? params_of(taskc) : NULL;
+	if (taskc)
+		changed = taskc->has_cap != (params && params->cap_ns);
+	bpf_task_release(p);
+	return changed;
+}
+
+/*
+ * Does a task run on @cpu that no timer ends? It is alone; or the kernel kept it without asking,
+ * as while it attaches the scheduler, and no tick ends its slice.
+ */
+static __always_inline bool is_endless(s32 cpu, u64 now)
+{
+	const struct vmland_cpu_ctx *cpuc = is_nohz_full(cpu) ? cpuc_of(cpu) : NULL;
+
+	return cpuc && cpuc->curr_weight &&
+	       (cpuc->alone || time_after(now, cpuc->stop_at + slice_ns));
+}
+
+/*
+ * Makes tasks on nohz_full CPUs compete that no timer ends: @all; or those for whose CPU a task
+ * waits that is bound to it. Not static, so that the verifier checks it once, and not with
+ * what is around the call.
+ */
+__noinline int alone_check(bool all, u64 now)
+{
+	s32 cpu;
+
+	bpf_for(cpu, 0, nr_cpu_ids) {
+		if (is_endless(cpu, now) &&
+		    (all || scx_bpf_dsq_nr_queued(cpu) ||
+		     scx_bpf_dsq_nr_queued(SCX_DSQ_LOCAL_ON | cpu) || cap_changed(cpu)))
+			scx_bpf_kick_cpu(cpu, SCX_KICK_PREEMPT);
+	}
+	return 0;
+}
+
+/* Likewise those whose CPU @p may run on, which waits for one. */
+__noinline int alone_check_for(struct task_struct *p __arg_trusted, u64 now)
+{
+	s32 cpu;
+
+	bpf_rcu_read_lock();
+	bpf_for(cpu, 0, nr_cpu_ids) {
+		if (is_endless(cpu, now) && bpf_cpumask_test_cpu(cpu, p->cpus_ptr))
+			scx_bpf_kick_cpu(cpu, SCX_KICK_PREEMPT);
+	}
+	bpf_rcu_read_unlock();
+	return 0;
+}
+
 static int watchdog_fire(void *map, int *key, struct bpf_timer *timer)
 {
 	u64 now = clock_now(), next = WATCHDOG_NS, again;
 	bool requeue = requeue_due;
+	struct task_struct *p;
 	s32 cpu;
 	u32 i;
 
@@ -208,6 +276,13 @@ static int watchdog_fire(void *map, int *key, struct bpf_timer *timer)
 			again = unthrottle_expired(THROTTLED_DSQ + i, now);
 			if (again < next)
 				next = again;
+		}
+	}
+	if (any_nohz_full) {
+		alone_check(requeue, now);
+		bpf_for_each(scx_dsq, p, SHARED_DSQ, 0) {
+			alone_check_for(p, now);
+			break;
 		}
 	}
 	if (requeue || time_after(now, last_rescue_scan + RESCUE_SCAN_NS)) {

@@ -5,7 +5,7 @@
 //! refused has changed nothing.
 
 use serde_json::Value;
-use vmland_control::{LINE_MAX, Running, answer};
+use vmland_control::{LINE_MAX, Planned, Running, answer};
 use vmland_identity::Vmm;
 use vmland_settings::{Config, EffectiveSettings, Key, Settings, Sources, VmFacts};
 
@@ -27,7 +27,9 @@ pub fn run(data: &[u8]) {
     };
     for line in data.split(|byte| *byte == b'\n') {
         let before = effective(&now);
-        let answered = answer(&line[..line.len().min(LINE_MAX)], &mut now, &vms);
+        let answered = answer(&line[..line.len().min(LINE_MAX)], &mut now, &vms, &|_| {
+            Planned::default()
+        });
         let response: Value = serde_json::from_str(&answered.line).expect("JSON");
         assert!(
             !answered.line.chars().any(char::is_control),

@@ -33,7 +33,7 @@ pub fn done(args: &[&str]) -> String {
     output
 }
 
-fn refused(args: &[&str], with: i32, says: &str) {
+pub fn refused(args: &[&str], with: i32, says: &str) {
     let (code, output) = vmland(args);
     assert_eq!(code, with, "{args:?}: {output}");
     assert!(output.contains(says), "{args:?}: {output}");

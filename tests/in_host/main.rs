@@ -16,6 +16,7 @@ mod faults;
 mod groups;
 mod ipi;
 mod new_vm;
+mod nohz_full;
 mod privileges;
 mod regression;
 mod rig;
@@ -24,6 +25,7 @@ mod siblings;
 mod soak;
 mod survive;
 mod trace;
+mod why;
 mod yield_to;
 
 mod bpf_intf {

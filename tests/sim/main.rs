@@ -5,10 +5,12 @@
 //! | module | what it knows |
 //! | --- | --- |
 //! | `vmland`, `rustland` | the schedulers: their BPF parts (`*.c`) and their user space |
-//! | `fairness`, `ordering`, `scale` | what is checked |
+//! | `alone`, `core_sched`, `fairness`, `ordering`, `scale` | what is checked |
 //! | `explore` | schedules of interleaved ops |
 //! | `figures` | what docs/ quotes |
 
+mod alone;
+mod core_sched;
 mod crowd;
 mod explore;
 mod fairness;

@@ -11,11 +11,11 @@ use scx_vmland::planner::Planner;
 
 use crate::bpf_intf::{
     dispatched_task_ctx, queued_task_ctx, vmland_counter, vmland_counter_VMLAND_NR_COUNTERS,
-    vmland_event_kind_VMLAND_EVENT_VCPU_SEEN, vmland_kvm_layout, vmland_limits_VMLAND_MAX_VMS,
-    vmland_plan, vmland_vcpu, vmland_vm_params,
+    vmland_event_kind_VMLAND_EVENT_VCPU_SEEN, vmland_kvm_layout, vmland_limits_VMLAND_CPU_WORDS,
+    vmland_limits_VMLAND_MAX_VMS, vmland_plan, vmland_vcpu, vmland_vm_params,
 };
 use crate::source;
-use vmland_sim::abi::{KvmVcpu, Task};
+use vmland_sim::abi::{CpuMask, KvmVcpu, Task};
 use vmland_sim::ext::{Ext, UserSpace};
 use vmland_sim::kernel::Kernel;
 use vmland_sim::native::Native;
@@ -36,6 +36,10 @@ pub struct Settings {
     pub without: u32,
     pub round_ns: u64,
     pub event_ns: u64,
+    /// The kernel has core scheduling.
+    pub core_sched: bool,
+    /// The nohz_full CPUs, by bit.
+    pub nohz_full: u64,
 }
 
 impl Default for Settings {
@@ -50,6 +54,8 @@ impl Default for Settings {
             without: 0,
             round_ns: 5_000,
             event_ns: 500,
+            core_sched: false,
+            nohz_full: 0,
         }
     }
 }
@@ -91,7 +97,11 @@ pub fn user(nr_cpus: usize, settings: Settings) -> Vmland {
 }
 
 pub fn vmland(nr_cpus: usize, settings: Settings) -> Ext<Vmland> {
-    Ext::new(&source("vmland.c"), nr_cpus, user(nr_cpus, settings))
+    let mut scheduler = Ext::new(&source("vmland.c"), nr_cpus, user(nr_cpus, settings));
+    scheduler.set_nohz_full(CpuMask::of(
+        (0..64).filter(|cpu| settings.nohz_full >> cpu & 1 == 1),
+    ));
+    scheduler
 }
 
 const COUNTERS: usize = vmland_counter_VMLAND_NR_COUNTERS as usize;
@@ -158,6 +168,11 @@ impl UserSpace for Vmland {
         native.set("vmland_ipi_window_ns", self.settings.ipi_window_ns);
         native.set("vmland_receiver_ns", self.settings.receiver_ns);
         native.set("vmland_without", self.settings.without);
+        let mut nohz_full = [0_u64; vmland_limits_VMLAND_CPU_WORDS as usize];
+        nohz_full[0] = self.settings.nohz_full;
+        native.set("has_core_sched", self.settings.core_sched);
+        native.set("any_nohz_full", nohz_full[0] != 0);
+        native.set("nohz_full_cpus", nohz_full);
         self.params = native.array("vmland_vm_params", vmland_limits_VMLAND_MAX_VMS as usize);
         self.plans = native.array("vmland_plans", vmland_limits_VMLAND_MAX_VMS as usize);
         self.counters = native.array("vmland_counters", COUNTERS * self.nr_cpus);

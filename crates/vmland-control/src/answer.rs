@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::find::{By, Running, find};
 use super::line::{ITEMS_MAX, VERSION, told};
+use super::planned::{Planned, Why};
 use super::refused::{ErrorKind, Refused};
 use super::request::{Request, Value};
 use vmland_settings::{EffectiveSettings, Finding, Key, Target, VmFacts};
@@ -79,10 +80,19 @@ impl Answered {
     }
 }
 
+/// What the planner thinks of the VM with this id.
+pub type PlannedOf<'a> = &'a dyn Fn(u32) -> Planned;
+
 /// Does what a line asks for.
-pub fn answer(line: &[u8], now: &mut EffectiveSettings, vms: &[&Running]) -> Answered {
+pub fn answer(
+    line: &[u8],
+    now: &mut EffectiveSettings,
+    vms: &[&Running],
+    planned: PlannedOf<'_>,
+) -> Answered {
     let done = Request::parse(line).and_then(|request| match request {
         Request::Show { vm } => show(now, vms, &vm),
+        Request::Why { vm } => why(now, vms, planned, &vm),
         Request::Set { vm, settings } => set(now, vms, &vm, settings),
         Request::Unset { vm, keys } => unset(now, vms, &vm, keys.as_deref()),
         Request::Reload {} => reload(now, vms),
@@ -101,6 +111,15 @@ type Done = Result<(serde_json::Value, bool), Refused>;
 fn show(now: &EffectiveSettings, vms: &[&Running], name: &str) -> Done {
     let (vm, by) = find(vms, name)?;
     Ok((json!(shown(now, vm, by, vec![])), false))
+}
+
+fn why(now: &EffectiveSettings, vms: &[&Running], planned: PlannedOf<'_>, name: &str) -> Done {
+    let (vm, by) = find(vms, name)?;
+    let why = Why {
+        shown: shown(now, vm, by, vec![]),
+        planned: planned(vm.id),
+    };
+    Ok((json!(why), false))
 }
 
 fn set(

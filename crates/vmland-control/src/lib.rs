@@ -3,13 +3,14 @@
 //! shown and changed; the statistics; and the flag that keeps a scheduler in standby.
 //!
 //! One JSON object a line, in and out; docs/control.md has the protocol. What a request
-//! does is pure ([`answer()`]): it takes a line, the effective settings and the VMs that there
-//! are, and gives a line. Around it:
+//! does is pure ([`answer()`]): it takes a line, the effective settings, the VMs that there
+//! are and what the planner thinks of them, and gives a line. Around it:
 //!
 //! | file | what it knows |
 //! | --- | --- |
 //! | `request` | requests, and what is wrong with a line |
 //! | `answer` | what becomes of a request, and answers |
+//! | `planned` | what the planner thinks of a VM |
 //! | `find` | which VM is meant |
 //! | `refused` | why a request was refused |
 //! | `line` | what a line may be: the protocol's version, lengths, harmless text |
@@ -23,6 +24,7 @@ mod answer;
 pub mod client;
 mod find;
 mod line;
+mod planned;
 mod refused;
 mod request;
 pub mod server;
@@ -30,8 +32,9 @@ pub mod socket;
 pub mod standby;
 pub mod stats;
 
-pub use answer::{Answered, Change, Reloaded, Setting, Shown, answer};
+pub use answer::{Answered, Change, PlannedOf, Reloaded, Setting, Shown, answer};
 pub use find::{By, Running};
 pub use line::{LINE_MAX, VERSION};
+pub use planned::{Mode, Planned, Reported, Sign, Thresholds, Why};
 pub use refused::{ErrorKind, Refused};
 pub use request::{Request, Value};

@@ -15,6 +15,8 @@ use super::refused::{ErrorKind, Refused};
 pub enum Request {
     /// The effective settings of a VM, and their origin.
     Show { vm: String },
+    /// The same, and what the planner thinks of the VM.
+    Why { vm: String },
     /// Sets what holds for a VM until the scheduler ends, all or nothing.
     Set {
         vm: String,
@@ -124,7 +126,7 @@ mod tests {
             (
                 r#"{"version":1,"request":"stop"}"#,
                 ErrorKind::Malformed,
-                "unknown variant `stop`, expected one of `show`, `set`, `unset`, `reload`",
+                "unknown variant `stop`, expected one of `show`, `why`, `set`, `unset`, `reload`",
             ),
             (
                 r#"{"version":1,"request":"show"}"#,
@@ -168,6 +170,7 @@ mod tests {
             let settings = [("a".to_owned(), Value::Text(value)), ("b".to_owned(), Value::Number(number.into()))];
             for request in [
                 Request::Show { vm: vm.clone() },
+                Request::Why { vm: vm.clone() },
                 Request::Set { vm: vm.clone(), settings: settings.into() },
                 Request::Unset { vm: vm.clone(), keys: Some(keys) },
                 Request::Unset { vm, keys: None },

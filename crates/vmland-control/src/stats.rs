@@ -19,8 +19,16 @@ pub struct VmMetrics {
     pub vcpus: BTreeMap<i32, i32>,
     #[stat(desc = "CPU time of its vCPU threads (ns)")]
     pub cpu_ns: u64,
+    #[stat(
+        desc = "Weight by which the VM competes now, cgroups included; only ratios mean anything"
+    )]
+    pub weight: u64,
     #[stat(desc = "Pause exits: times a spinning vCPU asked for a directed yield")]
     pub pause_exits: u64,
+    #[stat(desc = "IPIs of its vCPUs that the scheduler sees, one for each receiver")]
+    pub ipis: u64,
+    #[stat(desc = "Hand-offs of a sender's CPU to the receiver of its IPI")]
+    pub receivers: u64,
     #[stat(desc = "yield_to() calls that reached the scheduler")]
     pub yields_asked: u64,
     #[stat(desc = "yield_to() calls that were honoured")]

@@ -13,7 +13,9 @@ use proptest::prelude::*;
 use serde_json::json;
 use vmland_control::client::{Error, ask_over};
 use vmland_control::server::{CLIENTS_MAX, IDLE, Server};
-use vmland_control::{By, LINE_MAX, Refused, Reloaded, Request, Running, Shown, Value, answer};
+use vmland_control::{
+    By, LINE_MAX, Mode, Planned, Refused, Reloaded, Request, Running, Shown, Value, Why, answer,
+};
 use vmland_identity::Vmm;
 use vmland_settings::{Caller, Config, EffectiveSettings, RULES_MAX, Settings, Sources, VmFacts};
 
@@ -32,6 +34,14 @@ fn vm(id: u32, name: &str) -> Running {
             vcpus: 2,
         },
         owns_cgroup: false,
+    }
+}
+
+/// VM 1 is a gang.
+fn planned(id: u32) -> Planned {
+    Planned {
+        mode: if id == 1 { Mode::Gang } else { Mode::Free },
+        ..Planned::default()
     }
 }
 
@@ -74,7 +84,7 @@ impl Host {
                         server.admit(client);
                     }
                     server.turn(&[], TURN, |line| {
-                        answer(line, &mut now, &vms).line.into_bytes()
+                        answer(line, &mut now, &vms, &planned).line.into_bytes()
                     });
                 }
                 server
@@ -235,6 +245,29 @@ fn set_show_unset_and_reload() {
     assert_eq!(value(&shown, "slice").0, "5ms");
     let again = ask(&unset).expect("right");
     assert_eq!(again.warnings.len(), 1);
+}
+
+#[test]
+fn why_is_what_holds_and_what_the_planner_thinks() {
+    let host = Host::start();
+    let ask = |vm: &str| -> Result<Why, Error> {
+        ask_over(host.connect(), &Request::Why { vm: vm.into() })
+    };
+    let why = ask("web-1").expect("an answer");
+    assert_eq!((why.shown.id, why.planned), (1, planned(1)));
+    assert_eq!(value(&why.shown, "weight").0, "200");
+    let why = ask("db").expect("an answer");
+    assert_eq!((why.shown.id, why.planned), (2, planned(2)));
+
+    let unknown = ask("web1").expect_err("unknown");
+    assert_eq!(unknown.exit_code(), 1);
+    let says = unknown.to_string();
+    assert!(says.contains("did you mean \"web-1\"?"), "{says}");
+    let twins = Host::with(effective(), vec![vm(1, "db"), vm(2, "db")]);
+    let request = Request::Why { vm: "db".into() };
+    let ambiguous = ask_over::<Why>(twins.connect(), &request).expect_err("two VMs");
+    let says = ambiguous.to_string();
+    assert!(says.contains("2 VMs are called"), "{says}");
 }
 
 /// Two VMs of one name, of which the UUID means one.

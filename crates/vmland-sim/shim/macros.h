@@ -25,7 +25,7 @@
 
 struct sched_ext_ops {
 	void *select_cpu, *enqueue, *dispatch, *runnable, *running, *stopping, *yield,
-	     *enable, *disable, *init_task, *exit_task, *cgroup_init, *cgroup_exit,
+	     *core_sched_before, *enable, *disable, *init_task, *exit_task, *cgroup_init, *cgroup_exit,
 	     *cgroup_move, *cgroup_set_weight, *cgroup_set_bandwidth, *cgroup_set_idle,
 	     *cpu_online, *cpu_offline, *init, *exit;
 	u32 timeout_ms, dispatch_max_batch;

@@ -28,6 +28,8 @@ pub const ENQ_LAST: u64 = 1 << 41;
 pub const DSQ_LOCAL: u64 = 1 << 63 | 2;
 pub const DSQ_LOCAL_ON: u64 = 1 << 63 | 1 << 62;
 
+pub const SLICE_INF: u64 = u64::MAX;
+
 /// "Leave it as it is", of a slice or a virtual time.
 pub const SAME: u64 = u64::MAX;
 
@@ -247,6 +249,7 @@ pub struct Ops {
     pub running: extern "C" fn(Context, *mut Task),
     pub stopping: extern "C" fn(Context, *mut Task, bool),
     pub yields: Option<extern "C" fn(Context, *mut Task, *mut Task) -> bool>,
+    pub core_sched_before: Option<extern "C" fn(Context, *mut Task, *mut Task) -> bool>,
     pub enable: extern "C" fn(Context, *mut Task),
     pub disable: Option<extern "C" fn(Context, *mut Task)>,
     pub init_task: extern "C" fn(Context, *mut Task, *const InitTaskArgs) -> i32,

@@ -5,6 +5,7 @@
 //! there, in that order: which op is called when, which task goes on with the rest of its
 //! slice, and when an insertion takes place.
 
+use std::collections::HashMap;
 use std::ffi::c_void;
 use std::ptr::{null, null_mut};
 
@@ -53,6 +54,17 @@ impl Probes {
     }
 }
 
+/// Core scheduling (kernel/sched/core.c): SMT siblings, which are CPU 2n and 2n + 1, run tasks of
+/// one cookie at a time.
+struct CoreSched {
+    /// By task; others have none, which is a cookie, too.
+    cookies: HashMap<TaskId, u64>,
+    /// The kernel takes the answer of ops.core_sched_before() the other way round, as before
+    /// f7b6d128dd49.
+    inverted: bool,
+    on_prio_less: extern "C" fn(*mut c_void, *mut Task, *mut Task, bool) -> i32,
+}
+
 /// A fixed IPI's vector; any will do.
 pub(crate) const VECTOR: u8 = 0xfb;
 
@@ -90,8 +102,9 @@ pub struct Ext<U> {
     cgroups: u64,
     vcpus: Vec<(TaskId, Box<KvmVcpu>)>,
     vcpu_ids: Vec<Option<usize>>,
+    core_sched: Option<CoreSched>,
     /// Last, for the others point into it.
-    _native: Native,
+    native: Native,
 }
 
 impl<U: UserSpace> Ext<U> {
@@ -127,7 +140,8 @@ impl<U: UserSpace> Ext<U> {
             cgroups: 0,
             vcpus: Vec::new(),
             vcpu_ids: Vec::new(),
-            _native: native,
+            core_sched: None,
+            native,
         }
     }
 
@@ -142,6 +156,92 @@ impl<U: UserSpace> Ext<U> {
     /// `task` is a thread of the kernel's.
     pub fn set_kthread(&mut self, task: TaskId) {
         self.kernel().task(task).flags |= abi::PF_KTHREAD;
+    }
+
+    /// The kernel stops the ticks of these CPUs while it may.
+    pub fn set_nohz_full(&mut self, cpus: CpuMask) {
+        self.kernel().nohz_full = cpus;
+    }
+
+    /// The kernel has core scheduling, of one or the other sense.
+    pub fn set_core_sched(&mut self, inverted: bool) {
+        self.core_sched = Some(CoreSched {
+            cookies: HashMap::new(),
+            inverted,
+            on_prio_less: self.native.function("on_prio_less"),
+        });
+    }
+
+    /// prctl(PR_SCHED_CORE)
+    pub fn set_cookie(&mut self, task: TaskId, cookie: u64) {
+        let core_sched = self.core_sched.as_mut().expect("core scheduling");
+        core_sched.cookies.insert(task, cookie);
+    }
+
+    fn cookie(&self, task: TaskId) -> u64 {
+        let cookies = self.core_sched.as_ref().map(|it| &it.cookies);
+        cookies.and_then(|it| it.get(&task)).copied().unwrap_or(0)
+    }
+
+    /// scx_prio_less(): is `a` to run after `b`?
+    fn prio_less(&mut self, a: TaskId, b: TaskId) -> bool {
+        let core_sched = self.core_sched.as_ref().expect("core scheduling");
+        let (inverted, on_prio_less) = (core_sched.inverted, core_sched.on_prio_less);
+        let before = self.ops.core_sched_before.expect("it has an order");
+        let (a, b) = (self.task(a), self.task(b));
+        on_prio_less(abi::NO_CONTEXT, a, b, false);
+        match inverted {
+            true => before(abi::NO_CONTEXT, a, b),
+            false => before(abi::NO_CONTEXT, b, a),
+        }
+    }
+
+    /// pick_next_task() with core scheduling: the task of `at.cpu`. If the sibling is to run
+    /// another one than it does, it is kicked.
+    fn pick_core(&mut self, at: At, prev: Option<TaskId>) -> Option<TaskId> {
+        let cpus = [at.cpu, at.cpu ^ 1];
+        let picks = cpus.map(|cpu| {
+            let prev = match cpu == at.cpu {
+                true => prev,
+                false => self.kernel().current[cpu],
+            };
+            let rq = At { cpu, ..at };
+            self.enter(rq);
+            // SAFETY: ours until we are dropped.
+            unsafe { &mut *self.host }.cpu = at.cpu as i32;
+            self.kernel().use_slice(cpu);
+            self.pick(rq, prev)
+        });
+        self.enter(at);
+        let first = match picks {
+            [Some(a), Some(b)] if self.prio_less(a, b) => Some(b),
+            [a, b] => a.or(b),
+        };
+        let cookie = self.cookie(first?);
+        let chosen = [0, 1].map(|i| {
+            picks[i]
+                .filter(|&task| self.cookie(task) == cookie)
+                .or_else(|| self.find_cookie(cpus[i], cookie))
+        });
+        if chosen[1] != self.kernel().current[cpus[1]] {
+            self.kernel().kicks.push_back((cpus[1], 0));
+        }
+        chosen[0]
+    }
+
+    /// sched_core_find(): the first runnable task of `cpu` that has the cookie.
+    fn find_cookie(&mut self, cpu: usize, cookie: u64) -> Option<TaskId> {
+        let mut tasks = Vec::new();
+        for task in 0..self.vcpu_ids.len() {
+            let has_it = self.cookie(task) == cookie;
+            let p = self.kernel().task(task);
+            let waits = p.scx.flags & abi::TASK_QUEUED != 0 && p.on_cpu == 0;
+            if has_it && waits && p.cpu == cpu as i32 {
+                tasks.push(task);
+            }
+        }
+        let first = |a, b| if self.prio_less(a, b) { b } else { a };
+        tasks.into_iter().reduce(first)
     }
 
     /// `task` gets SIGKILL. That it ends then is not modelled.
@@ -357,7 +457,10 @@ impl<U: UserSpace> Scheduler for Ext<U> {
             kernel.task(prev).scx.flags &= !abi::TASK_QUEUED;
             kernel.nr_running[cpu] -= 1;
         }
-        let next = self.pick(at, prev);
+        let next = match self.core_sched {
+            Some(_) => self.pick_core(at, prev),
+            None => self.pick(at, prev),
+        };
         if let Some(next) = next {
             let scx = &mut self.kernel().task(next).scx;
             if scx.slice_ns == 0 {
@@ -390,6 +493,11 @@ impl<U: UserSpace> Scheduler for Ext<U> {
             kernel.task(next).on_cpu = 1;
             let p = kernel.pointer(Some(next));
             (self.ops.running)(abi::NO_CONTEXT, p);
+            // set_next_task_scx(). It is not called for a task that keeps its CPU.
+            let kernel = self.kernel();
+            let infinite = kernel.task(next).scx.slice_ns == abi::SLICE_INF;
+            let tickless = infinite && kernel.nohz_full.has(cpu);
+            kernel.tickless.set(cpu, tickless);
         }
         if let Some(prev) = prev {
             self.kernel().task(prev).on_cpu = 0;

@@ -91,6 +91,10 @@ pub struct Kernel {
     pub current: Vec<Option<usize>>,
     /// Up to when the slice of the task that runs there has been charged, in ns.
     pub(crate) slice_used_ns: Vec<u64>,
+    /// CPUs whose tick stops while a task with an infinite slice runs.
+    pub(crate) nohz_full: CpuMask,
+    /// Those of which it has stopped.
+    pub(crate) tickless: CpuMask,
     /// Runnable tasks, by the CPU that they belong to.
     pub nr_running: Vec<u32>,
     pub idle: Box<CpuMask>,
@@ -162,6 +166,8 @@ impl Kernel {
             locals: (0..nr_cpus).map(|_| local()).collect(),
             current: vec![None; nr_cpus],
             slice_used_ns: vec![0; nr_cpus],
+            nohz_full: CpuMask::none(),
+            tickless: CpuMask::none(),
             rq_now_ns: vec![0; nr_cpus],
             nr_running: vec![0; nr_cpus],
             idle: Box::new(CpuMask::of(0..nr_cpus)),
@@ -319,14 +325,18 @@ impl Kernel {
         self.slice_used_ns[cpu] = self.now_ns;
         if let Some(task) = self.current[cpu] {
             let scx = &mut self.known[task].task.scx;
-            scx.slice_ns = scx.slice_ns.saturating_sub(used);
+            if scx.slice_ns != abi::SLICE_INF {
+                scx.slice_ns = scx.slice_ns.saturating_sub(used);
+            }
         }
     }
 
-    /// When the slice of the task that runs on `cpu` will be over.
+    /// When the slice of the task that runs on `cpu` will be over, if a tick is to find that.
     pub fn slice_end_ns(&self, cpu: usize) -> Option<u64> {
         let task = self.current[cpu]?;
-        Some(self.slice_used_ns[cpu] + self.known[task].task.scx.slice_ns)
+        let slice_ns = self.known[task].task.scx.slice_ns;
+        (slice_ns != abi::SLICE_INF && !self.tickless.has(cpu))
+            .then(|| self.slice_used_ns[cpu] + slice_ns)
     }
 
     /// The timer that is to fire; None: it has been started again since.

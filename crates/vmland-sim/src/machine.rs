@@ -123,6 +123,8 @@ pub struct Cpu {
     /// CPUs do not tick together.
     tick_phase_ns: u64,
     schedules: bool,
+    /// Interrupts so far: ticks at which a slice is over, timers, and kicks of other CPUs.
+    pub interrupts: u64,
 }
 
 pub struct Machine<S> {
@@ -242,6 +244,7 @@ impl<S: Scheduler> Machine<S> {
                 let at = self.at(cpu as usize);
                 if self.cpus[at.cpu].tick_turn == turn {
                     self.cpus[at.cpu].tick_at_ns = 0;
+                    self.cpus[at.cpu].interrupts += 1;
                     if self.scheduler.tick(at) {
                         self.schedule(at.cpu, false);
                     } else {
@@ -262,6 +265,7 @@ impl<S: Scheduler> Machine<S> {
             Event::Timer { task } => self.timer(task as usize),
             Event::Wake { task } => self.wake(task as usize, 0),
             Event::Alarm(alarm) => {
+                self.cpus[alarm.cpu as usize].interrupts += 1;
                 self.scheduler.fire(alarm, self.now_ns);
                 self.after_scheduler(alarm.cpu as usize);
             }
@@ -295,6 +299,7 @@ impl<S: Scheduler> Machine<S> {
         while let Some(kicked) = self.scheduler.next_kick() {
             if !std::mem::replace(&mut self.cpus[kicked].schedules, true) {
                 let ns = if kicked == cpu { 0 } else { self.costs.kick_ns };
+                self.cpus[kicked].interrupts += u64::from(kicked != cpu);
                 self.after_ns(ns, Event::Schedule { cpu: kicked as u32 });
             }
         }

@@ -10,6 +10,7 @@ mod launch;
 mod top;
 mod vm;
 mod vms;
+mod why;
 
 use std::process::ExitCode;
 
@@ -32,6 +33,7 @@ enum Command {
     Vms(vms::Opts),
     Vm(vm::Opts),
     Top(top::Opts),
+    Why(why::Opts),
     Ab(Box<ab::Opts>),
     Bench(Box<bench::Opts>),
     Config(config::Opts),
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         Command::Vms(opts) => vms::run(&opts),
         Command::Vm(opts) => vm::run(&opts),
         Command::Top(opts) => top::run(&opts),
+        Command::Why(opts) => why::run(&opts),
         Command::Ab(opts) => ab::run(&opts),
         Command::Bench(opts) => bench::run(&opts),
         Command::Config(opts) => config::run(&opts),

@@ -38,11 +38,15 @@ pub fn add_to(shown: &mut Shown, root: &Path) {
     }
 }
 
-/// `cpu.max` in CPUs. None: there is no limit.
 fn cpus(max: &str) -> Option<String> {
+    Some(format!("{}", (quota(max)? * 1000.0).round() / 1000.0))
+}
+
+/// `cpu.max` in CPUs. None: there is no limit.
+pub fn quota(max: &str) -> Option<f64> {
     let (quota, period) = max.trim().split_once(' ')?;
     let (quota, period): (f64, f64) = (quota.parse().ok()?, period.parse().ok()?);
-    Some(format!("{}", (quota / period * 1000.0).round() / 1000.0))
+    Some(quota / period)
 }
 
 #[cfg(test)]

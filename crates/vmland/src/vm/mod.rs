@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! `vmland vm`: what one VM may have, while it runs.
 
-mod cgroup;
+pub mod cgroup;
 mod save;
 mod set;
 mod show;

@@ -29,6 +29,7 @@ fn help_names_every_command() {
         (&["vm", "--help"][..], &["show", "set", "unset"][..]),
         (&["vm", "set", "--help"], &["NAME", "key=value", "--save"]),
         (&["vm", "show", "--help"], &["--json", "--interval"]),
+        (&["why", "--help"], &["NAME", "--json", "--interval"]),
         (&["config", "--help"], &["check", "reload", "show"]),
     ] {
         let help = text(&vmland(args).stdout);
@@ -38,7 +39,7 @@ fn help_names_every_command() {
 
 #[test]
 fn wrong_usage_is_64_and_says_what_is_allowed() {
-    for args in [&[][..], &["nothing"], &["top", "--interval", "0"]] {
+    for args in [&[][..], &["nothing"], &["top", "--interval", "0"], &["why"]] {
         assert_eq!(vmland(args).status.code(), Some(64), "{args:?}");
     }
     // Whether a scheduler runs or not.
@@ -131,6 +132,8 @@ fn asking_a_scheduler_that_is_not_there_is_said_so() {
         &["vms"][..],
         &["vms", "--json"],
         &["top"],
+        &["why", "a"],
+        &["why", "a", "--json"],
         &["vm", "show", "a"],
         &["vm", "set", "a", "weight=200"],
         &["vm", "set", "a", "weight=200", "--save"],
