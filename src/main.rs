@@ -4,6 +4,7 @@
 mod bpf;
 mod bpf_skel;
 mod clients;
+mod descriptors;
 mod group_weight;
 mod identify;
 mod kvm;
@@ -111,6 +112,7 @@ fn run(opts: &Opts) -> Result<u8> {
             return Ok(refusal.exit_code());
         }
     }
+    descriptors::make_room();
     threads::end_with_any();
     let now = EffectiveSettings::new(config, sources, params::defaults(opts));
     if let Some(sec) = opts.stats {
