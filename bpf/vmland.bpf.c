@@ -333,6 +333,8 @@ void BPF_STRUCT_OPS(vmland_cpu_release, s32 cpu, struct scx_cpu_release_args *ar
 
 void BPF_STRUCT_OPS(vmland_update_idle, s32 cpu, bool idle)
 {
+	if (is_offline(cpu))
+		return;
 	if (idle)
 		becomes_idle(cpu);
 	else

@@ -23,6 +23,10 @@
  * that CPU was idle and is woken for a queued task, it finds the other one, and ops.dispatch() is
  * not called. So a CPU that ceases to be idle wakes another one for what waits.
  *
+ * A CPU that goes offline becomes idle at the very end, when the kernel has seen to all that was
+ * raised there. A kick from it then stays raised for ever, and with it whatever the kernel raises on
+ * that CPU later, also when that is online again: nothing is kicked from there.
+ *
  *   constant  value   why
  *   LATE_NS   100 us  Interrupts are off between search and insertion, and what is left of the
  *                     op takes less than 1 us there.
