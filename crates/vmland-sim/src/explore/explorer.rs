@@ -101,7 +101,7 @@ impl<U: UserSpace> Explorer<U> {
         let mut host = Box::new(functions());
         let ops = native.start(&raw mut *host);
         let mut world = Box::new(World {
-            kernel: Kernel::new(nr_cpus),
+            kernel: Kernel::new(&nr_cpus.into()),
             functions: kernel::functions(),
             host,
             online: Box::new(CpuMask::of(0..nr_cpus)),
@@ -138,7 +138,9 @@ impl<U: UserSpace> Explorer<U> {
         });
         world.host.kernel = (&raw mut *world).cast();
         world.host.nr_cpus = nr_cpus as i32;
-        world.host.idle = &raw const *world.kernel.idle;
+        world.host.idle = &raw const *world.kernel.idle.cpus;
+        world.host.idle_cores = &raw const *world.kernel.idle.cores;
+        world.host.nodes = world.kernel.nodes();
         world.host.online = &raw const *world.online;
         user.load(&native, USER as i32 + 1);
         let mut explorer = Self {
