@@ -121,6 +121,8 @@ pub struct Kernel {
     pub(crate) locks: LockTotals,
     /// What this CPU has spent on them in the op that is called, and is to be charged.
     pub(crate) spent_ns: u64,
+    /// Until when each CPU is busy with that.
+    free_ns: Vec<u64>,
     pub insertion: Option<Insertion>,
     /// In `ops.dispatch`.
     pub dispatching: bool,
@@ -198,6 +200,7 @@ impl Kernel {
             lock_costs: None,
             locks: LockTotals::default(),
             spent_ns: 0,
+            free_ns: vec![0; nr_cpus],
             insertion: None,
             dispatching: false,
             kicks: VecDeque::new(),
@@ -260,7 +263,7 @@ impl Kernel {
         let Some(queue) = self.queues.get_mut(&dsq) else {
             return;
         };
-        let times = (self.now_ns, self.now_ns + self.spent_ns);
+        let times = (self.now_ns, self.now_ns.max(self.free_ns[self.cpu]));
         let (waited_ns, ns) = queue
             .lock
             .take(self.cpu, times, passed, &costs, &self.topology);
@@ -278,6 +281,8 @@ impl Kernel {
     }
 
     fn spend(&mut self, ns: u64) {
+        let free_ns = &mut self.free_ns[self.cpu];
+        *free_ns = self.now_ns.max(*free_ns) + ns;
         self.locks.spent_ns += ns;
         self.spent_ns += ns;
     }

@@ -366,7 +366,8 @@ impl<S: Scheduler> Machine<S> {
         let this = &mut self.tasks[task];
         let before = std::mem::replace(&mut this.state, state);
         let waits = state == State::Ready;
-        if waits == (before == State::Ready) {
+        // The scheduler runs its own thread when it wants to.
+        if waits == (before == State::Ready) || self.scheduler.user_thread() == Some(task) {
             return;
         }
         match (this.joins.cpus.is_empty(), waits) {
