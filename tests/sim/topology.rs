@@ -148,7 +148,12 @@ fn unserved<S: Scheduler>(host: &Machine<S>) -> Option<String> {
 /// On a host as no vendor makes it, with VMs of all kinds and threads bound to some CPUs.
 fn run_random(seed: u64) {
     let mut random = Rng::with_seed(seed);
-    let topology = Topology::random(&mut random, 24);
+    let nr_cpus = random.usize(1..=24);
+    let mut topology = Topology::random(&mut random, nr_cpus);
+    if random.usize(0..3) == 0 {
+        let holes: Vec<usize> = (1..nr_cpus).filter(|_| random.usize(0..6) == 0).collect();
+        topology = topology.offline(holes);
+    }
     let online: Vec<usize> = topology.online().collect();
     let scheduler = vmland(&topology, Settings::default());
     let mut host = Machine::new(&topology, scheduler, Costs::large(), seed);
@@ -182,7 +187,6 @@ fn run_random(seed: u64) {
         host.add_thread(&bound, Some((random.u64(1..5_000_000), 300_000)));
     }
     host.run_for(5_000_000);
-    let nr_cpus = topology.nr_cpus();
     for _ in 0..500 {
         host.run_for(200_000);
         if let Some(what) = unserved(&host) {

@@ -103,14 +103,13 @@ impl Topology {
         Self::with(self.places, online)
     }
 
-    /// A host as no vendor makes it: parts of different sizes, some SMT, nodes without CPUs, CPUs
-    /// that are offline.
-    pub fn random(random: &mut Rng, most_cpus: usize) -> Self {
+    /// A host as no vendor makes it: LLCs and nodes of different sizes, some cores with SMT, nodes
+    /// without CPUs.
+    pub fn random(random: &mut Rng, nr_cpus: usize) -> Self {
         let mut places = Vec::new();
         let (mut node, mut llc, mut core) = (0, 0, 0);
-        let count = random.usize(1..=most_cpus);
-        while places.len() < count {
-            for _ in 0..random.usize(1..=2).min(count - places.len()) {
+        while places.len() < nr_cpus {
+            for _ in 0..random.usize(1..=2).min(nr_cpus - places.len()) {
                 places.push(Place { node, llc, core });
             }
             core += 1;
@@ -119,11 +118,7 @@ impl Topology {
                 node += [0, 0, 1, 2][random.usize(0..4)];
             }
         }
-        let holes: Vec<usize> = match random.usize(0..3) {
-            0 => (1..count).filter(|_| random.usize(0..6) == 0).collect(),
-            _ => Vec::new(),
-        };
-        Self::of(places).offline(holes)
+        Self::of(places)
     }
 
     /// Offline ones among them.
