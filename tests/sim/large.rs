@@ -7,7 +7,7 @@
 use crate::fairness::jain;
 use crate::vmland::{Settings, vmland};
 use vmland_sim::eevdf::Eevdf;
-use vmland_sim::machine::{Costs, Machine};
+use vmland_sim::machine::{Costs, Machine, Moves};
 use vmland_sim::scheduler::Scheduler;
 use vmland_sim::topology::Topology;
 use vmland_sim::vm::Load;
@@ -85,6 +85,7 @@ impl Kind {
 pub struct Figures {
     /// By kind of load; 0 where there is none.
     pub work: [f64; KINDS.len()],
+    /// Of vCPUs.
     pub llc_moves: f64,
     pub node_moves: f64,
     /// Part of their CPU time for which vCPUs were on the node of their memory.
@@ -145,7 +146,12 @@ pub fn measure<S: Scheduler>(
             (this.work, this.local_ns, this.remote_ns, cpu_ns(host, vm))
         })
         .collect();
-    let (moves, locks) = (host.moves, host.scheduler.locks());
+    let moves = |host: &Machine<S>, of: fn(&Moves) -> u64| -> u64 {
+        let tasks = host.vms.iter().flat_map(|vm| &vm.vcpus);
+        tasks.map(|&task| of(&host.tasks[task].moves)).sum()
+    };
+    let (llc_moves, node_moves) = (moves(host, |it| it.llc), moves(host, |it| it.node));
+    let locks = host.scheduler.locks();
     let (schedules, scheduling_ns) = (host.schedules, host.scheduling_ns);
     let idle_ns = host.idle_in_vain_ns;
     let started = std::time::Instant::now();
@@ -167,8 +173,8 @@ pub fn measure<S: Scheduler>(
     let nr_cpus = host.topology.online().count() as f64;
     Figures {
         work,
-        llc_moves: (host.moves.llc - moves.llc) as f64 / seconds,
-        node_moves: (host.moves.node - moves.node) as f64 / seconds,
+        llc_moves: (moves(host, |it| it.llc) - llc_moves) as f64 / seconds,
+        node_moves: (moves(host, |it| it.node) - node_moves) as f64 / seconds,
         local: local_ns as f64 / (local_ns + remote_ns) as f64,
         idle_in_vain: (host.idle_in_vain_ns - idle_ns) as f64 / (ns as f64 * nr_cpus),
         decision_ns: scheduling_ns / (host.schedules - schedules) as f64,
@@ -223,5 +229,26 @@ fn table() {
         let scheduler = vmland(&topology, Settings::default());
         let mut ours = host(&topology, scheduler, kind, 1);
         measure(&mut ours, kind, WARM_UP_NS, WINDOW_NS).print(kind, "scx_vmland");
+    }
+}
+
+/// What a decision costs with the queue locks, and how much of that is waiting, from 4 CPUs to
+/// 512. KIND as above.
+#[test]
+#[ignore = "takes minutes"]
+fn decisions() {
+    println!("{HEAD}");
+    let wanted = std::env::var("KIND").ok();
+    let wanted = |kind: &Kind| wanted.as_ref().is_none_or(|name| name == kind.name());
+    for kind in Kind::all().filter(wanted) {
+        for (nodes, llcs, cores, threads) in
+            [(1, 1, 4, 1), (1, 2, 8, 2), (2, 4, 8, 2), (2, 16, 8, 2)]
+        {
+            let topology = Topology::new(nodes, llcs, cores, threads);
+            let scheduler = vmland(&topology, Settings::default());
+            let mut host = host(&topology, scheduler, kind, 1);
+            let figures = measure(&mut host, kind, WARM_UP_NS / 2, WINDOW_NS / 4);
+            figures.print(kind, &format!("{} CPUs", topology.nr_cpus()));
+        }
     }
 }

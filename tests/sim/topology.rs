@@ -5,7 +5,7 @@ use fastrand::Rng;
 
 use crate::vmland::{Settings, vmland};
 use vmland_sim::eevdf::Eevdf;
-use vmland_sim::machine::{Costs, Machine, State};
+use vmland_sim::machine::{Costs, Machine, Moves, State};
 use vmland_sim::scheduler::Scheduler;
 use vmland_sim::topology::{Place, Topology};
 use vmland_sim::vm::Load;
@@ -97,10 +97,12 @@ fn a_move_to_another_llc_costs() {
             .map(|&vm| host.cpu_ns(host.vms[vm].vcpus[0]))
             .sum();
         let work_ns: u64 = host.vms.iter().map(|vm| vm.work * 100_000).sum();
-        let cost_ns = host.moves.llc * 50_000 + host.scheduling_ns;
-        println!("{:?}: {cost_ns} ns of {cpu_ns}", host.moves);
-        assert!(host.moves.cpu > 50);
-        assert_eq!(host.moves.llc > 0, topology.llcs().len() > 1);
+        let moves = |of: fn(&Moves) -> u64| host.tasks.iter().map(|it| of(&it.moves)).sum::<u64>();
+        let (cpu, llc) = (moves(|it| it.cpu), moves(|it| it.llc));
+        let cost_ns = llc * 50_000 + host.scheduling_ns;
+        println!("{cpu} moves, {llc} of LLC: {cost_ns} ns of {cpu_ns}");
+        assert!(cpu > 50);
+        assert_eq!(llc > 0, topology.llcs().len() > 1);
         // Chunks vary by a quarter.
         assert!((cpu_ns as f64 - cost_ns as f64 - work_ns as f64).abs() < 0.002 * cpu_ns as f64);
     }
@@ -210,40 +212,71 @@ fn any_topology_is_served() {
     (0..100).for_each(run_random);
 }
 
-/// A load that the stock scheduler keeps apart: on two sockets of two CPUs four VMs of one
-/// vCPU and four threads compute. In the emulated host its tasks change socket 0.2 times a
-/// second.
-#[test]
-fn stock_keeps_sockets() {
-    let topology = Topology::new(2, 1, 2, 1);
-    let moves = |host: &mut dyn FnMut(u64) -> u64| {
-        host(4 * SECOND_NS);
-        let before = host(0);
-        (host(10 * SECOND_NS) - before) as f64 / 10.0
+/// Changes of node in a second, of tasks that compute, and part of their time for which vCPUs are on the
+/// node of their memory.
+fn nodes<S: Scheduler>(mut host: Machine<S>) -> (f64, f64) {
+    host.run_for(6 * SECOND_NS);
+    let local = |host: &Machine<S>| host.vms.iter().map(|vm| vm.local_ns).sum::<u64>();
+    let remote = |host: &Machine<S>| host.vms.iter().map(|vm| vm.remote_ns).sum::<u64>();
+    let moves = |host: &Machine<S>| -> u64 {
+        let computing = host.tasks.iter().filter(|task| !task.is_helper());
+        computing.map(|task| task.moves.node).sum()
     };
-    let mut stock = sockets(&topology, Eevdf::new(&topology));
-    let mut ours = sockets(&topology, vmland(&topology, Settings::default()));
-    let stock = moves(&mut |ns| {
-        stock.run_for(ns);
-        stock.moves.node
-    });
-    let ours = moves(&mut |ns| {
-        ours.run_for(ns);
-        ours.moves.node
-    });
-    println!("changes of socket a second: stock {stock:.1}, scx_vmland {ours:.1}");
-    assert!(stock <= 2.0);
+    let before = (moves(&host), local(&host), remote(&host));
+    host.run_for(12 * SECOND_NS);
+    let local_ns = (local(&host) - before.1) as f64;
+    let remote_ns = (remote(&host) - before.2) as f64;
+    let moves = (moves(&host) - before.0) as f64 / 12.0;
+    (moves, local_ns / (local_ns + remote_ns))
 }
 
-fn sockets<S: Scheduler>(topology: &Topology, scheduler: S) -> Machine<S> {
-    let mut host = Machine::new(topology, scheduler, Costs::emulated(), 1);
-    for _ in 0..4 {
-        host.add_vm(CPU, 1, 100);
+/// Two nodes of two CPUs, VMs and threads that compute, and what the host does beside.
+fn two_nodes<S: Scheduler>(
+    scheduler: S,
+    memory: Option<usize>,
+    vms: &[usize],
+    threads: usize,
+) -> Machine<S> {
+    let mut host = Machine::new(TWO_NODES(), scheduler, Costs::emulated(), 1);
+    for &vcpus in vms {
+        let vm = host.add_vm(CPU, vcpus, 100);
+        if let Some(node) = memory {
+            host.set_memory(host.vms[vm].vcpus[0], node);
+        }
+    }
+    for _ in 0..threads {
         host.add_thread(&[], None);
     }
-    // What the host does beside.
     for _ in 0..4 {
         host.add_thread(&[], Some((10_000_000, 50_000)));
     }
     host
+}
+
+const TWO_NODES: fn() -> Topology = || Topology::new(2, 1, 2, 1);
+
+/// The emulated host has four CPUs in two sockets. There the stock scheduler's tasks change
+/// socket 0.2 times a second while four VMs of one vCPU and four threads compute, and 1.9 times
+/// while a VM of two vCPUs, whose memory is on node 0, and six threads do.
+#[test]
+fn stock_keeps_sockets() {
+    let stock = |memory, vms: &[usize], threads| {
+        nodes(two_nodes(Eevdf::new(TWO_NODES()), memory, vms, threads))
+    };
+    let ours = |memory, vms: &[usize], threads| {
+        let scheduler = vmland(TWO_NODES(), Settings::default());
+        nodes(two_nodes(scheduler, memory, vms, threads))
+    };
+    for (what, memory, vms, threads) in [
+        ("sockets", None, &[1, 1, 1, 1][..], 4),
+        ("nodes, 1 : 1", Some(0), &[2], 2),
+        ("nodes, 2 : 1", Some(0), &[2], 6),
+    ] {
+        let (stock, stock_local) = stock(memory, vms, threads);
+        let (ours, ours_local) = ours(memory, vms, threads);
+        println!(
+            "{what}: changes a second: stock {stock:.1}, scx_vmland {ours:.1}; local {stock_local:.3}, {ours_local:.3}"
+        );
+        assert!(stock <= 4.0);
+    }
 }

@@ -18,7 +18,7 @@ use std::collections::VecDeque;
 
 use crate::scheduler::{At, Joins, Scheduler, TaskId};
 use crate::topology::Topology;
-use balance::{Domains, Numa};
+use balance::{Domains, Load, Numa};
 
 /// The kernel's base slice on two CPUs, which stands for all hosts of one LLC here.
 const SLICE_NS: i64 = 1_400_000;
@@ -32,6 +32,7 @@ struct Entity {
     placed: bool,
     /// When it ran last.
     ran_ns: u64,
+    load: Load,
     numa: Numa,
     vruntime: i64,
     deadline: i64,
@@ -48,7 +49,7 @@ struct Queue {
     charged_ns: u64,
     /// By domain.
     balanced_ns: [u64; 3],
-    /// In vain so far, beyond this CPU's node.
+    /// So often has it taken no task of a busier group.
     failed: u32,
     /// The running task is to go to that CPU.
     expelled_to: Option<usize>,
@@ -168,6 +169,7 @@ impl Scheduler for Eevdf {
             cpu: at.cpu,
             placed: false,
             ran_ns: 0,
+            load: Load::new(),
             numa: Numa::new(self.tasks.len()),
             vruntime: 0,
             deadline: 0,
@@ -177,6 +179,7 @@ impl Scheduler for Eevdf {
 
     fn wake(&mut self, at: At, task: TaskId) {
         let cpu = self.select_cpu(at.cpu, task);
+        self.tasks[task].load.becomes(true, at.now_ns);
         self.charge(At { cpu, ..at });
         self.place(task, cpu);
         if self.queues[cpu].current.is_none() || self.best(cpu) == Some(task) {
@@ -190,6 +193,7 @@ impl Scheduler for Eevdf {
         if sleeps {
             let current = self.queues[cpu].current.expect("it sleeps");
             self.leave(current, cpu);
+            self.tasks[current].load.becomes(false, at.now_ns);
             self.queues[cpu].current = None;
             self.queues[cpu].protected = false;
         }

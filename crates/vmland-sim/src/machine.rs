@@ -137,13 +137,21 @@ pub struct Task {
     pub waited_ns: u64,
     /// Where it has run last.
     pub last_cpu: Option<usize>,
+    pub moves: Moves,
     /// The node of its memory, if it is no vCPU; None: it has not run yet.
     pub memory: Option<usize>,
     pub guest: Vcpu,
     pub spin: Spin,
 }
 
-/// How often tasks have begun to run on another CPU, LLC or node than before. A move counts once.
+impl Task {
+    /// It is no vCPU, and sleeps most of the time.
+    pub fn is_helper(&self) -> bool {
+        self.guest.helper_ns.is_some()
+    }
+}
+
+/// How often a task has begun to run on another CPU, LLC and node than before.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Moves {
     pub cpu: u64,
@@ -197,7 +205,6 @@ pub struct Machine<S> {
     pub handled: u64,
     pub schedules: u64,
     pub kvm: Totals,
-    pub moves: Moves,
     /// CPUs, by what they are to those that wait; tasks that wait and may use all CPUs; the others.
     serving: [u64; 3],
     waiting: u64,
@@ -233,7 +240,6 @@ impl<S: Scheduler> Machine<S> {
             handled: 0,
             schedules: 0,
             kvm: Default::default(),
-            moves: Moves::default(),
             serving: [nr_cpus as u64, 0, 0],
             waiting: 0,
             waiting_bound: Vec::new(),
@@ -282,6 +288,7 @@ impl<S: Scheduler> Machine<S> {
             cpu_ns: 0,
             waited_ns: 0,
             last_cpu: None,
+            moves: Moves::default(),
             memory: None,
             guest: Default::default(),
             spin: Default::default(),
@@ -579,13 +586,13 @@ impl<S: Scheduler> Machine<S> {
         }
         let this = &mut self.tasks[task];
         let last = this.last_cpu.replace(cpu).filter(|&last| last != cpu)?;
-        self.moves.cpu += 1;
+        this.moves.cpu += 1;
         let distance = self.topology.distance(cpu, last);
         if distance >= Distance::Node {
-            self.moves.llc += 1;
+            this.moves.llc += 1;
             this.overhead_ns += self.costs.llc_move_ns;
         }
-        self.moves.node += u64::from(distance == Distance::Remote);
+        this.moves.node += u64::from(distance == Distance::Remote);
         this.joins.vcpu?;
         this.overhead_ns += self.costs.vmclear_ns;
         Some(last)

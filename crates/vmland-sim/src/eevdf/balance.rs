@@ -10,7 +10,7 @@
 //!   rarely the larger the domain is, if another one's load is 1.17 times as much (imbalance_pct).
 //!   A CPU with tasks that wait makes an idle one take one.
 //! - No task that ran 0.5 ms ago leaves its LLC (task_hot()), and none the node of its
-//!   memory, unless balancing has failed three times.
+//!   memory, unless balancing between groups has failed three times.
 //! - Once a second a task that is not on the node of its memory tries to go there: to a CPU with
 //!   less to do, or in exchange for a task that has no reason to be there (task_numa_migrate()).
 //!
@@ -22,12 +22,14 @@ use crate::topology::{Distance, Topology};
 
 /// Of the domains beyond an LLC: imbalance_pct, and how much more rarely busy CPUs balance
 /// (busy_factor) than once a ms and CPU.
-const IMBALANCE_PERCENT: usize = 117;
+const IMBALANCE: f64 = 1.17;
 const BUSY_FACTOR: u64 = 16;
 const MS_NS: u64 = 1_000_000;
 /// sysctl_sched_migration_cost
 const HOT_NS: u64 = 500_000;
 const FAILURES: u32 = 3;
+/// PELT's.
+const HALF_LIFE_NS: f64 = 32e6;
 /// numa_balancing's shortest scan period.
 const NUMA_NS: u64 = 1_000_000_000;
 
@@ -102,6 +104,35 @@ impl Numa {
             node: None,
             due_ns: NUMA_NS + task as u64 * 37 % 1_000 * MS_NS,
         }
+    }
+}
+
+/// How much of the last time a task was runnable (PELT's load_avg, without its weight).
+pub(super) struct Load {
+    average: f64,
+    runnable: bool,
+    since_ns: u64,
+}
+
+impl Load {
+    pub(super) fn new() -> Self {
+        Self {
+            average: 1.0,
+            runnable: false,
+            since_ns: 0,
+        }
+    }
+
+    fn at(&self, now_ns: u64) -> f64 {
+        let halves = (now_ns - self.since_ns) as f64 / HALF_LIFE_NS;
+        let to = f64::from(self.runnable);
+        to + (self.average - to) * (-halves).exp2()
+    }
+
+    pub(super) fn becomes(&mut self, runnable: bool, now_ns: u64) {
+        self.average = self.at(now_ns);
+        self.runnable = runnable;
+        self.since_ns = now_ns;
     }
 }
 
@@ -192,13 +223,6 @@ impl Eevdf {
             self.place(task, cpu);
             taken += 1;
         }
-        if self.topology.distance(from, cpu) == Distance::Remote {
-            let failed = &mut self.queues[cpu].failed;
-            *failed = match taken {
-                0 if wanted > 0 => *failed + 1,
-                _ => 0,
-            };
-        }
         taken
     }
 
@@ -260,18 +284,23 @@ impl Eevdf {
         if here[0] != at.cpu {
             return;
         }
-        let rank = |group: &Vec<usize>| self.load(group) * 1_000 / group.len();
-        let Some(busiest) = groups.iter().max_by_key(|group| rank(group)) else {
+        let load = |group: &Vec<usize>| -> f64 {
+            let tasks = group.iter().flat_map(|&cpu| self.all(cpu));
+            tasks.map(|task| self.tasks[task].load.at(at.now_ns)).sum()
+        };
+        let rank = |group: &Vec<usize>| load(group) / group.len() as f64;
+        let Some(busiest) = groups.iter().max_by(|a, b| rank(a).total_cmp(&rank(b))) else {
             return;
         };
-        if rank(busiest) * 100 <= rank(here) * IMBALANCE_PERCENT {
+        if rank(busiest) <= rank(here) * IMBALANCE {
             return;
         }
-        let cpus = here.len() + busiest.len();
-        let mean = (self.load(here) + self.load(busiest)) * busiest.len() / cpus;
-        let surplus = self.load(busiest).saturating_sub(mean);
+        let part = busiest.len() as f64 / (here.len() + busiest.len()) as f64;
+        let surplus = load(busiest) - (load(here) + load(busiest)) * part;
         let busiest = busiest.clone();
-        self.pull(at, &busiest, |_| surplus);
+        let taken = self.pull(at, &busiest, |_| surplus.round() as usize);
+        let failed = &mut self.queues[at.cpu].failed;
+        *failed = if taken == 0 { *failed + 1 } else { 0 };
     }
 
     /// When `task`, which has its CPU for itself, is to be looked at.
