@@ -108,6 +108,32 @@ fn a_move_to_another_llc_costs() {
     }
 }
 
+/// On VMX a vCPU that comes from another CPU interrupts that one, and waits for it.
+#[test]
+fn a_vcpu_that_moves_interrupts_its_cpu() {
+    let run = |vmclear_ns| {
+        let costs = Costs {
+            vmclear_ns,
+            ..Costs::default()
+        };
+        let mut host = Machine::new(2, vmland(2, Settings::default()), costs, 1);
+        (0..3).for_each(|_| {
+            host.add_vm(CPU, 1, 100);
+        });
+        host.run_for(10 * SECOND_NS);
+        let interrupts: u64 = host.cpus.iter().map(|cpu| cpu.interrupts).sum();
+        let moves: u64 = host.tasks.iter().map(|task| task.moves.cpu).sum();
+        let work: u64 = host.vms.iter().map(|vm| vm.work).sum();
+        (interrupts as f64, moves as f64, work as f64)
+    };
+    let (before, _, most) = run(0);
+    let (interrupts, moves, work) = run(100_000);
+    println!("{before} interrupts, {interrupts} with {moves} moves; work {most}, {work}");
+    assert!(moves > 1_000.0 && is_about(interrupts - before, moves));
+    // The handler of the other CPU takes 1 us.
+    assert!(is_about(work, most - moves * 101_000.0 / 100_000.0));
+}
+
 /// Queue locks: with one queue for all, CPUs wait for each other; a host with a single CPU waits
 /// for nobody.
 #[test]
