@@ -102,12 +102,18 @@ pub struct Figures {
     pub jain: f64,
 }
 
-/// VMs for a host, twice as many vCPUs as CPUs. A VM weighs by its vCPUs, as the stock scheduler's
+/// VMs for a host, that many vCPUs for each CPU. A VM weighs by its vCPUs, as the stock scheduler's
 /// model has no groups. Memory is on one node after the other.
-pub fn host<S: Scheduler>(topology: &Topology, scheduler: S, kind: Kind, seed: u64) -> Machine<S> {
+pub fn host<S: Scheduler>(
+    topology: &Topology,
+    scheduler: S,
+    kind: Kind,
+    vcpus_per_cpu: usize,
+    seed: u64,
+) -> Machine<S> {
     let mut host = Machine::new(topology, scheduler, Costs::large(), seed);
     let nodes = topology.nodes().len();
-    let mut left = 2 * topology.nr_cpus();
+    let mut left = vcpus_per_cpu * topology.nr_cpus();
     for vm in 0.. {
         let vcpus = SIZES[vm % SIZES.len()].min(left);
         let load = match KINDS[kind.of(vm)].1 {
@@ -144,7 +150,7 @@ pub fn measure<S: Scheduler>(
     let before: Vec<_> = (0..host.vms.len())
         .map(|vm| {
             let this = &host.vms[vm];
-            (this.work, this.local_ns, this.remote_ns, cpu_ns(host, vm))
+            (this.work, host.near_and_far_ns(vm), cpu_ns(host, vm))
         })
         .collect();
     let moves = |host: &Machine<S>, of: fn(&Moves) -> u64| -> u64 {
@@ -160,11 +166,12 @@ pub fn measure<S: Scheduler>(
     let mut work = [0.0; KINDS.len()];
     let (mut local_ns, mut remote_ns) = (0, 0);
     let mut shares = Vec::new();
-    for (vm, (work_before, local_before, remote_before, cpu_before)) in before.iter().enumerate() {
+    for (vm, (work_before, memory_before, cpu_before)) in before.iter().enumerate() {
         let this = &host.vms[vm];
         work[kind.of(vm)] += (this.work - work_before) as f64 / seconds;
-        local_ns += this.local_ns - local_before;
-        remote_ns += this.remote_ns - remote_before;
+        let (near_ns, far_ns) = host.near_and_far_ns(vm);
+        local_ns += near_ns - memory_before.0;
+        remote_ns += far_ns - memory_before.1;
         shares.push((cpu_ns(host, vm) - cpu_before) as f64 / this.vcpus.len() as f64);
     }
     let scheduling_ns = (host.scheduling_ns - scheduling_ns) as f64;
@@ -211,24 +218,31 @@ fn kinds() -> impl Iterator<Item = Kind> {
     Kind::all().filter(move |kind| wanted.as_ref().is_none_or(|name| name == kind.name()))
 }
 
-/// 128 CPUs in 8 LLCs and 2 nodes, 64 VMs, 2 : 1.
+/// 128 CPUs in 8 LLCs and 2 nodes, 32 VMs and 64 VMs: 1 : 1 and 2 : 1.
 #[test]
 #[ignore = "writes docs/figures/sim-large.json, in some minutes"]
 fn table() {
     let topology = Topology::new(2, 4, 8, 2);
     let mut rows = Vec::new();
-    for kind in kinds() {
-        for seed in 1..=SEEDS {
-            let mut stock = host(&topology, Eevdf::new(&topology), kind, seed);
-            let stock = measure(&mut stock, kind, WARM_UP_NS, WINDOW_NS);
-            rows.push(stock.row(kind, "eevdf", seed));
-            let scheduler = vmland(&topology, Settings::default());
-            let mut ours = host(&topology, scheduler, kind, seed);
-            let ours = measure(&mut ours, kind, WARM_UP_NS, WINDOW_NS);
-            rows.push(ours.row(kind, "scx_vmland", seed));
-        }
+    for (kind, vcpus, seed) in kinds()
+        .flat_map(|kind| [1, 2].map(|vcpus| (kind, vcpus)))
+        .flat_map(|(kind, vcpus)| (1..=SEEDS).map(move |seed| (kind, vcpus, seed)))
+    {
+        let mut add = |scheduler, figures: Figures| {
+            let mut row = figures.row(kind, scheduler, seed);
+            row["vcpus_per_cpu"] = vcpus.into();
+            println!("{row}");
+            rows.push(row);
+        };
+        let mut stock = host(&topology, Eevdf::new(&topology), kind, vcpus, seed);
+        add("eevdf", measure(&mut stock, kind, WARM_UP_NS, WINDOW_NS));
+        let scheduler = vmland(&topology, Settings::default());
+        let mut ours = host(&topology, scheduler, kind, vcpus, seed);
+        add(
+            "scx_vmland",
+            measure(&mut ours, kind, WARM_UP_NS, WINDOW_NS),
+        );
     }
-    rows.iter().for_each(|row| println!("{row}"));
     if std::env::var("KIND").is_err() {
         write("sim-large.json", "large::table", &rows);
     }
@@ -246,7 +260,7 @@ fn decisions() {
         {
             let topology = Topology::new(nodes, llcs, cores, threads);
             let scheduler = vmland(&topology, Settings::default());
-            let mut host = host(&topology, scheduler, kind, 1);
+            let mut host = host(&topology, scheduler, kind, 2, 1);
             let figures = measure(&mut host, kind, WARM_UP_NS / 2, WINDOW_NS / 4);
             let mut row = figures.row(kind, "scx_vmland", 1);
             row["cpus"] = topology.nr_cpus().into();
@@ -266,7 +280,7 @@ fn no_cpu_idles_in_vain() {
     let topology = Topology::new(2, 4, 8, 2);
     for kind in [Kind::Mix, Kind::Only(4), Kind::Only(5)] {
         let scheduler = vmland(&topology, Settings::default());
-        let mut host = host(&topology, scheduler, kind, 1);
+        let mut host = host(&topology, scheduler, kind, 2, 1);
         let figures = measure(&mut host, kind, WARM_UP_NS / 5, WINDOW_NS / 10);
         println!("{}: {:.6}", kind.name(), figures.idle_in_vain);
         assert!(figures.idle_in_vain <= 0.001);

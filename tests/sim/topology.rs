@@ -242,18 +242,20 @@ fn any_topology_is_served() {
 /// node of their memory.
 fn nodes<S: Scheduler>(mut host: Machine<S>) -> (f64, f64) {
     host.run_for(6 * SECOND_NS);
-    let local = |host: &Machine<S>| host.vms.iter().map(|vm| vm.local_ns).sum::<u64>();
-    let remote = |host: &Machine<S>| host.vms.iter().map(|vm| vm.remote_ns).sum::<u64>();
+    let memory = |host: &Machine<S>| {
+        let vms = (0..host.vms.len()).map(|vm| host.near_and_far_ns(vm));
+        vms.fold((0, 0), |sum, it| (sum.0 + it.0, sum.1 + it.1))
+    };
     let moves = |host: &Machine<S>| -> u64 {
         let computing = host.tasks.iter().filter(|task| !task.is_helper());
         computing.map(|task| task.moves.node).sum()
     };
-    let before = (moves(&host), local(&host), remote(&host));
+    let before = (moves(&host), memory(&host));
     host.run_for(12 * SECOND_NS);
-    let local_ns = (local(&host) - before.1) as f64;
-    let remote_ns = (remote(&host) - before.2) as f64;
+    let (near_ns, far_ns) = memory(&host);
+    let (near_ns, far_ns) = (near_ns - before.1.0, far_ns - before.1.1);
     let moves = (moves(&host) - before.0) as f64 / 12.0;
-    (moves, local_ns / (local_ns + remote_ns))
+    (moves, near_ns as f64 / (near_ns + far_ns) as f64)
 }
 
 /// Two nodes of two CPUs, VMs and threads that compute, and what the host does beside.

@@ -698,6 +698,22 @@ impl<S: Scheduler> Machine<S> {
         self.after_ns(0, Event::Block { cpu, turn });
     }
 
+    /// CPU time of the VM's vCPUs up to now: on the node of its memory, and on others.
+    pub fn near_and_far_ns(&self, vm: usize) -> (u64, u64) {
+        let vm = &self.vms[vm];
+        let (mut near_ns, mut far_ns) = (vm.local_ns, vm.remote_ns);
+        for task in vm.vcpus.iter().map(|&task| &self.tasks[task]) {
+            let State::Running(cpu) = task.state else {
+                continue;
+            };
+            match vm.memory == Some(self.topology.node_of(cpu)) {
+                true => near_ns += self.now_ns - task.since_ns,
+                false => far_ns += self.now_ns - task.since_ns,
+            }
+        }
+        (near_ns, far_ns)
+    }
+
     /// CPU time of `task` up to now.
     pub fn cpu_ns(&self, task: TaskId) -> u64 {
         let task = &self.tasks[task];
