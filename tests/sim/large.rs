@@ -18,7 +18,7 @@ use vmland_sim::vm::Load;
 /// vCPUs of 16 VMs: 64 in all.
 const SIZES: [usize; 16] = [2, 4, 2, 8, 2, 2, 4, 2, 16, 2, 2, 4, 2, 8, 2, 2];
 
-const KINDS: [(&str, Load); 6] = [
+const KINDS: [(&str, Load); 7] = [
     (
         "compute",
         Load::Cpu {
@@ -51,6 +51,14 @@ const KINDS: [(&str, Load); 6] = [
         Load::Latency {
             period_ns: 4_000_000,
             each_ns: 3_000_000,
+        },
+    ),
+    // The load of the host changes: VMs sleep, and all their vCPUs wake at once.
+    (
+        "bursts",
+        Load::Latency {
+            period_ns: 400_000_000,
+            each_ns: 120_000_000,
         },
     ),
 ];
@@ -103,7 +111,7 @@ pub struct Figures {
 }
 
 /// VMs for a host, that many vCPUs for each CPU. A VM weighs by its vCPUs, as the stock scheduler's
-/// model has no groups. Memory is on one node after the other.
+/// model has no groups. The nodes have the memory of as many vCPUs.
 pub fn host<S: Scheduler>(
     topology: &Topology,
     scheduler: S,
@@ -112,19 +120,22 @@ pub fn host<S: Scheduler>(
     seed: u64,
 ) -> Machine<S> {
     let mut host = Machine::new(topology, scheduler, Costs::large(), seed);
-    let nodes = topology.nodes().len();
+    let mut of_node = vec![0; topology.nodes().len()];
     let mut left = vcpus_per_cpu * topology.nr_cpus();
     for vm in 0.. {
         let vcpus = SIZES[vm % SIZES.len()].min(left);
         let load = match KINDS[kind.of(vm)].1 {
             // Guests do not tick together.
             Load::Latency { period_ns, each_ns } => Load::Latency {
-                period_ns: period_ns + vm as u64 % 16 * 10_000,
+                period_ns: period_ns + vm as u64 % 16 * period_ns / 400,
                 each_ns,
             },
             load => load,
         };
-        host.add_vm_on(vm / 2 % nodes, load, vcpus, 50 * vcpus as u32);
+        let node = (0..of_node.len()).min_by_key(|&node| of_node[node]);
+        let node = node.expect("there is a node");
+        of_node[node] += vcpus;
+        host.add_vm_on(node, load, vcpus, 50 * vcpus as u32);
         // A thread of its VMM. Without it all would come round in the same order for ever.
         host.add_thread(&[], Some((10_000_000, 50_000)));
         left -= vcpus;
@@ -208,7 +219,7 @@ impl Figures {
     }
 }
 
-const WARM_UP_NS: u64 = 1_000_000_000;
+const WARM_UP_NS: u64 = 5_000_000_000;
 const WINDOW_NS: u64 = 2_000_000_000;
 const SEEDS: u64 = 3;
 
@@ -261,7 +272,7 @@ fn decisions() {
             let topology = Topology::new(nodes, llcs, cores, threads);
             let scheduler = vmland(&topology, Settings::default());
             let mut host = host(&topology, scheduler, kind, 2, 1);
-            let figures = measure(&mut host, kind, WARM_UP_NS / 2, WINDOW_NS / 4);
+            let figures = measure(&mut host, kind, WARM_UP_NS / 10, WINDOW_NS / 4);
             let mut row = figures.row(kind, "scx_vmland", 1);
             row["cpus"] = topology.nr_cpus().into();
             println!("{row}");
@@ -281,7 +292,7 @@ fn no_cpu_idles_in_vain() {
     for kind in [Kind::Mix, Kind::Only(4), Kind::Only(5)] {
         let scheduler = vmland(&topology, Settings::default());
         let mut host = host(&topology, scheduler, kind, 2, 1);
-        let figures = measure(&mut host, kind, WARM_UP_NS / 5, WINDOW_NS / 10);
+        let figures = measure(&mut host, kind, WARM_UP_NS / 25, WINDOW_NS / 10);
         println!("{}: {:.6}", kind.name(), figures.idle_in_vain);
         assert!(figures.idle_in_vain <= 0.001);
     }
