@@ -7,11 +7,23 @@ use std::panic::resume_unwind;
 use std::thread::{ScopedJoinHandle, available_parallelism, scope};
 use std::time::{Duration, Instant};
 
+use fastrand::Rng;
 use vmland_sim::abi::DSQ_LOCAL;
 use vmland_sim::explore::{Failure, Setup, explore};
+use vmland_sim::topology::Topology;
 
 use crate::source;
 use crate::vmland::{Settings, user};
+
+/// Schedules from this seed on are of hosts of several LLCs, nodes and SMT threads.
+const PLACES: u64 = 1 << 40;
+
+fn topology(seed: u64, nr_cpus: usize) -> Topology {
+    match seed < PLACES {
+        true => nr_cpus.into(),
+        false => Topology::random(&mut Rng::with_seed(seed), nr_cpus),
+    }
+}
 
 /// SCHED_DSQ and the THROTTLED_DSQs, which follow it (main.bpf.c, bpf/context/queues.bpf.h).
 const MAY_WAIT_IN: RangeInclusive<u64> = 1024 + 1..=1024 + 17;
@@ -22,13 +34,14 @@ fn schedule(seed: u64) -> Result<u64, Box<Failure>> {
         for_ns: 30_000_000,
         // A task that gets a CPU at its wake-up is bound to it, although another may come first.
         may_wait_in: MAY_WAIT_IN.chain([DSQ_LOCAL]).collect(),
+        topology,
     };
     let settings = Settings {
         slice_ns: 2_000_000,
         slice_min_ns: 500_000,
         ..Settings::default()
     };
-    explore(&setup, seed, |nr_cpus| user(nr_cpus, settings)).map_err(Box::new)
+    explore(&setup, seed, |topology| user(topology, settings)).map_err(Box::new)
 }
 
 fn number(variable: &str) -> Option<u64> {
@@ -130,7 +143,7 @@ fn no_cap_throttles_no_vcpu() {
     check(186);
 }
 
-/// On every CPU, EXPLORE_SECONDS of schedules from EXPLORE_SEED on.
+/// On every CPU, EXPLORE_SECONDS of schedules from EXPLORE_SEED on, each on one LLC and on several.
 #[test]
 fn explored_without_a_finding() {
     let until = Instant::now() + Duration::from_secs(number("EXPLORE_SECONDS").unwrap_or(30));
@@ -140,7 +153,7 @@ fn explored_without_a_finding() {
         let seeds = (first + cpu as u64..).step_by(cpus);
         let seeds = seeds.take_while(|_| Instant::now() < until);
         seeds.fold((0, 0), |(schedules, points), seed| {
-            (schedules + 1, points + check(seed))
+            (schedules + 2, points + check(seed) + check(PLACES + seed))
         })
     };
     let done: Vec<(u64, u64)> = scope(|scope| {
@@ -161,7 +174,8 @@ fn explored_without_a_finding() {
 fn list() {
     let until = Instant::now() + Duration::from_secs(number("EXPLORE_SECONDS").unwrap_or(60));
     let first = number("EXPLORE_SEED").unwrap_or(0);
-    for seed in (first..).take_while(|_| Instant::now() < until) {
+    let seeds = (first..).take_while(|_| Instant::now() < until);
+    for seed in seeds.flat_map(|seed| [seed, PLACES + seed]) {
         if let Err(failure) = schedule(seed) {
             println!("seed {seed}: {}", failure.what);
         }

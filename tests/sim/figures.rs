@@ -73,15 +73,15 @@ fn values(runs: &[Run], of: fn(&Run) -> f64) -> Vec<f64> {
 }
 
 /// More digits would only make the file long.
-fn rounded(value: f64) -> f64 {
+pub fn rounded(value: f64) -> f64 {
     (value * 1e4).round() / 1e4
 }
 
-/// A row a line, so that a diff tells what has changed.
-fn write(name: &str, test: &str, rows: &[Value]) {
+/// `test` writes them. A row a line, so that a diff tells what has changed.
+pub fn write(name: &str, test: &str, rows: &[Value]) {
     let rows: Vec<String> = rows.iter().map(Value::to_string).collect();
     let text = format!(
-        "{{\"command\": \"cargo test --release --locked --test sim figures::{test} -- --ignored\",\n\
+        "{{\"command\": \"cargo test --release --locked --test sim {test} -- --ignored\",\n\
          \"rows\": [\n{}\n]}}\n",
         rows.join(",\n")
     );
@@ -110,7 +110,7 @@ fn table() {
             }
         }
     }
-    write("sim-schedulers.json", "table", &rows);
+    write("sim-schedulers.json", "figures::table", &rows);
 }
 
 /// scx_vmland, and scx_vmland without each mechanism.
@@ -141,5 +141,5 @@ fn mechanisms() {
             }));
         }
     }
-    write("sim-mechanisms.json", "mechanisms", &rows);
+    write("sim-mechanisms.json", "figures::mechanisms", &rows);
 }

@@ -16,11 +16,13 @@ mod explore;
 mod fairness;
 mod figures;
 mod groups;
+mod large;
 mod limits;
 mod ordering;
 mod promises;
 mod rustland;
 mod scale;
+mod topology;
 mod vmland;
 
 mod bpf_intf {

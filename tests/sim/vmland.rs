@@ -20,6 +20,7 @@ use vmland_sim::ext::{Ext, UserSpace};
 use vmland_sim::kernel::Kernel;
 use vmland_sim::native::Native;
 use vmland_sim::scheduler::{Joins, TaskId};
+use vmland_sim::topology::Topology;
 
 const DEFAULTS: vmland_settings::Settings = vmland_settings::Settings::DEFAULTS;
 
@@ -79,10 +80,10 @@ pub struct Vmland {
     vcpus: *const c_void,
     counters: *const u64,
     debt: Option<extern "C" fn(*mut Task) -> i64>,
-    nr_cpus: usize,
+    topology: Topology,
 }
 
-pub fn user(nr_cpus: usize, settings: Settings) -> Vmland {
+pub fn user(topology: impl Into<Topology>, settings: Settings) -> Vmland {
     Vmland {
         settings,
         planner: Planner::new(vmland_limits_VMLAND_MAX_VMS as usize),
@@ -92,12 +93,14 @@ pub fn user(nr_cpus: usize, settings: Settings) -> Vmland {
         vcpus: std::ptr::null(),
         counters: std::ptr::null(),
         debt: None,
-        nr_cpus,
+        topology: topology.into(),
     }
 }
 
-pub fn vmland(nr_cpus: usize, settings: Settings) -> Ext<Vmland> {
-    let mut scheduler = Ext::new(&source("vmland.c"), nr_cpus, user(nr_cpus, settings));
+pub fn vmland(topology: impl Into<Topology>, settings: Settings) -> Ext<Vmland> {
+    let topology = topology.into();
+    let user = user(&topology, settings);
+    let mut scheduler = Ext::new(&source("vmland.c"), &topology, user);
     scheduler.set_nohz_full(CpuMask::of(
         (0..64).filter(|cpu| settings.nohz_full >> cpu & 1 == 1),
     ));
@@ -108,7 +111,7 @@ const COUNTERS: usize = vmland_counter_VMLAND_NR_COUNTERS as usize;
 
 impl Vmland {
     pub fn counter(&self, counter: vmland_counter) -> u64 {
-        (0..self.nr_cpus)
+        (0..self.topology.nr_cpus())
             // SAFETY: a per-CPU array of that many counters each.
             .map(|cpu| unsafe { *self.counters.add(cpu * COUNTERS + counter as usize) })
             .sum()
@@ -175,7 +178,7 @@ impl UserSpace for Vmland {
         native.set("nohz_full_cpus", nohz_full);
         self.params = native.array("vmland_vm_params", vmland_limits_VMLAND_MAX_VMS as usize);
         self.plans = native.array("vmland_plans", vmland_limits_VMLAND_MAX_VMS as usize);
-        self.counters = native.array("vmland_counters", COUNTERS * self.nr_cpus);
+        self.counters = native.array("vmland_counters", COUNTERS * self.topology.nr_cpus());
         self.vcpus = native.global::<c_void>("vmland_vcpus");
         let layout = native.array::<vmland_kvm_layout>("vmland_kvm_layout", 1);
         // SAFETY: an array of one.

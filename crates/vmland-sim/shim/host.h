@@ -19,7 +19,8 @@ struct sim_host {
 	s32 cpu;
 	s32 nr_cpus;
 	struct task_struct *current;
-	struct cpumask *online, *idle;
+	struct cpumask *online, *idle, *idle_cores;
+	const s32 *nodes;
 
 	int (*dsq_create)(void *kernel, u64 dsq);
 	void (*dsq_insert)(void *kernel, struct task_struct *p, u64 dsq, u64 slice,
@@ -30,9 +31,12 @@ struct sim_host {
 	struct task_struct *(*dsq_peek)(void *kernel, u64 dsq);
 	void (*dsq_iterate)(void *kernel, struct bpf_iter_scx_dsq *it);
 	struct task_struct *(*dsq_next)(void *kernel, struct bpf_iter_scx_dsq *it);
+	void (*dsq_end)(void *kernel, struct bpf_iter_scx_dsq *it);
 	s32 (*dsq_nr_queued)(void *kernel, u64 dsq);
 	void (*kick_cpu)(void *kernel, s32 cpu, u64 flags);
-	s32 (*take_idle)(void *kernel, s32 cpu, const struct cpumask *allowed);
+	bool (*claim_idle)(void *kernel, s32 cpu);
+	s32 (*pick_idle)(void *kernel, const struct cpumask *allowed, u64 flags);
+	s32 (*select_idle)(void *kernel, s32 prev, const struct cpumask *allowed, u64 flags);
 	void (*set_slice)(void *kernel, struct task_struct *p, u64 slice);
 	struct task_struct *(*task_from_pid)(void *kernel, s32 pid);
 	struct cgroup *(*cgroup_from_id)(void *kernel, u64 id);

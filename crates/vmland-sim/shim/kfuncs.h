@@ -84,19 +84,24 @@ static inline u32 bpf_cpumask_weight(const struct cpumask *mask)
 }
 
 #define scx_bpf_get_idle_cpumask() ((const struct cpumask *)sim_host->idle)
-#define scx_bpf_get_idle_smtmask() ((const struct cpumask *)sim_host->idle)
+#define scx_bpf_get_idle_smtmask() ((const struct cpumask *)sim_host->idle_cores)
 #define scx_bpf_put_idle_cpumask(mask) ((void)(mask))
 #define scx_bpf_get_online_cpumask() ((const struct cpumask *)sim_host->online)
 #define scx_bpf_put_cpumask(mask) ((void)(mask))
 
-/* take_idle(): @cpu if that is idle, else any idle one of the mask; -EBUSY. */
-#define scx_bpf_pick_idle_cpu(mask, flags) sim_host->take_idle(K, -1, mask)
-#define scx_bpf_pick_idle_cpu_node(mask, node, flags) sim_host->take_idle(K, -1, mask)
+#define scx_bpf_cpu_node(cpu) (sim_host->nodes[cpu])
+
+/* No scheduler here sets SCX_OPS_BUILTIN_IDLE_PER_NODE. */
+#define scx_bpf_pick_idle_cpu_node(mask, node, flags) ({		\
+	sim_error("per-node idle tracking is disabled");		\
+	-EBUSY;								\
+})
+#define scx_bpf_pick_idle_cpu(mask, flags) sim_host->pick_idle(K, mask, flags)
 #define __COMPAT_HAS_scx_bpf_select_cpu_and true
 #define scx_bpf_select_cpu_and(p, prev, wake_flags, mask, flags) \
-	sim_host->take_idle(K, prev, mask)
+	sim_host->select_idle(K, prev, mask, flags)
 #define scx_bpf_select_cpu_dfl(p, prev, wake_flags, is_idle) (-EBUSY)
-#define scx_bpf_test_and_clear_cpu_idle(cpu) (sim_host->take_idle(K, cpu, NULL) >= 0)
+#define scx_bpf_test_and_clear_cpu_idle(cpu) sim_host->claim_idle(K, cpu)
 #define scx_bpf_kick_cpu(cpu, flags) sim_host->kick_cpu(K, cpu, flags)
 
 /* Dispatch queues. */
@@ -122,6 +127,7 @@ struct bpf_iter_scx_dsq {
 	u64 seq;	/* tasks that were inserted later are not seen */
 	s64 place[2];	/* of the last task, as the simulator has it */
 	bool started;
+	bool linked;	/* it stands in the DSQ */
 };
 
 /* "Unchanged", as the simulator is told. */
@@ -139,10 +145,14 @@ static inline struct task_struct *bpf_iter_scx_dsq_next(struct bpf_iter_scx_dsq 
 	return sim_host->dsq_next(K, it);
 }
 
-#define bpf_iter_scx_dsq_destroy(it) ((void)(it))
+static inline void bpf_iter_scx_dsq_destroy(struct bpf_iter_scx_dsq *it)
+{
+	sim_host->dsq_end(K, it);
+}
 
 #define bpf_for_each(kind, p, dsq, flags)						\
-	for (struct bpf_iter_##kind it__, *once__ = NULL;				\
+	for (struct bpf_iter_##kind it__						\
+	     __attribute__((cleanup(bpf_iter_##kind##_destroy))) = {}, *once__ = NULL;	\
 	     (once__ || (bpf_iter_##kind##_new(once__ = &it__, dsq, flags), 1)) &&	\
 	     ((p) = bpf_iter_##kind##_next(once__));)
 

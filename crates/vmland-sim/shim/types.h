@@ -134,6 +134,7 @@ enum {
 
 enum {
 	SCX_WAKE_TTWU = 8,
+	SCX_PICK_IDLE_CORE = 1 << 0,
 	SCX_PICK_IDLE_IN_NODE = 1 << 1,
 };
 

@@ -24,6 +24,8 @@ pub const KICK_PREEMPT: u64 = 2;
 
 pub const WAKE_TTWU: u64 = 8;
 
+pub const PICK_IDLE_CORE: u64 = 1;
+
 pub const ENQ_WAKEUP: u64 = 1;
 pub const ENQ_HEAD: u64 = 0x10;
 pub const ENQ_REENQ: u64 = 1 << 40;
@@ -76,11 +78,19 @@ impl CpuMask {
         self.bits[cpu / 64] >> (cpu % 64) & 1 == 1
     }
 
-    /// The first CPU of both.
-    pub fn first_common(&self, other: &Self) -> Option<usize> {
-        (0..self.bits.len()).find_map(|i| {
-            let both = self.bits[i] & other.bits[i];
-            (both != 0).then(|| i * 64 + both.trailing_zeros() as usize)
+    /// The first CPU of all from `after` on, and then from the beginning.
+    pub fn next_common(&self, others: [&Self; 2], after: usize) -> Option<usize> {
+        let words = self.bits.len();
+        let (word, bit) = (after / 64 % words, after % 64);
+        let [a, b] = others;
+        (0..=words).find_map(|step| {
+            let i = (word + step) % words;
+            let all = self.bits[i] & a.bits[i] & b.bits[i];
+            let wanted = match step {
+                0 => all & u64::MAX << bit,
+                _ => all,
+            };
+            (wanted != 0).then(|| i * 64 + wanted.trailing_zeros() as usize)
         })
     }
 
@@ -191,6 +201,10 @@ pub struct Host {
     pub current: *mut Task,
     pub online: *const CpuMask,
     pub idle: *const CpuMask,
+    /// CPUs of cores that are idle as a whole.
+    pub idle_cores: *const CpuMask,
+    /// The memory node of each CPU.
+    pub nodes: *const i32,
 
     pub dsq_create: extern "C" fn(*mut c_void, u64) -> c_int,
     /// task, DSQ, slice, vtime, flags
@@ -204,10 +218,16 @@ pub struct Host {
     pub dsq_iterate: extern "C" fn(*mut c_void, *mut DsqIter),
     /// Its next task; null: none.
     pub dsq_next: extern "C" fn(*mut c_void, *mut DsqIter) -> *mut Task,
+    /// The iterator ends.
+    pub dsq_end: extern "C" fn(*mut c_void, *mut DsqIter),
     pub dsq_nr_queued: extern "C" fn(*mut c_void, u64) -> i32,
     pub kick_cpu: extern "C" fn(*mut c_void, i32, u64),
-    /// Claims that CPU if it is idle, else any idle one of the mask (null: none).
-    pub take_idle: extern "C" fn(*mut c_void, i32, *const CpuMask) -> i32,
+    /// Claims that CPU, if it is idle.
+    pub claim_idle: extern "C" fn(*mut c_void, i32) -> bool,
+    /// Claims an idle CPU of the mask: scx_bpf_pick_idle_cpu(). Flags.
+    pub pick_idle: extern "C" fn(*mut c_void, *const CpuMask, u64) -> i32,
+    /// previous CPU, mask, flags: scx_bpf_select_cpu_and()
+    pub select_idle: extern "C" fn(*mut c_void, i32, *const CpuMask, u64) -> i32,
     pub set_slice: extern "C" fn(*mut c_void, *mut Task, u64),
     pub task_from_pid: extern "C" fn(*mut c_void, i32) -> *mut Task,
     pub cgroup_from_id: extern "C" fn(*mut c_void, u64) -> *const Cgroup,
@@ -238,6 +258,8 @@ pub struct DsqIter {
     /// Where the last task was found.
     pub place: [i64; 2],
     pub started: bool,
+    /// It stands in the DSQ, behind that task.
+    pub linked: bool,
 }
 
 /// A timer of the BPF part; the first member of its map's value.

@@ -7,21 +7,33 @@
 //! takes its lag along. A directed yield makes its target the next of the target's own
 //! queue, if it is not ahead of V, and costs the yielder the rest of its slice. It moves
 //! no task from one queue to another. An idle CPU takes a task from the longest
-//! queue, and a busy one half of what another has more, now and then.
+//! queue, and a busy one half of what another has more, now and then. On hosts of several LLCs
+//! and nodes, `balance.rs` has the domains and NUMA balancing.
 //!
-//! No groups, no caches, no nice levels beyond weight, and O(n) in a queue.
+//! No groups, no nice levels beyond weight, and O(n) in a queue.
+
+mod balance;
 
 use std::collections::VecDeque;
 
 use crate::scheduler::{At, Joins, Scheduler, TaskId};
+use crate::topology::Topology;
+use balance::{Domains, Load, Numa};
 
-/// The kernel's base slice on two to four CPUs.
+/// The kernel's base slice on two CPUs, which stands for all hosts of one LLC here.
 const SLICE_NS: i64 = 1_400_000;
+/// How often a busy CPU looks at the others of its LLC.
 const BALANCE_NS: u64 = 16_000_000;
 
 struct Entity {
     weight: i64,
     cpu: usize,
+    /// It has been given a CPU by its first wake-up.
+    placed: bool,
+    /// When it ran last.
+    ran_ns: u64,
+    load: Load,
+    numa: Numa,
     vruntime: i64,
     deadline: i64,
     lag: i64,
@@ -35,10 +47,18 @@ struct Queue {
     protected: bool,
     next_buddy: Option<TaskId>,
     charged_ns: u64,
-    balanced_ns: u64,
+    /// By domain.
+    balanced_ns: [u64; 3],
+    /// So often has it taken no task of a busier group.
+    failed: u32,
+    /// The running task is to go to that CPU.
+    expelled_to: Option<usize>,
 }
 
 pub struct Eevdf {
+    topology: Topology,
+    domains: Domains,
+    slice_ns: i64,
     queues: Vec<Queue>,
     tasks: Vec<Entity>,
     kicks: VecDeque<usize>,
@@ -46,9 +66,13 @@ pub struct Eevdf {
 }
 
 impl Eevdf {
-    pub fn new(nr_cpus: usize) -> Self {
+    pub fn new(topology: impl Into<Topology>) -> Self {
+        let topology = topology.into();
         Self {
-            queues: (0..nr_cpus).map(|_| Queue::default()).collect(),
+            domains: Domains::new(&topology),
+            slice_ns: balance::slice_ns(&topology),
+            queues: (0..topology.nr_cpus()).map(|_| Queue::default()).collect(),
+            topology,
             tasks: Vec::new(),
             kicks: VecDeque::new(),
             slice_changes: Vec::new(),
@@ -72,7 +96,7 @@ impl Eevdf {
     }
 
     fn vslice(&self, task: TaskId) -> i64 {
-        SLICE_NS * 100 / self.tasks[task].weight
+        self.slice_ns * 100 / self.tasks[task].weight
     }
 
     fn charge(&mut self, at: At) {
@@ -84,6 +108,7 @@ impl Eevdf {
         };
         let vslice = self.vslice(current);
         let task = &mut self.tasks[current];
+        task.ran_ns = at.now_ns;
         task.vruntime += ran_ns as i64 * 100 / task.weight;
         if task.vruntime >= task.deadline {
             task.deadline = task.vruntime + vslice;
@@ -135,22 +160,6 @@ impl Eevdf {
     fn length(&self, cpu: usize) -> usize {
         self.all(cpu).count()
     }
-
-    /// Takes `count` tasks from the longest queue.
-    fn pull(&mut self, cpu: usize, count: impl Fn(usize) -> usize) {
-        let longest = (0..self.queues.len()).max_by_key(|&other| (self.length(other), other));
-        let Some(from) = longest.filter(|&from| from != cpu) else {
-            return;
-        };
-        let more = self.length(from).saturating_sub(self.length(cpu));
-        for _ in 0..count(more) {
-            let Some(&task) = self.queues[from].waiting.first() else {
-                return;
-            };
-            self.leave(task, from);
-            self.place(task, cpu);
-        }
-    }
 }
 
 impl Scheduler for Eevdf {
@@ -158,6 +167,10 @@ impl Scheduler for Eevdf {
         self.tasks.push(Entity {
             weight: who.weight.into(),
             cpu: at.cpu,
+            placed: false,
+            ran_ns: 0,
+            load: Load::new(),
+            numa: Numa::new(self.tasks.len()),
             vruntime: 0,
             deadline: 0,
             lag: 0,
@@ -165,12 +178,8 @@ impl Scheduler for Eevdf {
     }
 
     fn wake(&mut self, at: At, task: TaskId) {
-        let prev = self.tasks[task].cpu;
-        let idle = |&cpu: &usize| self.length(cpu) == 0;
-        let cpu = Some(prev)
-            .filter(idle)
-            .or_else(|| (0..self.queues.len()).find(idle))
-            .unwrap_or(prev);
+        let cpu = self.select_cpu(at.cpu, task);
+        self.tasks[task].load.becomes(true, at.now_ns);
         self.charge(At { cpu, ..at });
         self.place(task, cpu);
         if self.queues[cpu].current.is_none() || self.best(cpu) == Some(task) {
@@ -184,11 +193,13 @@ impl Scheduler for Eevdf {
         if sleeps {
             let current = self.queues[cpu].current.expect("it sleeps");
             self.leave(current, cpu);
+            self.tasks[current].load.becomes(false, at.now_ns);
             self.queues[cpu].current = None;
             self.queues[cpu].protected = false;
         }
+        self.expel(cpu);
         if self.length(cpu) == 0 {
-            self.pull(cpu, |more| usize::from(more > 1));
+            self.balance_new_idle(at);
         }
         let next = self.best(cpu);
         let queue = &mut self.queues[cpu];
@@ -208,17 +219,18 @@ impl Scheduler for Eevdf {
         let queue = &self.queues[cpu];
         let task = &self.tasks[queue.current?];
         let left_ns = (task.deadline - task.vruntime) * task.weight / 100;
-        (!queue.waiting.is_empty()).then(|| queue.charged_ns + left_ns.max(0) as u64)
+        match queue.waiting.is_empty() {
+            false => Some(queue.charged_ns + left_ns.max(0) as u64),
+            true => self.numa_due_ns(queue.current?),
+        }
     }
 
     fn tick(&mut self, at: At) -> bool {
         self.charge(at);
-        let queue = &mut self.queues[at.cpu];
-        if at.now_ns - queue.balanced_ns >= BALANCE_NS {
-            queue.balanced_ns = at.now_ns;
-            self.pull(at.cpu, |more| more / 2);
-        }
-        !self.queues[at.cpu].protected
+        self.balance_busy(at);
+        self.balance_numa(at);
+        let queue = &self.queues[at.cpu];
+        !queue.protected || queue.expelled_to.is_some()
     }
 
     fn yields(&mut self, at: At, from: TaskId, to: Option<TaskId>) -> bool {
@@ -239,6 +251,10 @@ impl Scheduler for Eevdf {
         task.deadline += vslice;
         self.queues[at.cpu].protected = false;
         true
+    }
+
+    fn memory(&mut self, task: TaskId, node: usize) {
+        self.tasks[task].numa.node = Some(node);
     }
 
     fn nr_running(&self, cpu: usize) -> u32 {

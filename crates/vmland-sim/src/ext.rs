@@ -11,8 +11,10 @@ use std::ptr::{null, null_mut};
 
 use crate::abi::{self, CpuMask, Host, KvmVcpu, Ops, Task};
 use crate::kernel::{self, Kernel, Record};
+use crate::lock::{LockCosts, LockTotals};
 use crate::native::{Native, Source};
 use crate::scheduler::{Alarm, At, Joins, Round, Scheduler, TaskId};
+use crate::topology::Topology;
 
 /// The slice of a task that was given none (SCX_SLICE_DFL), in ns.
 pub(crate) const SLICE_DFL_NS: u64 = 20_000_000;
@@ -27,6 +29,8 @@ pub trait UserSpace {
     /// Before the scheduler starts; its own thread has the pid `pid`.
     fn load(&mut self, native: &Native, pid: i32);
     fn task_joins(&mut self, _pid: i32, _who: &Joins) {}
+    /// The memory of the task with that pid is on `node`.
+    fn memory(&mut self, _pid: i32, _node: usize) {}
     /// An event; returns what to look at it costs, in ns.
     fn event(&mut self, kernel: &Kernel, event: &Self::Event) -> u64;
     /// The next decision, if it has one to make in this round.
@@ -115,18 +119,23 @@ pub struct Ext<U> {
 impl<U: UserSpace> Ext<U> {
     /// A host on which the scheduler has attached. The first task that joins is
     /// to be the scheduler's own thread.
-    pub fn new(source: &Source, nr_cpus: usize, mut user: U) -> Self {
+    pub fn new(source: &Source, topology: impl Into<Topology>, mut user: U) -> Self {
+        let topology = topology.into();
         let native = Native::load(source);
-        let kernel = Box::into_raw(Box::new(Kernel::new(nr_cpus)));
-        let all = Box::new(CpuMask::of(0..nr_cpus));
+        let kernel = Box::new(Kernel::new(&topology));
+        let all = Box::new(CpuMask::of(0..topology.nr_cpus()));
+        let online = Box::new(topology.online_mask());
         let host = Box::into_raw(Box::new(Host {
-            kernel: kernel.cast(),
-            nr_cpus: nr_cpus as i32,
-            online: &raw const *all,
-            // SAFETY: it has just been made.
-            idle: unsafe { &raw const *(*kernel).idle },
+            nr_cpus: topology.nr_cpus() as i32,
+            online: &raw const *online,
+            idle: &raw const *kernel.idle.cpus,
+            idle_cores: &raw const *kernel.idle.cores,
+            nodes: kernel.nodes(),
             ..kernel::functions()
         }));
+        let kernel = Box::into_raw(kernel);
+        // SAFETY: it has just been made.
+        unsafe { (*host).kernel = kernel.cast() };
         let ops = native.start(host);
         user.load(&native, 1);
         assert_eq!((ops.init)(abi::NO_CONTEXT), 0, "ops.init");
@@ -141,7 +150,7 @@ impl<U: UserSpace> Ext<U> {
             probes,
             user,
             user_thread: 0,
-            masks: vec![all],
+            masks: vec![all, online],
             cgroups: 0,
             vcpus: Vec::new(),
             vcpu_ids: Vec::new(),
@@ -301,6 +310,17 @@ impl<U: UserSpace> Ext<U> {
         moves(abi::NO_CONTEXT, p, &ROOT, &cgroup.known());
     }
 
+    /// select_task_rq(): `cpu`, if it is online, else the first that `task` may use.
+    fn allowed_cpu(&mut self, task: TaskId, cpu: i32) -> i32 {
+        let kernel = self.kernel();
+        if kernel.is_online(cpu as usize) {
+            return cpu;
+        }
+        let mut cpus = 0..kernel.current.len();
+        let first = cpus.find(|&cpu| kernel.is_online(cpu) && kernel.may_run_on(task, cpu));
+        first.map_or(cpu, |cpu| cpu as i32)
+    }
+
     /// Never held while the scheduler is called.
     fn kernel(&mut self) -> &mut Kernel {
         // SAFETY: ours until we are dropped.
@@ -383,6 +403,22 @@ impl<U> Drop for Ext<U> {
 }
 
 impl<U: UserSpace> Scheduler for Ext<U> {
+    fn set_lock_costs(&mut self, costs: Option<LockCosts>) {
+        self.kernel().lock_costs = costs;
+    }
+
+    fn take_spent_ns(&mut self) -> u64 {
+        std::mem::take(&mut self.kernel().spent_ns)
+    }
+
+    fn locks(&self) -> LockTotals {
+        self.kernel_ref().locks
+    }
+
+    fn memory(&mut self, task: TaskId, node: usize) {
+        self.user.memory(task as i32 + 1, node);
+    }
+
     fn join(&mut self, at: At, task: TaskId, who: &Joins) {
         if !who.cpus.is_empty() {
             self.masks
@@ -394,7 +430,9 @@ impl<U: UserSpace> Scheduler for Ext<U> {
         };
         let mask: *const CpuMask = mask;
         let tgid = who.vcpu.map_or(1, |(vm, _)| vm as i32 + 2);
-        let cpu = who.cpus.first().copied().unwrap_or(at.cpu);
+        let mut online = who.cpus.iter().copied();
+        let cpu = online.find(|&cpu| self.kernel().is_online(cpu));
+        let cpu = cpu.unwrap_or(at.cpu);
         self.kernel().add_task(tgid, who.weight, mask, cpu);
         self.vcpu_ids.push(who.vcpu.map(|(_, id)| id));
         if let Some((vm, vcpu_id)) = who.vcpu {
@@ -426,7 +464,7 @@ impl<U: UserSpace> Scheduler for Ext<U> {
         if !pinned {
             flags |= abi::ENQ_CPU_SELECTED;
             let cpu = (self.ops.select_cpu)(abi::NO_CONTEXT, p, prev_cpu, abi::WAKE_TTWU);
-            self.kernel().task(task).cpu = cpu;
+            self.kernel().task(task).cpu = self.allowed_cpu(task, cpu);
         }
         let kernel = self.kernel();
         let p = kernel.task(task);
@@ -550,6 +588,9 @@ impl<U: UserSpace> Scheduler for Ext<U> {
         let kernel = self.kernel();
         loop {
             let (cpu, flags) = kernel.kicks.pop_front()?;
+            if !kernel.is_online(cpu) {
+                continue;
+            }
             match kernel.current[cpu] {
                 Some(_) if flags & abi::KICK_IDLE != 0 => continue,
                 Some(task) if flags & abi::KICK_PREEMPT != 0 => {

@@ -22,6 +22,9 @@ impl<S: Scheduler> Machine<S> {
             load,
             vcpus: Vec::new(),
             work: 0,
+            memory: None,
+            local_ns: 0,
+            remote_ns: 0,
             late_ns: Vec::new(),
             last_boosted: 0,
             next_ticket: 0,
@@ -42,6 +45,13 @@ impl<S: Scheduler> Machine<S> {
             let task = self.add_task(joins, Doing::Compute(1_000), start_ns);
             self.vms[vm].vcpus.push(task);
         }
+        vm
+    }
+
+    /// A VM whose memory is on `node`.
+    pub fn add_vm_on(&mut self, node: usize, load: Load, vcpus: usize, weight: u32) -> usize {
+        let vm = self.add_vm(load, vcpus, weight);
+        self.set_memory(self.vms[vm].vcpus[0], node);
         vm
     }
 
@@ -266,6 +276,7 @@ impl<S: Scheduler> Machine<S> {
     fn send(&mut self, from: TaskId, cpu: usize, to: TaskId, answer: bool) {
         self.tasks[from].overhead_ns += self.costs.exit_ns;
         self.scheduler.ipi(self.at(cpu), from, to);
+        self.has_called_scheduler(from);
         let event = Event::Ipi {
             to: to as u32,
             from: from as u32,

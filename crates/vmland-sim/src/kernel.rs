@@ -14,7 +14,10 @@ use std::ptr::{null, null_mut};
 
 use crate::abi::{self, CpuMask, DsqIter, Host, KvmVcpu, Task, Timer};
 use crate::dsq::{Dsq, Place};
+use crate::idle::Idle;
+use crate::lock::{Lock, LockCosts, LockTotals};
 use crate::scheduler::Alarm;
+use crate::topology::Topology;
 
 /// The ring of queued tasks has room for so many records without their headers
 /// (main.bpf.c, MAX_ENQUEUED_TASKS).
@@ -80,6 +83,18 @@ struct Queue {
     id: Box<u64>,
     /// Insertions so far.
     seq: u64,
+    lock: Lock,
+}
+
+impl Queue {
+    fn new(id: u64) -> Self {
+        Self {
+            dsq: Dsq::default(),
+            id: Box::new(id),
+            seq: 0,
+            lock: Lock::default(),
+        }
+    }
 }
 
 pub struct Kernel {
@@ -97,7 +112,17 @@ pub struct Kernel {
     pub(crate) tickless: CpuMask,
     /// Runnable tasks, by the CPU that they belong to.
     pub nr_running: Vec<u32>,
-    pub idle: Box<CpuMask>,
+    pub idle: Idle,
+    topology: Topology,
+    /// The memory node of each CPU.
+    nodes: Vec<i32>,
+    /// What queue locks cost; None: nothing.
+    pub(crate) lock_costs: Option<LockCosts>,
+    pub(crate) locks: LockTotals,
+    /// What this CPU has spent on them in the op that is called, and is to be charged.
+    pub(crate) spent_ns: u64,
+    /// Until when each CPU is busy with that.
+    free_ns: Vec<u64>,
     pub insertion: Option<Insertion>,
     /// In `ops.dispatch`.
     pub dispatching: bool,
@@ -154,12 +179,9 @@ impl std::hash::Hasher for IdHasher {
 }
 
 impl Kernel {
-    pub fn new(nr_cpus: usize) -> Self {
-        let local = || Queue {
-            dsq: Dsq::default(),
-            id: Box::new(abi::DSQ_LOCAL),
-            seq: 0,
-        };
+    pub fn new(topology: &Topology) -> Self {
+        let nr_cpus = topology.nr_cpus();
+        let local = || Queue::new(abi::DSQ_LOCAL);
         Self {
             known: Vec::new(),
             queues: HashMap::default(),
@@ -170,7 +192,15 @@ impl Kernel {
             tickless: CpuMask::none(),
             rq_now_ns: vec![0; nr_cpus],
             nr_running: vec![0; nr_cpus],
-            idle: Box::new(CpuMask::of(0..nr_cpus)),
+            idle: Idle::new(topology),
+            topology: topology.clone(),
+            nodes: (0..nr_cpus)
+                .map(|cpu| topology.node_of(cpu) as i32)
+                .collect(),
+            lock_costs: None,
+            locks: LockTotals::default(),
+            spent_ns: 0,
+            free_ns: vec![0; nr_cpus],
             insertion: None,
             dispatching: false,
             kicks: VecDeque::new(),
@@ -221,12 +251,40 @@ impl Kernel {
     }
 
     pub(crate) fn add_queue(&mut self, id: u64) {
-        let queue = Queue {
-            dsq: Dsq::default(),
-            id: Box::new(id),
-            seq: 0,
+        self.queues.insert(id, Queue::new(id));
+    }
+
+    /// This CPU takes the lock of `dsq`, and passes over that many tasks before it has what it
+    /// looks for. Local DSQs have none of their own.
+    fn lock(&mut self, dsq: u64, passed: u64) {
+        let Some(costs) = self.lock_costs else {
+            return;
         };
-        self.queues.insert(id, queue);
+        let Some(queue) = self.queues.get_mut(&dsq) else {
+            return;
+        };
+        let times = (self.now_ns, self.now_ns.max(self.free_ns[self.cpu]));
+        let (waited_ns, ns) = queue
+            .lock
+            .take(self.cpu, times, passed, &costs, &self.topology);
+        self.locks.acquisitions += 1;
+        self.locks.waited_ns += waited_ns;
+        self.spend(ns);
+    }
+
+    /// This CPU looks at `dsq` without its lock.
+    fn look(&mut self, dsq: u64) {
+        if let (Some(costs), Some(queue)) = (self.lock_costs, self.queues.get(&dsq)) {
+            let ns = queue.lock.read(self.cpu, &costs, &self.topology);
+            self.spend(ns);
+        }
+    }
+
+    fn spend(&mut self, ns: u64) {
+        let free_ns = &mut self.free_ns[self.cpu];
+        *free_ns = self.now_ns.max(*free_ns) + ns;
+        self.locks.spent_ns += ns;
+        self.spent_ns += ns;
     }
 
     fn queue(&mut self, id: u64) -> &mut Queue {
@@ -247,6 +305,10 @@ impl Kernel {
     }
 
     pub fn enqueue_local(&mut self, task: usize, cpu: usize, flags: u64) {
+        assert!(
+            self.topology.is_online(cpu),
+            "task {task} is put on CPU {cpu}, which is offline"
+        );
         self.migrate(task, cpu);
         let queue = &mut self.locals[cpu];
         let place = queue.dsq.insert(task, 0, flags & abi::ENQ_HEAD != 0);
@@ -277,6 +339,7 @@ impl Kernel {
         if let Some(cpu) = self.local_cpu(dsq, cpu) {
             return self.enqueue_local(task, cpu, flags);
         }
+        self.lock(dsq, 0);
         let queue = self.queue(dsq);
         let place = queue.dsq.insert(task, vtime, false);
         queue.seq += 1;
@@ -317,6 +380,10 @@ impl Kernel {
             self.may_run_on(task, cpu)
         });
         self.operations += looked_at;
+        match looked_at {
+            0 => self.look(dsq),
+            _ => self.lock(dsq, looked_at - 1),
+        }
         let Some(task) = first else {
             return false;
         };
@@ -403,19 +470,13 @@ impl Kernel {
         Some(unsafe { &*value.as_ptr().cast() })
     }
 
-    fn take_idle(&mut self, cpu: i32, allowed: *const CpuMask) -> i32 {
-        const EBUSY: i32 = 16;
-        self.operations += 1;
-        // SAFETY: null, or a mask of a task's or of the host's.
-        let allowed = unsafe { allowed.as_ref() };
-        let this = usize::try_from(cpu)
-            .ok()
-            .filter(|&cpu| self.idle.has(cpu) && allowed.is_none_or(|mask| mask.has(cpu)));
-        let Some(cpu) = this.or_else(|| self.idle.first_common(allowed?)) else {
-            return -EBUSY;
-        };
-        self.idle.set(cpu, false);
-        cpu as i32
+    pub(crate) fn nodes(&self) -> *const i32 {
+        self.nodes.as_ptr()
+    }
+
+    /// Is `cpu` online?
+    pub(crate) fn is_online(&self, cpu: usize) -> bool {
+        self.topology.is_online(cpu)
     }
 }
 
@@ -430,6 +491,8 @@ pub fn functions() -> Host {
         current: null_mut(),
         online: null(),
         idle: null(),
+        idle_cores: null(),
+        nodes: null(),
         dsq_create,
         dsq_insert,
         dsq_move,
@@ -437,9 +500,12 @@ pub fn functions() -> Host {
         dsq_peek,
         dsq_iterate,
         dsq_next,
+        dsq_end,
         dsq_nr_queued,
         kick_cpu,
-        take_idle,
+        claim_idle,
+        pick_idle,
+        select_idle,
         set_slice,
         task_from_pid,
         cgroup_from_id,
@@ -513,6 +579,7 @@ extern "C" fn dsq_move(
     let task = index(task);
     let kernel = this(kernel);
     let it = iterator(it);
+    kernel.lock(it.dsq, 0);
     if !kernel.iterates(it, task) {
         return false;
     }
@@ -539,6 +606,7 @@ pub(crate) fn iterator<'a>(it: *mut DsqIter) -> &'a mut DsqIter {
 extern "C" fn dsq_peek(kernel: *mut c_void, dsq: u64) -> *mut Task {
     let kernel = this(kernel);
     kernel.operations += 1;
+    kernel.look(dsq);
     let first = kernel.queues[&dsq].dsq.after(None);
     kernel.pointer(first)
 }
@@ -551,14 +619,17 @@ extern "C" fn dsq_iterate(kernel: *mut c_void, it: *mut DsqIter) {
 extern "C" fn dsq_next(kernel: *mut c_void, it: *mut DsqIter) -> *mut Task {
     let kernel = this(kernel);
     let it = iterator(it);
+    kernel.lock(it.dsq, 0);
     loop {
         kernel.operations += 1;
         let place = it.started.then_some((it.place[0], it.place[1]));
         let Some(next) = kernel.queues[&it.dsq].dsq.after(place) else {
+            it.linked = false;
             return null_mut();
         };
         let (_, place) = kernel.known[next].place.expect("it waits");
         it.started = true;
+        it.linked = true;
         it.place = [place.0, place.1];
         if kernel.iterates(it, next) {
             return kernel.pointer(Some(next));
@@ -566,8 +637,16 @@ extern "C" fn dsq_next(kernel: *mut c_void, it: *mut DsqIter) -> *mut Task {
     }
 }
 
+extern "C" fn dsq_end(kernel: *mut c_void, it: *mut DsqIter) {
+    let it = iterator(it);
+    if it.linked {
+        this(kernel).lock(it.dsq, 0);
+    }
+}
+
 extern "C" fn dsq_nr_queued(kernel: *mut c_void, dsq: u64) -> i32 {
     let kernel = this(kernel);
+    kernel.look(dsq);
     let queue = match kernel.local_cpu(dsq, kernel.cpu) {
         Some(cpu) => &kernel.locals[cpu],
         None => &kernel.queues[&dsq],
@@ -579,8 +658,40 @@ extern "C" fn kick_cpu(kernel: *mut c_void, cpu: i32, flags: u64) {
     this(kernel).kicks.push_back((cpu as usize, flags));
 }
 
-extern "C" fn take_idle(kernel: *mut c_void, cpu: i32, allowed: *const CpuMask) -> i32 {
-    this(kernel).take_idle(cpu, allowed)
+extern "C" fn claim_idle(kernel: *mut c_void, cpu: i32) -> bool {
+    let kernel = this(kernel);
+    kernel.operations += 1;
+    usize::try_from(cpu).is_ok_and(|cpu| kernel.idle.claim(cpu))
+}
+
+fn or_busy(cpu: Option<usize>) -> i32 {
+    const EBUSY: i32 = 16;
+    cpu.map_or(-EBUSY, |cpu| cpu as i32)
+}
+
+extern "C" fn pick_idle(kernel: *mut c_void, allowed: *const CpuMask, flags: u64) -> i32 {
+    let kernel = this(kernel);
+    kernel.operations += 1;
+    // SAFETY: a mask of a task's or of the host's.
+    let allowed = unsafe { &*allowed };
+    or_busy(kernel.idle.pick_any(allowed, flags, kernel.cpu))
+}
+
+extern "C" fn select_idle(
+    kernel: *mut c_void,
+    prev: i32,
+    allowed: *const CpuMask,
+    flags: u64,
+) -> i32 {
+    let kernel = this(kernel);
+    kernel.operations += 1;
+    // SAFETY: as above.
+    let allowed = unsafe { &*allowed };
+    or_busy(
+        kernel
+            .idle
+            .select(prev as usize, allowed, flags, kernel.cpu),
+    )
 }
 
 extern "C" fn set_slice(kernel: *mut c_void, task: *mut Task, slice_ns: u64) {

@@ -30,6 +30,7 @@ impl<S: Scheduler> Machine<S> {
         if self.on_spin(vm, task, cpu) {
             self.schedule(cpu, false);
         } else {
+            self.has_called_scheduler(task);
             self.after_scheduler(cpu);
             self.begin_step(cpu);
         }
@@ -42,6 +43,7 @@ impl<S: Scheduler> Machine<S> {
         }
         self.tasks[task].spin = Spin::default();
         self.scheduler.spun(self.at(cpu), task);
+        self.has_called_scheduler(task);
         self.after_scheduler(cpu);
         true
     }

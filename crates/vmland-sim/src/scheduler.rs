@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! What the simulated host asks of a scheduler.
 
+use crate::lock::{LockCosts, LockTotals};
+
 pub type TaskId = usize;
 
 /// When and where something happens.
@@ -41,6 +43,23 @@ pub struct Round {
 }
 
 pub trait Scheduler {
+    /// What its queue locks are to cost; None: nothing.
+    fn set_lock_costs(&mut self, _costs: Option<LockCosts>) {}
+
+    /// What the CPU that has called the scheduler has spent on queue locks since the last time
+    /// that this was asked, in ns.
+    fn take_spent_ns(&mut self) -> u64 {
+        0
+    }
+
+    /// What all CPUs have spent so far.
+    fn locks(&self) -> LockTotals {
+        LockTotals::default()
+    }
+
+    /// The memory of `task` is on `node`.
+    fn memory(&mut self, _task: TaskId, _node: usize) {}
+
     /// Tasks join in the order of their numbers, from 0.
     fn join(&mut self, at: At, task: TaskId, who: &Joins);
 

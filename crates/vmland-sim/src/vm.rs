@@ -59,6 +59,12 @@ pub struct Vm {
     pub load: Load,
     pub vcpus: Vec<TaskId>,
     pub work: u64,
+    /// The node of its memory; None: no vCPU has run yet.
+    pub memory: Option<usize>,
+    /// CPU time that its vCPUs had had on the node of its memory, and on others, when each of them
+    /// was last scheduled, in ns.
+    pub(crate) local_ns: u64,
+    pub(crate) remote_ns: u64,
     /// How late wake-ups were, in ns.
     pub late_ns: Vec<u64>,
     /// KVM's memory of whom it boosted last.

@@ -20,9 +20,12 @@ pub(super) fn functions() -> Host {
         dsq_peek,
         dsq_iterate,
         dsq_next,
+        dsq_end,
         dsq_nr_queued,
         kick_cpu,
-        take_idle,
+        claim_idle,
+        pick_idle,
+        select_idle,
         set_slice,
         task_from_pid,
         cgroup_from_id,
@@ -253,6 +256,11 @@ extern "C" fn dsq_next(w: Address, it: *mut DsqIter) -> *mut abi::Task {
     (world(w).functions.dsq_next)(kernel_of(w), it)
 }
 
+/// No point: schedules that are replayed know none here.
+extern "C" fn dsq_end(w: Address, it: *mut DsqIter) {
+    (world(w).functions.dsq_end)(kernel_of(w), it);
+}
+
 extern "C" fn dsq_nr_queued(w: Address, dsq: u64) -> i32 {
     let cpu = point(w, "dsq_nr_queued", None);
     if world(w).kernel.local_cpu(dsq, cpu).is_none() {
@@ -267,9 +275,19 @@ extern "C" fn kick_cpu(w: Address, to: i32, flags: u64) {
     world(w).cpus[cpu].kicks.push((to as usize, flags));
 }
 
-extern "C" fn take_idle(w: Address, cpu: i32, allowed: *const CpuMask) -> i32 {
+extern "C" fn claim_idle(w: Address, cpu: i32) -> bool {
+    point(w, "test_and_clear_cpu_idle", None);
+    (world(w).functions.claim_idle)(kernel_of(w), cpu)
+}
+
+extern "C" fn pick_idle(w: Address, allowed: *const CpuMask, flags: u64) -> i32 {
     point(w, "pick_idle_cpu", None);
-    (world(w).functions.take_idle)(kernel_of(w), cpu, allowed)
+    (world(w).functions.pick_idle)(kernel_of(w), allowed, flags)
+}
+
+extern "C" fn select_idle(w: Address, prev: i32, allowed: *const CpuMask, flags: u64) -> i32 {
+    point(w, "select_cpu_and", None);
+    (world(w).functions.select_idle)(kernel_of(w), prev, allowed, flags)
 }
 
 extern "C" fn set_slice(w: Address, p: *mut abi::Task, slice_ns: u64) {

@@ -22,6 +22,7 @@ use crate::ext::{Probes, UserSpace};
 use crate::kernel::{self, Kernel};
 use crate::native::Native;
 use crate::scheduler::{Joins, TaskId};
+use crate::topology::Topology;
 
 /// Simulated time that passes from one point to the next.
 const STEP_NS: u64 = 100;
@@ -68,11 +69,17 @@ pub(super) struct Explorer<U> {
 }
 
 impl<U: UserSpace> Explorer<U> {
-    pub(super) fn new(setup: &Setup, seed: u64, traced: bool, user: impl Fn(usize) -> U) -> Self {
+    pub(super) fn new(
+        setup: &Setup,
+        seed: u64,
+        traced: bool,
+        user: impl Fn(&Topology) -> U,
+    ) -> Self {
         let mut random = Rng::with_seed(seed);
         let nr_cpus = random.usize(2..=3);
         let native = Native::load(&setup.source);
-        let mut user = user(nr_cpus);
+        let topology = (setup.topology)(seed, nr_cpus);
+        let mut user = user(&topology);
         let cpu = || Cpu {
             fiber: None,
             yielder: null(),
@@ -101,7 +108,7 @@ impl<U: UserSpace> Explorer<U> {
         let mut host = Box::new(functions());
         let ops = native.start(&raw mut *host);
         let mut world = Box::new(World {
-            kernel: Kernel::new(nr_cpus),
+            kernel: Kernel::new(&topology),
             functions: kernel::functions(),
             host,
             online: Box::new(CpuMask::of(0..nr_cpus)),
@@ -138,7 +145,9 @@ impl<U: UserSpace> Explorer<U> {
         });
         world.host.kernel = (&raw mut *world).cast();
         world.host.nr_cpus = nr_cpus as i32;
-        world.host.idle = &raw const *world.kernel.idle;
+        world.host.idle = &raw const *world.kernel.idle.cpus;
+        world.host.idle_cores = &raw const *world.kernel.idle.cores;
+        world.host.nodes = world.kernel.nodes();
         world.host.online = &raw const *world.online;
         user.load(&native, USER as i32 + 1);
         let mut explorer = Self {

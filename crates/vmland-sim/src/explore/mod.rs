@@ -38,6 +38,7 @@ mod world;
 
 use crate::ext::UserSpace;
 use crate::native::Source;
+use crate::topology::Topology;
 use explorer::Explorer;
 
 /// A schedule, by its seed.
@@ -47,6 +48,8 @@ pub struct Setup {
     pub for_ns: u64,
     /// DSQs whose tasks may wait beside an idle CPU.
     pub may_wait_in: Vec<u64>,
+    /// Where that many CPUs are.
+    pub topology: fn(seed: u64, nr_cpus: usize) -> Topology,
 }
 
 /// What went wrong, and how it came to that: CPU, op, call and task of the last points.
@@ -57,12 +60,12 @@ pub struct Failure {
     pub trace: String,
 }
 
-/// Runs the schedule of `seed`; `user` makes the scheduler's part in user space for as many
-/// CPUs. Returns the points that were passed.
+/// Runs the schedule of `seed`; `user` makes the scheduler's part in user space for such a
+/// host. Returns the points that were passed.
 pub fn explore<U: UserSpace>(
     setup: &Setup,
     seed: u64,
-    user: impl Fn(usize) -> U,
+    user: impl Fn(&Topology) -> U,
 ) -> Result<u64, Failure> {
     let run = |traced| {
         let mut explorer = Explorer::new(setup, seed, traced, &user);
