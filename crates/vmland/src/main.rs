@@ -7,6 +7,7 @@ mod client;
 mod config;
 mod guest;
 mod launch;
+mod observe;
 mod top;
 mod vm;
 mod vms;
