@@ -2,6 +2,7 @@
 //! READY% of `vmland top` is what the kernel's tracepoints and the guest itself count.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
@@ -103,17 +104,27 @@ fn ready_is_what_the_kernel_and_the_guest_count() {
     let tids = one.vcpu_threads();
 
     // schedstat, which top reads, against the tracepoints.
-    let mut read_at = [(0, 0); 2];
-    let moments = scope(|scope| {
-        scope.spawn(|| {
-            for at in &mut read_at {
-                sleep(ms(1_000));
-                *at = (since_boot_us(), run_delay_ns(&tids));
+    let is_recorded = AtomicBool::new(false);
+    let (moments, reads) = scope(|scope| {
+        let reads = scope.spawn(|| {
+            let mut reads = vec![];
+            while !is_recorded.load(Ordering::Relaxed) {
+                reads.push((since_boot_us(), run_delay_ns(&tids)));
+                sleep(ms(50));
             }
+            reads
         });
-        record(ms(2_500))
+        let moments = record(ms(3_000));
+        is_recorded.store(true, Ordering::Relaxed);
+        (moments, reads.join().expect("it reads"))
     });
-    let [(from_us, before), (to_us, after)] = read_at;
+    // Those that fall into the trace: it begins later than record(), and ends earlier.
+    let (first, last) = (moments[0].at_us, moments[moments.len() - 1].at_us);
+    let within: Vec<_> = { reads.into_iter() }
+        .filter(|(at_us, _)| (first..last).contains(at_us))
+        .collect();
+    let ((from_us, before), (to_us, after)) = (within[0], within[within.len() - 1]);
+    assert!(to_us - from_us > 2_000_000, "a short trace");
     let traced = waited_us(&moments, &tids, from_us, to_us) as f64;
     let span = (to_us - from_us) as f64;
     let percent = |us: f64| 100.0 * us / span / tids.len() as f64;

@@ -369,33 +369,38 @@ pub mod tests {
         vm
     }
 
-    /// Between two readings of two VMs on two CPUs, one of which has three times the weight.
-    pub fn of_two_vms() -> Rates {
-        let mut first = reading(
-            0,
-            vec![
-                counted(vm(10, "web-1", 0, 0, 0), 300, 0),
-                counted(vm(20, "db-1", 100, 100, 0), 100, 50),
-            ],
-        );
-        let mut last = reading(
-            1_000,
-            vec![
-                counted(vm(10, "web-1", 1_000, 800, 300), 300, 0),
-                counted(vm(20, "db-1", 1_100, 500, 800), 100, 150),
-            ],
-        );
-        for (reading, at) in [(&mut first, 0), (&mut last, 10)] {
+    /// Two VMs on two CPUs, one of which has three times the weight; a second apart.
+    fn readings() -> [Reading; 2] {
+        let first = vec![
+            counted(vm(10, "web-1", 0, 0, 0), 300, 0),
+            counted(vm(20, "db-1", 100, 100, 0), 100, 50),
+        ];
+        let last = vec![
+            counted(vm(10, "web-1", 1_000, 800, 300), 300, 0),
+            counted(vm(20, "db-1", 1_100, 500, 800), 100, 150),
+        ];
+        [(0, first, 0), (1_000, last, 10)].map(|(at_ms, vms, cpu_ms)| {
+            let mut reading = reading(at_ms, vms);
             reading.host.scheduler = Some("vmland".into());
-            reading.host.scheduler_cpu_ns = Some(at * MS);
+            reading.host.scheduler_cpu_ns = Some(cpu_ms * MS);
             reading.host.counters = Some(Metrics {
-                yield_asked: at * 10,
-                yield_honoured: at * 9,
-                handoff_shared: at * 8,
-                handoff_next: at * 8,
+                yield_asked: cpu_ms * 10,
+                yield_honoured: cpu_ms * 9,
+                handoff_shared: cpu_ms * 8,
+                handoff_next: cpu_ms * 8,
                 ..Metrics::default()
             });
-        }
+            reading
+        })
+    }
+
+    pub fn two_vms() -> Reading {
+        let [_, last] = readings();
+        last
+    }
+
+    pub fn of_two_vms() -> Rates {
+        let [first, last] = readings();
         Rates::between(&first, &last)
     }
 

@@ -2,6 +2,7 @@
 //! The tool as a user meets it, on any machine; a little of it needs root.
 
 mod config;
+mod metrics;
 
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -29,6 +30,7 @@ fn help_names_every_command() {
         (&["vm", "--help"][..], &["show", "set", "unset"][..]),
         (&["vm", "set", "--help"], &["NAME", "key=value", "--save"]),
         (&["vm", "show", "--help"], &["--json", "--interval"]),
+        (&["metrics", "--help"], &["ADDR", "/metrics"]),
         (&["why", "--help"], &["NAME", "--json", "--interval"]),
         (&["config", "--help"], &["check", "reload", "show"]),
     ] {
