@@ -147,7 +147,7 @@ fn ready_is_what_the_kernel_and_the_guest_count() {
     println!(
         "ready: top {ready:.2} %, schedstat {counted:.2} %, stolen in the guest {stolen:.2} %"
     );
-    println!("{vm}\n{}", top_vmland["host"]);
+    println!("{top_vmland}");
     assert!((ready - counted).abs() < 1.0);
     assert!((ready - stolen).abs() < 2.0);
     // Two VMs of one weight have a CPU each.
@@ -161,7 +161,7 @@ fn ready_is_what_the_kernel_and_the_guest_count() {
     assert!(scheduler.stop().success());
     let top_stock = top();
     let vm = of(&top_stock, "cpu-a");
-    println!("{vm}\n{}", top_stock["host"]);
+    println!("{top_stock}");
     assert!(top_stock["host"]["scheduler"].is_null() && vm["due_percent"].is_null());
     let known = |vm: &Value| -> BTreeMap<i64, i64> {
         let vcpus = vm["vcpus"].as_array().expect("a list").iter();

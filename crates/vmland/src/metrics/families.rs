@@ -170,3 +170,49 @@ pub const OF_HOST: [HostFamily; 13] = [
         ("", |host| total(host, |it| it.page_faults)),
     ]),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+    use std::fs::read_to_string;
+
+    /// As Prometheus stores them.
+    fn stored() -> HashSet<String> {
+        let stored = |name: &str, kind| match kind {
+            Kind::Count => format!("{name}_total"),
+            Kind::Time => format!("{name}_seconds_total"),
+            Kind::Gauge => name.to_owned(),
+        };
+        let of_vms = OF_VMS.iter().map(|it| stored(it.name, it.kind));
+        let of_host = OF_HOST.iter().map(|it| stored(it.name, it.kind));
+        of_vms
+            .chain(of_host)
+            .chain(["vmland_scheduler_info".to_owned()])
+            .collect()
+    }
+
+    #[test]
+    fn each_has_a_name_of_its_own() {
+        assert_eq!(stored().len(), OF_VMS.len() + OF_HOST.len() + 1);
+    }
+
+    #[test]
+    fn rules_and_dashboard_use_what_is_exported() {
+        let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs/prometheus");
+        let stored = stored();
+        for (file, at_least) in [("vmland.rules.yml", 6), ("vmland.dashboard.json", 12)] {
+            let text = read_to_string(format!("{dir}/{file}")).expect("it is there");
+            let is_of_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+            let words = text.split(|c| !is_of_name(c));
+            let used: HashSet<_> = words.filter(|it| it.starts_with("vmland_")).collect();
+            assert!(used.len() >= at_least, "{file}: {used:?}");
+            for name in used {
+                assert!(stored.contains(name), "{file}: {name}");
+            }
+        }
+        let dashboard = read_to_string(format!("{dir}/vmland.dashboard.json"));
+        let dashboard = serde_json::from_str::<serde_json::Value>(&dashboard.expect("it is there"));
+        assert!(dashboard.expect("JSON")["panels"].is_array());
+    }
+}

@@ -31,7 +31,7 @@ use crate::client::{Client, PROC};
 
 const SYS: &str = "/sys";
 
-/// The name of scx_vmland's ops, or its beginning.
+/// The name of scx_vmland's ops.
 const VMLAND: &str = "vmland";
 
 pub struct Source {
@@ -63,9 +63,7 @@ impl Source {
 
     pub fn read(&mut self) -> Reading {
         let scheduler = attached(&self.sys);
-        let is_vmland = scheduler
-            .as_deref()
-            .is_some_and(|it| it.starts_with(VMLAND));
+        let is_vmland = scheduler.as_deref() == Some(VMLAND);
         let counters = is_vmland.then(|| self.ask()).flatten();
         if counters.is_none() {
             self.scheduler = None;
@@ -240,13 +238,16 @@ fn cpu_ns(stat: &Stat) -> u64 {
     (stat.utime + stat.stime) * (1_000_000_000 / procfs::ticks_per_second())
 }
 
-/// The name of the attached sched_ext scheduler.
+/// The name of the attached sched_ext scheduler, without the version and target that schedulers
+/// in Rust append: `vmland_0.2.0_x86_64_unknown_linux_gnu`.
 fn attached(sys: &Path) -> Option<String> {
     let read = |file: &str| read_to_string(sys.join("kernel/sched_ext").join(file)).ok();
     let is_attached = read("state")?.trim() == "enabled";
-    is_attached
-        .then(|| read("root/ops"))?
-        .map(|ops| ops.trim().to_owned())
+    let ops = is_attached.then(|| read("root/ops"))??;
+    let ops = ops.trim();
+    let is_version = |at: &usize| ops[at + 1..].starts_with(|c: char| c.is_ascii_digit());
+    let end = ops.match_indices('_').map(|(at, _)| at).find(is_version);
+    Some(ops[..end.unwrap_or(ops.len())].to_owned())
 }
 
 fn online(sys: &Path) -> usize {
@@ -297,7 +298,10 @@ mod tests {
         Tree::new()
             .put("devices/system/cpu/online", "0-2,5\n")
             .put("kernel/sched_ext/state", "enabled\n")
-            .put("kernel/sched_ext/root/ops", "vmland\n")
+            .put(
+                "kernel/sched_ext/root/ops",
+                "vmland_0.2.0_x86_64_unknown_linux_gnu\n",
+            )
     }
 
     fn of(proc: &Tree, sys: &Tree) -> Source {
