@@ -40,13 +40,14 @@ check: setup
 	cargo clippy --release --locked --workspace --all-targets -- -D warnings
 	tests/deny
 	docs/figures/render --check
-	shellcheck bpf/clang tests/setup tests/demo tests/deny tests/coverage docs/figures/measure tests/host/* tests/in_host/run tests/in_host/run_test tests/in_host/kernels tests/in_host/run_soak \
+	shellcheck bpf/clang tests/setup tests/demo tests/deny tests/prometheus tests/coverage docs/figures/measure tests/host/* tests/in_host/run tests/in_host/run_test tests/in_host/kernels tests/in_host/run_soak \
 		crates/vmland-guests/tests/fixtures/host/qemu .ci/run
 	tests/in_host/run_test
 
 # These build the two programs, too.
 unit: setup
 	cargo test --release --locked --workspace
+	tests/prometheus
 
 # With seeds that no earlier run had.
 explore: setup

@@ -27,6 +27,7 @@
  *	P <ms> <work>				ten times a second: CLOCK_MONOTONIC, all work done since the start
  *	L <ms> <samples> <p50> <p99> <max>	lat only, once a second: how late in µs the wake-ups of that second were
  *	F <status>				run only: the program has failed, as a shell tells it; it was the last run
+ *	S <ms> <steal>				guests only, once a second: steal time of all CPUs in ms, as the guest counts it
  *	R					io only: the answer to one byte on stdin, at once
  *
  * <ms> is the guest's own time: it stands still while QEMU has stopped the guest, but not while QEMU itself is stopped
@@ -553,6 +554,19 @@ static void start_workers(int threads)
 	}
 }
 
+/* What the host did not give to this guest's CPUs: the eighth number of proc_stat(5), in clock ticks. */
+static void steal_report(int64_t ms)
+{
+	FILE *file = fopen("/proc/stat", "r");
+	unsigned long long ticks;
+
+	if (!file)
+		die("/proc/stat");
+	if (fscanf(file, "cpu %*u %*u %*u %*u %*u %*u %*u %llu", &ticks) == 1)
+		printf("S %lld %llu\n", (long long)ms, ticks * 1000 / sysconf(_SC_CLK_TCK));
+	fclose(file);
+}
+
 static void report_forever(void)
 {
 	int64_t deadline = now_ns();
@@ -569,6 +583,8 @@ static void report_forever(void)
 		printf("P %lld %llu\n", (long long)ms, (unsigned long long)sum);
 		if (load->run == run_lat && n % REPORTS_PER_SEC == 0)
 			lat_report(ms);
+		if (getpid() == 1 && n % REPORTS_PER_SEC == 0)
+			steal_report(ms);
 		fflush(stdout);
 	}
 }

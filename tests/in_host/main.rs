@@ -24,6 +24,7 @@ mod settings;
 mod siblings;
 mod soak;
 mod survive;
+mod top;
 mod trace;
 mod why;
 mod yield_to;

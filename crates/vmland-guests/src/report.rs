@@ -22,6 +22,13 @@ pub enum Report {
         guest_ms: u64,
         lateness: Latency,
     },
+    /// `S`: how long the host kept the guest's CPUs waiting.
+    Steal {
+        /// The guest's monotonic clock, in ms.
+        guest_ms: u64,
+        /// Of all its CPUs, since it booted, in ms.
+        steal_ms: u64,
+    },
     /// `F`: the program of the load `run` has failed, and the load has ended.
     Failed {
         /// As a shell has it: 128 and the signal's number, if it was killed.
@@ -50,6 +57,7 @@ pub fn parse(line: &[u8]) -> Option<Report> {
     let fields: Vec<u64> = fields.split(' ').map(number).collect::<Option<_>>()?;
     match (kind, &fields[..]) {
         ("P", &[guest_ms, work]) => Some(Report::Work { guest_ms, work }),
+        ("S", &[guest_ms, steal_ms]) => Some(Report::Steal { guest_ms, steal_ms }),
         ("F", &[status]) => Some(Report::Failed { status }),
         ("L", &[guest_ms, samples, p50_us, p99_us, max_us]) => Some(Report::WakeUps {
             guest_ms,
@@ -114,6 +122,11 @@ mod tests {
             lateness: latency([500, 60, 1900, 2000]),
         };
         assert_eq!(parse(b"L 1200 500 60 1900 2000\r\n"), Some(wake_ups));
+        let steal = Report::Steal {
+            guest_ms: 9_000,
+            steal_ms: 250,
+        };
+        assert_eq!(parse(b"S 9000 250\r\n"), Some(steal));
         assert_eq!(parse(b"F 139\r\n"), Some(Report::Failed { status: 139 }));
         assert_eq!(parse(b"R\r\n"), Some(Report::Answer));
     }

@@ -14,6 +14,9 @@ use vmland_identity::VmIdentity;
 /// Where the kernel tells of processes.
 pub const PROC: &str = "/proc";
 
+/// How long the scheduler may take for an answer.
+const PATIENCE_MS: u64 = 10_000;
+
 #[derive(Debug, thiserror::Error)]
 #[error("no scx_vmland is running here, or it may not be asked without root")]
 pub struct NotRunning;
@@ -25,7 +28,9 @@ pub struct Client {
 
 impl Client {
     pub fn connect() -> Result<Self> {
-        let stats = StatsClient::new().connect(None).map_err(|_| NotRunning)?;
+        let stats = StatsClient::new()
+            .connect(Some(PATIENCE_MS))
+            .map_err(|_| NotRunning)?;
         Ok(Self {
             stats,
             names: HashMap::new(),

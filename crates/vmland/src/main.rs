@@ -7,6 +7,8 @@ mod client;
 mod config;
 mod guest;
 mod launch;
+mod metrics;
+mod observe;
 mod top;
 mod vm;
 mod vms;
@@ -33,6 +35,7 @@ enum Command {
     Vms(vms::Opts),
     Vm(vm::Opts),
     Top(top::Opts),
+    Metrics(metrics::Opts),
     Why(why::Opts),
     Ab(Box<ab::Opts>),
     Bench(Box<bench::Opts>),
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Command::Vms(opts) => vms::run(&opts),
         Command::Vm(opts) => vm::run(&opts),
         Command::Top(opts) => top::run(&opts),
+        Command::Metrics(opts) => metrics::run(&opts),
         Command::Why(opts) => why::run(&opts),
         Command::Ab(opts) => ab::run(&opts),
         Command::Bench(opts) => bench::run(&opts),

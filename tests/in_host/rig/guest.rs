@@ -244,6 +244,18 @@ impl Guest {
         self.log().lines().filter_map(latest).collect()
     }
 
+    /// The guest's time and its steal time so far, of all CPUs, by its own count once a second.
+    pub fn steal(&self) -> (Duration, Duration) {
+        // S <ms> <steal>
+        let report = |line: &str| -> Option<(Duration, Duration)> {
+            let (at, steal) = line.strip_prefix("S ")?.split_once(' ')?;
+            Some((ms(at.parse().ok()?), ms(steal.trim().parse().ok()?)))
+        };
+        let log = self.log();
+        let last = log.lines().rev().find_map(report);
+        last.expect("a report of a guest that has run for a second")
+    }
+
     /// Asserts that the guest works on.
     pub fn assert_progress(&self) {
         let before = self.count();

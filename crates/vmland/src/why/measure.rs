@@ -10,8 +10,8 @@ use vmland_control::Shown;
 use vmland_control::stats::{Metrics, VmMetrics};
 
 use super::limits::{Limit, Quota, cap, quotas};
-use super::share::{Competitor, by_weight};
 use crate::client::{Client, schedstat};
+use crate::observe::share::{Competitor, by_weight};
 
 /// Totals.
 pub struct Reading {

@@ -4,14 +4,12 @@
 //! | file | what it knows |
 //! | --- | --- |
 //! | `measure` | what the VM did while we looked |
-//! | `share` | what its weight gives it |
 //! | `limits` | the quotas and the cap that hold for it |
 //! | `explain` | all of it in words |
 
 mod explain;
 mod limits;
 mod measure;
-mod share;
 
 use std::io::Write;
 use std::path::Path;

@@ -2,6 +2,7 @@
 //! The tool as a user meets it, on any machine; a little of it needs root.
 
 mod config;
+mod metrics;
 
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -29,6 +30,7 @@ fn help_names_every_command() {
         (&["vm", "--help"][..], &["show", "set", "unset"][..]),
         (&["vm", "set", "--help"], &["NAME", "key=value", "--save"]),
         (&["vm", "show", "--help"], &["--json", "--interval"]),
+        (&["metrics", "--help"], &["ADDR", "/metrics"]),
         (&["why", "--help"], &["NAME", "--json", "--interval"]),
         (&["config", "--help"], &["check", "reload", "show"]),
     ] {
@@ -131,7 +133,6 @@ fn asking_a_scheduler_that_is_not_there_is_said_so() {
     for args in [
         &["vms"][..],
         &["vms", "--json"],
-        &["top"],
         &["why", "a"],
         &["why", "a", "--json"],
         &["vm", "show", "a"],
@@ -144,6 +145,40 @@ fn asking_a_scheduler_that_is_not_there_is_said_so() {
         assert_eq!(out.status.code(), Some(69), "{args:?}");
         let message = text(&out.stderr);
         assert!(message.contains("no scx_vmland is running"), "{message}");
+    }
+}
+
+#[test]
+fn top_needs_no_scheduler() {
+    let top = |args: &[&str]| {
+        let out = vmland(&[&["top", "--interval", "0.1"], args].concat());
+        assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+        text(&out.stdout)
+    };
+    for args in [&["--once"][..], &["--batch", "-n", "1"], &["-n", "1"]] {
+        let table = top(args);
+        assert!(
+            table.contains(" CPUs · ") && table.contains("READY%"),
+            "{table}"
+        );
+    }
+    assert!(top(&["-n", "2"]).contains("Over 0 s:"));
+    for line in top(&["--json", "-n", "2"]).lines() {
+        let reading: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        assert!(reading["host"]["cpus"].as_u64() > Some(0));
+        assert!(reading["vms"].is_array());
+    }
+    let csv = top(&["--csv", "--once"]);
+    assert!(csv.starts_with("time,name,pid,vcpus,cpu_percent,"), "{csv}");
+    let wrong: [&[&str]; 4] = [
+        &["--json", "--csv"],
+        &["--once", "-n", "2"],
+        &["-n", "0"],
+        &["--sort", "colour"],
+    ];
+    for args in wrong {
+        let out = vmland(&[&["top"], args].concat());
+        assert_eq!(out.status.code(), Some(64), "{args:?}");
     }
 }
 
