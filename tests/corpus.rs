@@ -1,37 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Replays the corpus of the fuzz targets: every input that found something new, and every one
-//! that found a fault. Needs no nightly compiler.
+//! Replays the corpus of the fuzz targets. Needs no nightly compiler.
 
-use std::fs;
-use std::path::Path;
-
-use scx_vmland::{leftovers, preflight};
+use scx_vmland::{event, leftovers, nohz, planner, preflight};
 
 #[path = "../fuzz/targets/config.rs"]
 mod config;
 #[path = "../fuzz/targets/control.rs"]
 mod control;
+#[path = "../fuzz/targets/events.rs"]
+mod events;
 #[path = "../fuzz/targets/files.rs"]
 mod files;
+#[path = "../crates/vmland/src/ab/histogram.rs"]
+mod histogram;
 #[path = "../fuzz/targets/host.rs"]
 mod host;
 #[path = "../fuzz/targets/process.rs"]
 mod process;
 
+#[path = "../fuzz/targets/replay.rs"]
+mod replay;
+
 fn replay(target: &str, run: fn(&[u8])) {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("fuzz/corpus")
-        .join(target);
-    let inputs = fs::read_dir(&dir).expect("a corpus");
-    let mut count = 0;
-    for input in inputs {
-        let path = input.expect("an entry").path();
-        // Shown if it fails.
-        println!("{}", path.display());
-        run(&fs::read(&path).expect("readable"));
-        count += 1;
-    }
-    assert!(count > 1, "{} is empty", dir.display());
+    replay::replay(env!("CARGO_MANIFEST_DIR").as_ref(), target, run);
 }
 
 #[test]
@@ -52,4 +43,9 @@ fn processes_of_vmms() {
 #[test]
 fn hosts() {
     replay("host", host::run);
+}
+
+#[test]
+fn events_of_the_bpf_part() {
+    replay("events", events::run);
 }

@@ -2,13 +2,17 @@
 #![no_main]
 #![allow(dead_code)]
 
-// Not by way of the scheduler's package, which would build its BPF part for them.
+// Not by way of their packages: the scheduler's would build its BPF part for them.
 #[path = "../../src/capabilities.rs"]
 mod capabilities;
 #[path = "../targets/files.rs"]
 mod files;
+#[path = "../../crates/vmland/src/ab/histogram.rs"]
+mod histogram;
 #[path = "../../src/leftovers.rs"]
 mod leftovers;
+#[path = "../../src/nohz.rs"]
+mod nohz;
 #[path = "../../src/preflight.rs"]
 mod preflight;
 #[path = "../targets/host.rs"]

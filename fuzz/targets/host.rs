@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! What the kernel says of the host, before anything is attached: release, command line, own
-//! status and limits, sched_ext's state; and lists of CPUs.
+//! status and limits, sched_ext's state, nohz_full CPUs; lists of CPUs, and histograms of its tracing.
 //!
 //! Whatever it says, the scheduler may run here, or the refusal has a sentence and an exit code.
 
 use vmland_base::cpus;
 
-use crate::{files, leftovers, preflight};
+use crate::{files, histogram, leftovers, nohz, preflight};
 
 pub fn run(data: &[u8]) {
     let files = [
@@ -19,6 +19,7 @@ pub fn run(data: &[u8]) {
         "sys/kernel/btf/vmlinux",
         "run/scx_vmland/compact_unevictable_allowed",
         "proc/sys/vm/compact_unevictable_allowed",
+        "sys/devices/system/cpu/nohz_full",
     ];
     let root = files::put(data, &files);
     if let Err(refusal) = preflight::check(&root) {
@@ -27,7 +28,16 @@ pub fn run(data: &[u8]) {
     }
     // It cannot fail for what the files say.
     let _ = leftovers::clean(&root);
-    if let Ok(list) = std::str::from_utf8(data) {
-        let _ = cpus::parse(list);
+    let full: Option<[u64; 16]> = nohz::full_cpus(&root);
+    assert_ne!(full, Some([0; 16]), "some, or none");
+    if let Ok(text) = std::str::from_utf8(data) {
+        let _ = cpus::parse(text);
+        for ([pid, reason], hits) in histogram::entries(text) {
+            let line = format!("{{ a: {pid}, b: {reason} }} hitcount: {hits}");
+            assert_eq!(
+                histogram::entries(&line).next(),
+                Some(([pid, reason], hits))
+            );
+        }
     }
 }

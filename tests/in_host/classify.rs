@@ -55,6 +55,12 @@ fn guests_that_come_pause_and_go() {
     c.assert_progress();
     assert_exact(&[&a, &b, &c]);
 
+    c.save();
+    assert_exact(&[&a, &b, &c]);
+    c.resume();
+    c.assert_progress();
+    assert_exact(&[&a, &b, &c]);
+
     a.end();
     assert_exact(&[&b, &c]);
     // Its process ends, and with it the VM, without a word of QEMU's.

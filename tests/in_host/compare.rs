@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::faults::plug;
 use crate::rig::{Guest, Scheduler, kill, ms, read, sched_ext_state, wait_for};
 
 const JSON: &str = "/tmp/compared.json";
@@ -209,6 +210,31 @@ fn guests_have_weights() {
     let left = fs::read_dir("/sys/fs/cgroup").expect("cgroup v2");
     let is_ours = |name: &str| name.starts_with("vmland-bench-");
     assert!(!{ left.flatten() }.any(|entry| entry.file_name().to_str().is_some_and(is_ours)));
+    assert_no_trace_is_left();
+}
+
+/// CPUs go and come all the time, also while a scheduler loads, attaches or detaches.
+#[test]
+#[ignore = "needs a sched_ext host with KVM"]
+fn cpus_that_go_and_come_fail_no_window() {
+    let guest = Guest::take("lock-a");
+    let mut ab = start("ab --rounds 2");
+    let status = loop {
+        plug(false);
+        sleep(ms(200));
+        plug(true);
+        sleep(ms(200));
+        if let Some(status) = ab.try_wait().expect("our child") {
+            break status;
+        }
+    };
+    let record = record();
+    assert!(status.success(), "{}", read("/tmp/vmland.log"));
+    for arm in [0, 1] {
+        let used = values(&record, arm, "vcpu_time");
+        assert_eq!(used.len(), 2, "{}", read("/tmp/vmland.log"));
+    }
+    guest.assert_progress();
     assert_no_trace_is_left();
 }
 

@@ -4,13 +4,16 @@
 //!
 //! soak.rs inflicts them in random order.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::io;
 use std::process::Command;
 use std::sync::RwLock;
 use std::thread::{Builder, scope, sleep};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
+use serde_json::Value;
 
 use crate::control;
 use crate::rig::{Guest, Hog, Scheduler, bare_vm, ms, read, sched_ext_state, vmland_vms, wait_for};
@@ -24,15 +27,22 @@ pub struct World {
 pub type Fault = fn(&mut World, &mut Rng);
 
 /// Those that soak.rs chooses from.
-pub const FAULTS: [(&str, Fault); 10] = [
+pub const FAULTS: [(&str, Fault); 17] = [
     ("hangups", hangups),
     ("stopped", stopped),
+    ("starved", starved),
     ("forks", forks),
     ("hotplug", hotplug),
     ("affinity", affinity),
+    ("cpusets", cpusets),
     ("cgroups", cgroups),
+    ("quotas", quotas),
     ("classes", classes),
     ("bare_vms", bare_vms),
+    ("a_wide_vm", a_wide_vm),
+    ("vcpus_in_turn", vcpus_in_turn),
+    ("clocks", clocks),
+    ("suspended", suspended),
     ("killed", killed),
     ("settings", settings),
 ];
@@ -51,6 +61,15 @@ impl World {
         self.scheduler.assert_alive();
         self.guests.iter().for_each(Guest::assert_progress);
         assert_eq!(self::stalls(), stalls, "{}", self.scheduler.log());
+    }
+
+    /// The guests work all the time.
+    fn go_on(&self, span: Duration) {
+        let end = Instant::now() + span;
+        while Instant::now() < end {
+            self.guests.iter().for_each(Guest::assert_progress);
+            sleep(ms(200));
+        }
     }
 
     fn vcpus(&self) -> Vec<i32> {
@@ -94,16 +113,32 @@ fn a_storm_of_signals_to_end() {
     guests.iter().for_each(Guest::assert_progress);
 }
 
-/// User space hangs, or RT tasks have its CPUs: BPF goes on alone, here for twice the time after
-/// which the kernel ejects a scheduler that leaves a task waiting.
+/// User space hangs: BPF goes on alone. A scheduler that waits for it leaves tasks waiting.
 fn stopped(world: &mut World, _: &mut Rng) {
-    world.scheduler.signal("STOP");
-    let end = Instant::now() + ms(10_000);
-    while Instant::now() < end {
-        world.guests.iter().for_each(Guest::assert_progress);
-        sleep(ms(200));
+    for seconds in [1, 4, 10] {
+        world.scheduler.signal("STOP");
+        world.go_on(Duration::from_secs(seconds));
+        world.scheduler.signal("CONT");
+        world.go_on(ms(500));
     }
-    world.scheduler.signal("CONT");
+}
+
+/// A real-time task has the CPU of user space, but for what the kernel keeps of it for others:
+/// a twentieth.
+fn starved(world: &mut World, _: &mut Rng) {
+    let tasks = fs::read_dir(format!("/proc/{}/task", world.scheduler.pid())).expect("it runs");
+    let tid = |task: io::Result<fs::DirEntry>| task.ok()?.file_name().to_str()?.parse().ok();
+    let threads: Vec<i32> = tasks.filter_map(tid).collect();
+    for &thread in &threads {
+        allow(thread, &[2]);
+    }
+    let realtime = Hog::start("4", 0);
+    realtime.make_realtime();
+    world.go_on(ms(4_000));
+    drop(realtime);
+    for thread in threads {
+        allow(thread, &[0, 1, 2]);
+    }
 }
 
 /// The kernel takes over, and the next start sets back what was left. That took 0.3 to 0.5 s, and
@@ -140,7 +175,7 @@ fn forks(world: &mut World, _: &mut Rng) {
     });
 }
 
-fn plug(online: bool) {
+pub fn plug(online: bool) {
     let text = if online { "1" } else { "0" };
     fs::write("/sys/devices/system/cpu/cpu2/online", text).expect("a CPU that can go");
 }
@@ -196,16 +231,79 @@ fn affinity(world: &mut World, rng: &mut Rng) {
     control::done(&["vm", "unset", "lock-a"]);
 }
 
+const CGROUPS: &str = "/sys/fs/cgroup";
+
+fn use_controller(name: &str) {
+    let file = format!("{CGROUPS}/cgroup.subtree_control");
+    fs::write(file, format!("+{name}")).expect("the controller");
+}
+
+fn enter(cgroup: &str, pid: i32) {
+    fs::write(format!("{cgroup}/cgroup.procs"), pid.to_string()).expect("moved");
+}
+
+/// Of a cgroup of the guests', at 1 kHz or as fast as the kernel does it.
+fn cpusets(world: &mut World, rng: &mut Rng) {
+    set("lock-a", "cosched=strict");
+    use_controller("cpuset");
+    let cgroup = format!("{CGROUPS}/fault-cpuset");
+    fs::create_dir(&cgroup).expect("a cgroup");
+    for guest in &world.guests {
+        enter(&cgroup, guest.pid());
+    }
+    let end = Instant::now() + ms(2_000);
+    while Instant::now() < end {
+        let cpus = rng.choice(["1", "2", "1-2"]).expect("one");
+        fs::write(format!("{cgroup}/cpuset.cpus"), cpus).expect("CPUs that there are");
+        sleep(ms(1));
+    }
+    for guest in &world.guests {
+        enter(CGROUPS, guest.pid());
+    }
+    fs::remove_dir(&cgroup).expect("an empty cgroup");
+    control::done(&["vm", "unset", "lock-a"]);
+}
+
+/// A millisecond in a tenth of a second for eight tasks, which are stopped and continued all the
+/// time. When the machine stands still for some ms, one of them overdraws that, and all make up
+/// for it later. So these 3 s had 5 to 32 of 30 ms; when a tick was free it was 240 ms.
+fn quotas(_: &mut World, rng: &mut Rng) {
+    const SPAN: Duration = Duration::from_secs(3);
+    use_controller("cpu");
+    let cgroup = format!("{CGROUPS}/fault-quota");
+    fs::create_dir(&cgroup).expect("a cgroup");
+    let hogs = [(); 8].map(|()| Hog::start("6", 0));
+    for hog in &hogs {
+        enter(&cgroup, hog.pid());
+    }
+    fs::write(format!("{cgroup}/cpu.max"), "1000 100000").expect("a quota");
+    // What they overdraw when it is set.
+    sleep(ms(500));
+    let cpu_ns = || hogs.iter().map(Hog::cpu_ns).sum::<u64>();
+    let (start, before) = (Instant::now(), cpu_ns());
+    while start.elapsed() < SPAN {
+        let hog = rng.choice(&hogs).expect("one");
+        hog.signal(libc::SIGSTOP);
+        sleep(ms(rng.u64(0..20)));
+        hog.signal(libc::SIGCONT);
+    }
+    let used_ms = (cpu_ns() - before) as f64 / 1e6;
+    println!("{used_ms:.1} of 30 ms");
+    drop(hogs);
+    fs::remove_dir(&cgroup).expect("an empty cgroup");
+    assert!((1.0..=100.0).contains(&used_ms), "{used_ms:.1} of 30 ms");
+}
+
 /// Made, with a task and a quota in them, nested, and removed.
 fn cgroups(_: &mut World, rng: &mut Rng) {
-    fs::write("/sys/fs/cgroup/cgroup.subtree_control", "+cpu").expect("the controller");
+    use_controller("cpu");
     let hogs = [Hog::start("6", 0), Hog::start("6", 0)];
     let end = Instant::now() + ms(3_000);
     for i in 0.. {
         if Instant::now() > end {
             break;
         }
-        let outer = format!("/sys/fs/cgroup/fault-{}", i % 7);
+        let outer = format!("{CGROUPS}/fault-{}", i % 7);
         let inner = format!("{outer}/inner");
         fs::create_dir_all(&inner).expect("a cgroup");
         for (file, value) in [
@@ -215,12 +313,10 @@ fn cgroups(_: &mut World, rng: &mut Rng) {
         ] {
             fs::write(format!("{outer}/{file}"), value).expect(file);
         }
-        let hog = rng.choice(&hogs).expect("one").pid().to_string();
-        fs::write(format!("{inner}/cgroup.procs"), &hog).expect("moved");
+        enter(&inner, rng.choice(&hogs).expect("one").pid());
         sleep(ms(rng.u64(0..8)));
         for hog in &hogs {
-            let pid = hog.pid().to_string();
-            fs::write("/sys/fs/cgroup/cgroup.procs", pid).expect("moved back");
+            enter(CGROUPS, hog.pid());
         }
         for dir in [&inner, &outer] {
             fs::remove_dir(dir).expect("an empty cgroup");
@@ -269,10 +365,87 @@ fn bare_vms(_: &mut World, _: &mut Rng) {
             });
         }
     });
+    assert_none_of_ours_is_known();
+}
+
+/// Of the VMs that live in this process.
+fn known_of_ours() -> Vec<Value> {
     let own = i64::from(std::process::id());
+    let mut vms = vmland_vms();
+    vms.retain(|vm| vm["pid"] == own);
+    vms
+}
+
+fn assert_none_of_ours_is_known() {
     wait_for("only guests to be known", ms(5_000), || {
-        vmland_vms().iter().all(|vm| vm["pid"] != own)
+        known_of_ours().is_empty()
     });
+}
+
+/// A VM of 200 vCPUs, all of which compute.
+fn a_wide_vm(world: &mut World, _: &mut Rng) {
+    scope(|scope| {
+        scope.spawn(|| {
+            allow(0, &[1, 2]);
+            bare_vm::run(200, ms(3_000));
+        });
+        world.go_on(ms(2_500));
+    });
+    assert_none_of_ours_is_known();
+}
+
+/// A thread that runs three vCPUs in turn, as gVisor does: the VM stays the same one.
+fn vcpus_in_turn(_: &mut World, _: &mut Rng) {
+    let mut seen = BTreeSet::new();
+    scope(|scope| {
+        let vm = scope.spawn(|| {
+            allow(0, &[1, 2]);
+            bare_vm::run_in_turn(3, ms(2_000));
+        });
+        while !vm.is_finished() {
+            for vm in known_of_ours() {
+                seen.insert((
+                    vm["id"].to_string(),
+                    vm["vcpus"].as_array().map_or(0, Vec::len),
+                ));
+            }
+        }
+    });
+    // It has one thread.
+    assert_eq!(seen.len(), 1, "{seen:?}");
+    assert!(seen.iter().all(|(_, vcpus)| *vcpus == 1), "{seen:?}");
+    assert_none_of_ours_is_known();
+}
+
+/// The time of the day goes an hour forth and back.
+fn clocks(_: &mut World, _: &mut Rng) {
+    for hours in [1, -1, -1, 1].repeat(10) {
+        let mut now = libc::timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        // SAFETY: the time is valid, and outlives the calls.
+        let set = unsafe {
+            libc::clock_gettime(libc::CLOCK_REALTIME, &raw mut now);
+            now.tv_sec += hours * 3_600;
+            libc::clock_settime(libc::CLOCK_REALTIME, &raw const now)
+        };
+        assert_eq!(set, 0, "clock_settime");
+        sleep(ms(20));
+    }
+}
+
+/// The host goes to sleep and wakes up as far as the kernel can test it here: it freezes all
+/// processes, and does without the scheduler meanwhile.
+fn suspended(_: &mut World, _: &mut Rng) {
+    for (file, value) in [
+        ("/sys/module/suspend/parameters/pm_test_delay", "1"),
+        ("/sys/power/pm_test", "freezer"),
+        ("/sys/power/state", "freeze"),
+        ("/sys/power/pm_test", "none"),
+    ] {
+        fs::write(file, value).unwrap_or_else(|e| panic!("{file}: {e}"));
+    }
 }
 
 /// At random, of a guest.

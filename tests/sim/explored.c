@@ -45,10 +45,24 @@ void sim_decide(struct task_struct *p, u64 choice)
 	params->vm_id = vm_id;
 }
 
+/* How many slots of VMs are not free. */
+static u32 slots_taken(void)
+{
+	static u32 slots[VMLAND_MAX_VMS];
+	u32 i, free = 0;
+
+	while (free < VMLAND_MAX_VMS && !bpf_map_pop_elem(&vmland_free_vms, &slots[free]))
+		free++;
+	for (i = 0; i < free; i++)
+		bpf_map_push_elem(&vmland_free_vms, &slots[i], BPF_ANY);
+	return VMLAND_MAX_VMS - free;
+}
+
 /* What is left of sums when no task is; NULL: nothing. */
 const char *sim_left(void)
 {
 	static char text[200];
+	u32 taken;
 
 	for (u32 slot = 0; slot < SIM_SLOTS; slot++) {
 		struct vmland_cgroup_ctx *cgc = cgc_of(slot);
@@ -64,6 +78,11 @@ const char *sim_left(void)
 			 slot, cgc->active, cgc->counted, (s64)cgc->nr_vcpus, (s64)cgc->nr_vms,
 			 (s64)vmc->nr_runnable, vmc->nr_running, (s64)vmc->nr_vcpus,
 			 vmc->counted_in);
+		return text;
+	}
+	taken = slots_taken();
+	if (taken) {
+		snprintf(text, sizeof(text), "%u slots of VMs are taken", taken);
 		return text;
 	}
 	return NULL;

@@ -132,6 +132,24 @@ fn hostile_vms_gain_nothing() {
     }
 }
 
+/// Nor does a VM of two thousand vCPUs, which compute or spin.
+#[test]
+fn thousands_of_vcpus_gain_nothing() {
+    for load in [CPU, Load::YieldStorm] {
+        let mut host = host(4, 0);
+        for _ in 0..3 {
+            host.add_vm(CPU, 4, 100);
+        }
+        host.add_vm(load, 2_000, 100);
+        host.run_for(2 * SECOND_NS);
+        let shares = shares(&mut host, 10 * SECOND_NS);
+        let honest = shares[..3].iter().sum::<f64>() / 3.0;
+        let relative: Vec<f64> = shares.iter().map(|share| share / honest).collect();
+        println!("{load:?}: {relative:.4?}");
+        assert!(relative[3] <= 1.02, "{relative:?}");
+    }
+}
+
 /// With work for everybody no CPU idles, and what VMs and the scheduler's own thread
 /// get is all that there is.
 #[test]

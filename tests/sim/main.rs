@@ -5,7 +5,7 @@
 //! | module | what it knows |
 //! | --- | --- |
 //! | `vmland`, `rustland` | the schedulers: their BPF parts (`*.c`) and their user space |
-//! | `alone`, `core_sched`, `fairness`, `ordering`, `scale` | what is checked |
+//! | `alone`, `core_sched`, `fairness`, `full`, `ordering`, `scale` | what is checked |
 //! | `explore` | schedules of interleaved ops |
 //! | `figures` | what docs/ quotes |
 
@@ -15,6 +15,7 @@ mod crowd;
 mod explore;
 mod fairness;
 mod figures;
+mod full;
 mod groups;
 mod large;
 mod limits;

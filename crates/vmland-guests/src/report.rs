@@ -89,7 +89,7 @@ pub fn summary(seconds: &[Latency]) -> Option<Latency> {
         values.get(values.len() / 2).copied()
     };
     Some(Latency {
-        samples: seconds.iter().map(|l| l.samples).sum(),
+        samples: (seconds.iter()).fold(0, |sum, l| sum.saturating_add(l.samples)),
         p50_us: median(|l| l.p50_us)?,
         p99_us: median(|l| l.p99_us)?,
         max_us: seconds.iter().map(|l| l.max_us).max()?,

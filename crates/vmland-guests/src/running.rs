@@ -96,7 +96,7 @@ impl Progress {
                 let seconds: Vec<_> = self
                     .wake_ups
                     .iter()
-                    .filter(|(end_ms, _)| *end_ms >= earlier.guest_ms + 1000)
+                    .filter(|(end_ms, _)| *end_ms >= earlier.guest_ms.saturating_add(1000))
                     .map(|(_, lateness)| *lateness)
                     .collect();
                 summary(&seconds)

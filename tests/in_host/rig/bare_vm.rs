@@ -5,6 +5,7 @@
 //! | VM | lives in |
 //! | --- | --- |
 //! | [`run`] | threads of the test, for a given time |
+//! | [`run_in_turn`] | one thread of the test, for a given time |
 //! | [`BareVm`] | a process of its own, until it is dropped |
 
 use std::fs::File;
@@ -62,6 +63,18 @@ pub fn run(vcpus: u64, span: Duration) {
             });
         }
     });
+}
+
+/// Runs the vCPUs of a VM in turn, in the thread of the caller. Each runs until it exits.
+pub fn run_in_turn(vcpus: u64, span: Duration) {
+    let vm = Vm::new();
+    let end = Instant::now() + span;
+    let vcpus: Vec<File> = (0..vcpus).map(|id| vm.vcpu(id)).collect();
+    while Instant::now() < end {
+        for vcpu in &vcpus {
+            ioctl(vcpu, KVM_RUN, 0);
+        }
+    }
 }
 
 /// A VM of one vCPU, ended when dropped.

@@ -8,7 +8,7 @@
 //! their vCPUs wait for siblings that have no CPU: 12 took 143 s.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 use std::process::{Child, Command};
@@ -16,9 +16,9 @@ use std::sync::{Mutex, MutexGuard};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::qmp::qmp;
+use super::qmp::{qmp, qmp_with};
 use super::{ms, read, thread_cpu_ns, wait_for};
 
 /// What runs in a guest.
@@ -220,6 +220,22 @@ impl Guest {
 
     pub fn pause(&self) {
         self.switch("stop", State::Paused);
+    }
+
+    /// Its state goes to a file, as for a snapshot or a migration. It is paused then.
+    pub fn save(&self) {
+        const FILE: &str = "/tmp/saved-guest";
+        let name = self.kind.name;
+        let uri = json!({ "uri": format!("file:{FILE}") });
+        qmp_with(name, "migrate", &uri).expect("QEMU begins");
+        wait_for("the guest to be saved", ms(20_000), || {
+            let answer = qmp(name, "query-migrate").expect("QEMU answers");
+            let status = &answer["return"]["status"];
+            assert_ne!(status, "failed", "{answer}");
+            status == "completed"
+        });
+        guests().insert(name, State::Paused);
+        fs::remove_file(FILE).expect("it was written");
     }
 
     pub fn resume(&self) {

@@ -4,7 +4,7 @@
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// QEMU's answer to `command` for the guest `name`.
 ///
@@ -12,13 +12,16 @@ use serde_json::Value;
 ///
 /// If QEMU has ended, or does not know the command.
 pub fn qmp(name: &str, command: &str) -> io::Result<Value> {
+    qmp_with(name, command, &json!({}))
+}
+
+/// The same, for a command that takes arguments.
+pub fn qmp_with(name: &str, command: &str, arguments: &Value) -> io::Result<Value> {
     let mut socket = UnixStream::connect(format!("/run/guests/{name}.qmp"))?;
     let reader = BufReader::new(socket.try_clone()?);
-    for execute in ["qmp_capabilities", command] {
-        writeln!(
-            socket,
-            "{{\"execute\": \"{execute}\", \"id\": \"{execute}\"}}"
-        )?;
+    for (execute, arguments) in [("qmp_capabilities", &json!({})), (command, arguments)] {
+        let line = json!({ "execute": execute, "arguments": arguments, "id": execute });
+        writeln!(socket, "{line}")?;
     }
     for line in reader.lines() {
         let answer: Value = serde_json::from_str(&line?)?;

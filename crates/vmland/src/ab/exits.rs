@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
+use super::histogram::entries;
+
 const TRACEFS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 const PREFIX: &str = "vmland_ab_";
 
@@ -217,21 +219,6 @@ fn is_intel() -> bool {
     use std::sync::LazyLock;
     static INTEL: LazyLock<bool> = LazyLock::new(|| Path::new("/sys/module/kvm_intel").exists());
     *INTEL
-}
-
-/// The lines of a histogram with two keys:
-/// `{ common_pid:        812, exit_reason:        119 } hitcount:         55`
-fn entries(text: &str) -> impl Iterator<Item = ([i64; 2], u64)> {
-    text.lines().filter_map(|line| {
-        let (keys, values) = line.strip_prefix('{')?.split_once('}')?;
-        let mut numbers = keys.split(',').map(|key| {
-            let (_, value) = key.split_once(':')?;
-            value.trim().parse::<i64>().ok()
-        });
-        let keys = [numbers.next()??, numbers.next()??];
-        let hits = values.trim().strip_prefix("hitcount:")?.trim();
-        Some((keys, hits.parse().ok()?))
-    })
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod arm;
 mod command;
 mod errors;
 mod exits;
+mod histogram;
 mod kernel;
 mod live;
 pub mod metrics;

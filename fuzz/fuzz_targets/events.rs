@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#![no_main]
+#![allow(dead_code)]
+
+// Not by way of the scheduler's package, which would build its BPF part for them.
+#[path = "../../src/event.rs"]
+mod event;
+#[path = "../../src/planner.rs"]
+mod planner;
+#[path = "../targets/events.rs"]
+mod target;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| target::run(data));
