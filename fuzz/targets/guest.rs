@@ -35,6 +35,7 @@ fn written(report: &Report) -> String {
             } = lateness;
             format!("L {guest_ms} {samples} {p50_us} {p99_us} {max_us}\r\n")
         }
+        Report::Steal { guest_ms, steal_ms } => format!("S {guest_ms} {steal_ms}\r\n"),
         Report::Failed { status } => format!("F {status}\r\n"),
         Report::Answer => "R\r\n".into(),
     }
