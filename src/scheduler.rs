@@ -16,8 +16,9 @@ use scx_vmland::board::Board;
 use scx_vmland::event::{self, Record};
 use scx_vmland::leftovers::{self, Kept};
 use scx_vmland::planner::{Plan, Planner};
-use scx_vmland::{preflight, threads};
+use scx_vmland::threads;
 use vmland_base::exit;
+use vmland_host::preflight;
 use vmland_settings::EffectiveSettings;
 
 use crate::bpf::{BpfScheduler, QueuedTask};

@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::Path;
 
-use scx_vmland::{leftovers, preflight};
+use scx_vmland::leftovers;
 
 #[path = "../fuzz/targets/config.rs"]
 mod config;

@@ -3,14 +3,10 @@
 #![allow(dead_code)]
 
 // Not by way of the scheduler's package, which would build its BPF part for them.
-#[path = "../../src/capabilities.rs"]
-mod capabilities;
 #[path = "../targets/files.rs"]
 mod files;
 #[path = "../../src/leftovers.rs"]
 mod leftovers;
-#[path = "../../src/preflight.rs"]
-mod preflight;
 #[path = "../targets/host.rs"]
 mod target;
 

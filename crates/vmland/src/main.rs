@@ -5,6 +5,7 @@ mod ab;
 mod bench;
 mod client;
 mod config;
+mod doctor;
 mod guest;
 mod launch;
 mod top;
@@ -36,9 +37,15 @@ enum Command {
     Why(why::Opts),
     Ab(Box<ab::Opts>),
     Bench(Box<bench::Opts>),
+    Doctor(doctor::Opts),
     Config(config::Opts),
     Guest(guest::Opts),
 }
+
+/// An end of which everything has been printed.
+#[derive(Debug, thiserror::Error)]
+#[error("exit code {0}")]
+struct Exit(u8);
 
 fn main() -> ExitCode {
     let opts: Opts = match exit::parse() {
@@ -52,6 +59,7 @@ fn main() -> ExitCode {
         Command::Why(opts) => why::run(&opts),
         Command::Ab(opts) => ab::run(&opts),
         Command::Bench(opts) => bench::run(&opts),
+        Command::Doctor(opts) => doctor::run(&opts),
         Command::Config(opts) => config::run(&opts),
         Command::Guest(opts) => guest::run(&opts),
     };
@@ -59,10 +67,13 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::from(exit::OK),
         // The reader of our output has seen enough.
         Err(e) if is_broken_pipe(&e) => ExitCode::from(exit::OK),
-        Err(e) => {
-            eprintln!("vmland: {e:#}");
-            ExitCode::from(exit_code(&e))
-        }
+        Err(e) => match e.downcast_ref() {
+            Some(&Exit(code)) => ExitCode::from(code),
+            None => {
+                eprintln!("vmland: {e:#}");
+                ExitCode::from(exit_code(&e))
+            }
+        },
     }
 }
 

@@ -147,6 +147,29 @@ fn asking_a_scheduler_that_is_not_there_is_said_so() {
     }
 }
 
+/// What it says of hosts is tested in vmland-host.
+#[test]
+fn doctor_says_the_same_to_programs() {
+    let out = vmland(&["doctor", "--json"]);
+    let report: serde_json::Value = serde_json::from_slice(&out.stdout).expect("JSON");
+    let findings = report["findings"].as_array().expect("findings");
+    let shown = vmland(&["doctor"]);
+    let table = text(&shown.stdout);
+    assert_eq!(table.lines().count(), findings.len(), "{table}");
+    for (line, finding) in table.lines().zip(findings) {
+        let verdict = finding["verdict"].as_str().expect("a verdict");
+        assert!(line.trim_start().starts_with(verdict), "{line}: {finding}");
+    }
+    let code = i32::from(report["verdict"] == "refused");
+    assert_eq!(
+        (out.status.code(), shown.status.code()),
+        (Some(code), Some(code))
+    );
+    if !Path::new("/sys/kernel/sched_ext").exists() {
+        assert_eq!(code, 1, "{table}");
+    }
+}
+
 /// No scheduler is needed to compare these two, and four windows of a second would be all.
 const HARMLESS: [&str; 9] = [
     "ab",
