@@ -208,6 +208,8 @@ fn help_of_ab_names_every_flag() {
         "--export-csv",
         "--export-markdown",
         "--report",
+        "--gate",
+        "2 one is broken",
         "[WORKLOAD]",
     ] {
         assert!(help.contains(word), "no {word} in:\n{help}");
@@ -216,7 +218,7 @@ fn help_of_ab_names_every_flag() {
 
 #[test]
 fn wrong_usage_of_ab_is_64_and_says_what_is_wrong() {
-    let wrong: [(&[&str], &str); 21] = [
+    let wrong: [(&[&str], &str); 25] = [
         (&["--schedulers", "eevdf,scx_no"], "no program \"scx_no\""),
         (&["--schedulers", "eevdf"], "two schedulers at least"),
         (&["--schedulers", "a=,a="], "two schedulers are called a"),
@@ -246,6 +248,13 @@ fn wrong_usage_of_ab_is_64_and_says_what_is_wrong() {
         ),
         (&["--metric", "CPU pressure@=echo 1"], "\"CPU pressure\""),
         (&["--metric", "pause exits=echo 1"], "\"pause exits\""),
+        (&["--gate", "pause_exits<1"], "METRIC<=RATIO"),
+        (&["--gate", "pause_exits<=0"], "above 0"),
+        (
+            &["--gate", "pause_exit<=0.9"],
+            "did you mean \"pause_exits\"?",
+        ),
+        (&["--gate", "cpu_share<=1"], "not compared by it"),
         (&["--", "no-such-load"], "no program \"no-such-load\""),
     ];
     for (args, expected) in wrong {
@@ -271,6 +280,45 @@ fn ab_measures_nothing_that_it_could_not_write() {
         let message = text(&out.stderr);
         assert!(message.contains(expected), "{args:?}: {message}");
         assert!(!message.contains("window 1"), "{args:?}: {message}");
+    }
+}
+
+/// Nothing is attached, and the metric is the same in all windows.
+#[test]
+fn the_gate_decides_the_exit_code() {
+    if !is_root() {
+        return;
+    }
+    for (gate, rounds, code, says) in [
+        (
+            "always>=1,always<=1",
+            "4",
+            0,
+            "gate: b, always<=1: met, 1.00 [1.00..1.00]",
+        ),
+        (
+            "always>=1,always<=0.9",
+            "4",
+            2,
+            "gate: b, always<=0.9: broken",
+        ),
+        // Too few windows to compare.
+        (
+            "always>=1",
+            "2",
+            3,
+            "gate: b, always>=1: open, not compared",
+        ),
+    ] {
+        let metric = ["--metric", "always@=echo 7", "--rounds", rounds];
+        let harmless = HARMLESS
+            .into_iter()
+            .filter(|arg| !["--rounds", "2"].contains(arg));
+        let args: Vec<_> = harmless.chain(metric).chain(["--gate", gate]).collect();
+        let out = vmland(&args);
+        let (stdout, stderr) = (text(&out.stdout), text(&out.stderr));
+        assert_eq!(out.status.code(), Some(code), "{gate}: {stdout}{stderr}");
+        assert!(stdout.contains(says), "{gate}: {stdout}");
     }
 }
 
