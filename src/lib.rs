@@ -11,6 +11,7 @@
 //! | [`limits`] | which limits the host has reached |
 //! | [`nohz`] | the CPUs whose tick the kernel can stop |
 //! | [`planner`] | how the vCPUs of each VM are scheduled |
+//! | [`service`] | telling the service manager that the scheduler has attached, and goes on |
 //! | [`threads`] | starting threads, which end the scheduler if they fail |
 
 pub mod board;
@@ -21,4 +22,5 @@ pub mod leftovers;
 pub mod limits;
 pub mod nohz;
 pub mod planner;
+pub mod service;
 pub mod threads;

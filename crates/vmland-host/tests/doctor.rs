@@ -48,7 +48,7 @@ fn amd() -> Tree {
         .put(format!("{amd}/pause_filter_count"), "3000\n")
         .put(format!("{amd}/avic"), "N\n")
         .put("sys/devices/system/cpu/smt/active", "0\n")
-        .put("sys/devices/system/cpu/nohz_full", "(null)\n")
+        .put("sys/devices/system/cpu/nohz_full", "\n")
         .put("sys/devices/system/node/online", "0\n")
 }
 
@@ -150,7 +150,12 @@ fn whose_the_place_is() {
             .put("sys/kernel/sched_ext/state", "enabled\n")
             .put("sys/kernel/sched_ext/root/ops", ops)
     };
-    assert_line(&with("vmland\n"), "scheduler", Ok, "scx_vmland is attached");
+    assert_line(
+        &with("vmland_0.2.0_x86_64_unknown_linux_gnu\n"),
+        "scheduler",
+        Ok,
+        "scx_vmland is attached",
+    );
     assert_line(&with("lavd_1.0.20\n"), "scheduler", Refused, "lavd_1.0.20");
 }
 
