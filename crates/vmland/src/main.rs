@@ -8,6 +8,7 @@ mod config;
 mod doctor;
 mod guest;
 mod launch;
+mod manual;
 mod top;
 mod vm;
 mod vms;
@@ -40,6 +41,8 @@ enum Command {
     Doctor(doctor::Opts),
     Config(config::Opts),
     Guest(guest::Opts),
+    #[command(hide = true)]
+    Manual(manual::Opts),
 }
 
 /// An end of which everything has been printed.
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Command::Doctor(opts) => doctor::run(&opts),
         Command::Config(opts) => config::run(&opts),
         Command::Guest(opts) => guest::run(&opts),
+        Command::Manual(opts) => manual::run(&opts),
     };
     match done {
         Ok(()) => ExitCode::from(exit::OK),
