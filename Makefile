@@ -8,20 +8,70 @@
 #   make kernels  the scheduler on each kernel from 6.16 to the newest (tests/in_host/kernels)
 #   make soak     30 minutes of random faults in the emulated host (tests/in_host/soak.rs)
 #   make explore  30 minutes of interleaved schedules in the simulator (docs/simulator.md)
-#   make build   the two programs, in target/release
+#   make build   the two programs, in target/release, with manual pages and completions
+#   make install  what make build has made, below PREFIX (/usr/local); DESTDIR= for packagers
+#   make uninstall
+#   make deb      a Debian package, in target
+#   make package-test  the package in clean Debian 12 and 13 systems, and under systemd in the emulated host
 
 HOST_TEST_KERNELS ?= newest 6.18
 
-.PHONY: explore kernels soak run test build setup format figures check unit host clean
+PREFIX ?= /usr/local
+DESTDIR ?=
+# For install(1): -s leaves out what only a debugger reads.
+STRIP ?=
+
+.PHONY: install uninstall deb package-test explore kernels soak run test build setup format figures check unit host clean
 
 run: build
 	tests/demo
 
 build: setup
 	cargo build --release --locked --workspace
+	cargo build --release --locked --example manual
+	rm -rf $(SHARE)
+	target/release/examples/manual $(SHARE)
+	target/release/vmland manual $(SHARE)
+	packaging/licences >$(SHARE)/THIRD-PARTY-LICENCES
+
+SHARE = target/release/share
+share = $(DESTDIR)$(PREFIX)/share
+doc = $(share)/doc/scx_vmland
+unit = $(DESTDIR)$(PREFIX)/lib/systemd/system/scx_vmland.service
+# An administrator's own stays.
+default = $(DESTDIR)/etc/default/scx_vmland
+
+install:
+	@test -d $(SHARE) || { echo 'run "make build" first' >&2; exit 69; }
+	install -d $(DESTDIR)$(PREFIX)/bin $(dir $(unit)) $(dir $(default)) $(doc)/examples
+	install -m 755 $(STRIP) target/release/scx_vmland target/release/vmland $(DESTDIR)$(PREFIX)/bin
+	sed 's|/usr/local|$(PREFIX)|' configs/scx_vmland.service >$(unit)
+	chmod 644 $(unit)
+	test -e $(default) || install -m 644 configs/scx_vmland.default $(default)
+	cd $(SHARE) && find man bash-completion zsh fish -type f -exec install -D -m 644 {} $(abspath $(share))/{} \;
+	install -m 644 README.md CHANGELOG.md ARCHITECTURE.md THREATS.md LICENSE $(SHARE)/THIRD-PARTY-LICENCES docs/*.md $(doc)
+	install -m 644 configs/scx_vmland.toml configs/scx_vmland.schema.json configs/examples/*.toml $(doc)/examples
+
+# Configuration stays.
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/bin/scx_vmland $(DESTDIR)$(PREFIX)/bin/vmland $(unit)
+	rm -f $(share)/man/man1/scx_vmland.1 $(share)/man/man1/vmland.1 $(share)/man/man1/vmland-*.1
+	rm -f $(share)/bash-completion/completions/scx_vmland $(share)/bash-completion/completions/vmland
+	rm -f $(share)/zsh/site-functions/_scx_vmland $(share)/zsh/site-functions/_vmland
+	rm -f $(share)/fish/vendor_completions.d/scx_vmland.fish $(share)/fish/vendor_completions.d/vmland.fish
+	rm -rf $(doc)
+
+deb: build
+	packaging/deb/build
+
+package-test: deb
+	tests/package
+
+# Packagers, who bring what the build needs, say SETUP=:
+SETUP ?= tests/setup
 
 setup:
-	@tests/setup
+	@$(SETUP)
 
 test: check unit host
 
@@ -40,7 +90,7 @@ check: setup
 	cargo clippy --release --locked --workspace --all-targets -- -D warnings
 	tests/deny
 	docs/figures/render --check
-	shellcheck bpf/clang tests/setup tests/demo tests/deny tests/prometheus tests/coverage docs/figures/measure tests/host/* tests/in_host/run tests/in_host/run_test tests/in_host/kernels tests/in_host/run_soak \
+	shellcheck bpf/clang tests/setup tests/demo tests/deny tests/prometheus tests/coverage tests/install tests/package packaging/deb/build packaging/deb/p* docs/figures/measure tests/host/* tests/in_host/run tests/in_host/run_test tests/in_host/kernels tests/in_host/run_soak \
 		crates/vmland-guests/tests/fixtures/host/qemu .ci/run
 	tests/in_host/run_test
 
@@ -48,6 +98,8 @@ check: setup
 unit: setup
 	cargo test --release --locked --workspace
 	tests/prometheus
+	$(MAKE) --no-print-directory build
+	tests/install
 
 # With seeds that no earlier run had.
 explore: setup

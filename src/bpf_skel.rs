@@ -12,7 +12,8 @@ use libbpf_rs::skel::{OpenSkel as _, SkelBuilder};
 use libbpf_rs::{ObjectBuilder, OpenObject, Result};
 use log::{info, warn};
 use scx_utils::compat::{ksym_exists, struct_has_field};
-use scx_vmland::{core_sched, nohz};
+use scx_vmland::nohz;
+use vmland_host::core_sched;
 
 use crate::verifier;
 

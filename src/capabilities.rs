@@ -7,12 +7,7 @@
 
 use std::io;
 
-// Bit numbers, from `uapi/linux/capability.h`.
-pub const SYS_PTRACE: u32 = 19;
-pub const SYS_ADMIN: u32 = 21;
-pub const SYS_RESOURCE: u32 = 24;
-pub const PERFMON: u32 = 38;
-pub const BPF: u32 = 39;
+use vmland_host::capability::{BPF, PERFMON, SYS_ADMIN, SYS_PTRACE};
 
 /// The threads, by name, and what each keeps. Threads of libraries keep nothing.
 pub const OF_THREADS: [(&str, &[u32]); 4] = [

@@ -6,23 +6,21 @@
 //! | [`board`] | what the planner thinks of each VM, for other threads |
 //! | [`capabilities`] | what each thread keeps of what root may do |
 //! | [`cgroup_users`] | which VM is alone in its cgroup |
-//! | [`core_sched`] | whether the kernel has core scheduling, and can dead-lock by it |
 //! | [`event`] | what the BPF part tells the planner |
 //! | [`leftovers`] | what a scheduler that was killed has left behind |
 //! | [`limits`] | which limits the host has reached |
 //! | [`nohz`] | the CPUs whose tick the kernel can stop |
 //! | [`planner`] | how the vCPUs of each VM are scheduled |
-//! | [`preflight`] | whether a scheduler can attach to this host, and what to do if not |
+//! | [`service`] | telling the service manager that the scheduler has attached, and goes on |
 //! | [`threads`] | starting threads, which end the scheduler if they fail |
 
 pub mod board;
 pub mod capabilities;
 pub mod cgroup_users;
-pub mod core_sched;
 pub mod event;
 pub mod leftovers;
 pub mod limits;
 pub mod nohz;
 pub mod planner;
-pub mod preflight;
+pub mod service;
 pub mod threads;

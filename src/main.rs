@@ -36,10 +36,11 @@ use anyhow::{Result, anyhow};
 use log::{error, info, warn};
 use scx_utils::build_id;
 use scx_utils::compat::struct_has_field;
-use scx_vmland::{core_sched, preflight, threads};
+use scx_vmland::threads;
 use tracing_subscriber::filter::LevelFilter;
 use vmland_base::exit;
 use vmland_control::stats;
+use vmland_host::{core_sched, preflight};
 use vmland_settings::EffectiveSettings;
 
 use opts::Opts;

@@ -16,8 +16,10 @@ use scx_vmland::board::Board;
 use scx_vmland::event::{self, Record};
 use scx_vmland::leftovers::{self, Kept};
 use scx_vmland::planner::{Plan, Planner};
-use scx_vmland::{preflight, threads};
+use scx_vmland::service::Manager;
+use scx_vmland::threads;
 use vmland_base::exit;
+use vmland_host::preflight;
 use vmland_settings::EffectiveSettings;
 
 use crate::bpf::{BpfScheduler, QueuedTask};
@@ -68,6 +70,10 @@ pub fn run(opts: &Opts, now: EffectiveSettings) -> Result<Ended> {
     } else {
         serve(Duration::ZERO)?;
     }
+    let manager = Manager::of_process().unwrap_or_else(|e| {
+        warn!("the service manager cannot be told anything: {e}");
+        Manager::default()
+    });
     // On a full host every step towards attaching would wait for its turn.
     let nice = nice::get();
     nice::set(-20);
@@ -78,7 +84,7 @@ pub fn run(opts: &Opts, now: EffectiveSettings) -> Result<Ended> {
     nice::set(nice);
     leave_signals_to_others()?;
     verifier::log_work(bpf.skel.object());
-    let scheduler = Scheduler::new(opts, bpf)?;
+    let scheduler = Scheduler::new(opts, bpf, manager)?;
     let _ = maps.set(scheduler.metrics_maps()?);
     let _ = kvm.send(scheduler.kvm_maps()?);
     if let Some((_, clients)) = clients.get() {
@@ -86,6 +92,9 @@ pub fn run(opts: &Opts, now: EffectiveSettings) -> Result<Ended> {
     }
     threads::give_up_capabilities(NAME);
     info!("attached");
+    if let Err(e) = scheduler.manager.ready() {
+        warn!("the service manager cannot be told that it has attached: {e}");
+    }
     scheduler.run()
 }
 
@@ -146,10 +155,11 @@ struct Scheduler<'a> {
     bpf: BpfScheduler<'a>,
     planner: Planner,
     board: Arc<Board>,
+    manager: Manager,
 }
 
 impl<'a> Scheduler<'a> {
-    fn new(opts: &Opts, mut bpf: BpfScheduler<'a>) -> Result<Self> {
+    fn new(opts: &Opts, mut bpf: BpfScheduler<'a>, manager: Manager) -> Result<Self> {
         let data = bpf.skel.maps.data_data.as_mut().context("no .data map")?;
         data.vmland_slice_min_ns = opts.slice_us_min * 1_000;
         data.vmland_ipi_window_ns = opts.ipi_window_us * 1_000;
@@ -162,6 +172,7 @@ impl<'a> Scheduler<'a> {
             bpf,
             planner: Planner::new(slots),
             board: Arc::new(Board::new(slots, is_left_out)),
+            manager,
         })
     }
 
@@ -207,6 +218,7 @@ impl<'a> Scheduler<'a> {
         while !self.bpf.exited() {
             self.take_evidence();
             self.bpf.notify_complete(0);
+            self.manager.alive();
         }
         let report = self.bpf.shutdown_and_report();
         Ok(match report {

@@ -77,25 +77,70 @@ fn wrong_usage_is_64_and_says_what_is_allowed() {
     }
 }
 
-/// systemd.service(5): after a failure it is started again, with back-off and an end, unless
-/// its exit code says that this is of no use.
+const SERVICE: &str = include_str!("../configs/scx_vmland.service");
+
+/// Of the service file.
+fn of_service(key: &str) -> &'static str {
+    let mut values = SERVICE.lines().filter_map(|line| line.split_once('='));
+    let found = values.find(|(name, _)| *name == key);
+    found.unwrap_or_else(|| panic!("no {key}")).1
+}
+
+/// systemd.service(5): after a failure it is started again, unless its exit code says that this
+/// is of no use, and three failures in five minutes are the end of that.
 #[test]
 fn the_service_comes_back_but_not_for_ever() {
-    let service = include_str!("../configs/scx_vmland.service");
-    let value = |key: &str| {
-        let mut values = service.lines().filter_map(|line| line.split_once('='));
-        let found = values.find(|(name, _)| *name == key);
-        found.unwrap_or_else(|| panic!("no {key}")).1
-    };
-    assert_eq!(value("Restart"), "on-failure");
+    assert_eq!(of_service("Restart"), "on-failure");
     let codes = [exit::USAGE, exit::UNAVAILABLE, exit::NOPERM].map(|code| code.to_string());
-    assert_eq!(value("RestartPreventExitStatus"), codes.join(" "));
-    let number = |key: &str| -> u64 { value(key).parse().expect("a number") };
-    assert!(number("RestartSec") < number("RestartMaxDelaySec"));
-    assert!(number("RestartSteps") > 0);
-    // Were it started as fast as that, the limit would hold before the interval is over.
-    let fastest = number("StartLimitBurst") * number("RestartSec");
-    assert!(fastest < number("StartLimitIntervalSec"));
+    assert_eq!(of_service("RestartPreventExitStatus"), codes.join(" "));
+    let number = |key: &str, unit: &str| -> u64 {
+        let value = of_service(key).strip_suffix(unit).expect("its unit");
+        value.parse().expect("a number")
+    };
+    let burst: u64 = number("StartLimitBurst", "");
+    let interval_s = 60 * number("StartLimitIntervalSec", "min");
+    assert_eq!((burst, interval_s), (3, 300));
+    // Of failures that take as long as systemd waits for a start, all are within the interval.
+    assert!(burst * (number("RestartSec", "s") + 90) <= interval_s);
+}
+
+/// What starts it in scx.service, the service of the scx packages: a shell splits the flags of
+/// /etc/default/scx at blanks.
+#[test]
+fn scx_service_can_start_it() {
+    const START: &str =
+        "exec ${SCX_SCHEDULER_OVERRIDE:-$SCX_SCHEDULER} ${SCX_FLAGS_OVERRIDE:-$SCX_FLAGS} ";
+    let program = Path::new(env!("CARGO_BIN_EXE_scx_vmland"));
+    let out = Command::new("/bin/bash")
+        .args(["-c", START])
+        .env("PATH", program.parent().expect("a directory"))
+        .env("SCX_SCHEDULER", "scx_vmland")
+        .env("SCX_FLAGS", "--slice-us 3000 --version")
+        .output()
+        .expect("bash");
+    assert!(text(&out.stdout).starts_with("scx_vmland "), "{out:?}");
+}
+
+/// The packages' recipes name the version that they package.
+#[test]
+fn recipes_have_the_version_of_the_programs() {
+    let version = env!("CARGO_PKG_VERSION");
+    for (recipe, line) in [
+        (
+            include_str!("../packaging/rpm/scx-vmland.spec"),
+            format!("Version:        {version}"),
+        ),
+        (
+            include_str!("../packaging/arch/PKGBUILD"),
+            format!("pkgver={version}"),
+        ),
+        (
+            include_str!("../packaging/nix/default.nix"),
+            format!("  version = \"{version}\";"),
+        ),
+    ] {
+        assert!(recipe.lines().any(|it| it == line), "{line}");
+    }
 }
 
 /// Before it looks at the host, so before anything is attached.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Replays the corpus of the fuzz targets. Needs no nightly compiler.
 
-use scx_vmland::{event, leftovers, nohz, planner, preflight};
+use scx_vmland::{event, leftovers, nohz, planner};
 
 #[path = "../fuzz/targets/config.rs"]
 mod config;

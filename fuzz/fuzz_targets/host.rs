@@ -2,9 +2,7 @@
 #![no_main]
 #![allow(dead_code)]
 
-// Not by way of their packages: the scheduler's would build its BPF part for them.
-#[path = "../../src/capabilities.rs"]
-mod capabilities;
+// Not by way of the scheduler's package, which would build its BPF part for them.
 #[path = "../targets/files.rs"]
 mod files;
 #[path = "../../crates/vmland/src/ab/histogram.rs"]
@@ -13,8 +11,6 @@ mod histogram;
 mod leftovers;
 #[path = "../../src/nohz.rs"]
 mod nohz;
-#[path = "../../src/preflight.rs"]
-mod preflight;
 #[path = "../targets/host.rs"]
 mod target;
 

@@ -5,8 +5,9 @@
 //! Whatever it says, the scheduler may run here, or the refusal has a sentence and an exit code.
 
 use vmland_base::cpus;
+use vmland_host::{doctor, preflight};
 
-use crate::{files, histogram, leftovers, nohz, preflight};
+use crate::{files, histogram, leftovers, nohz};
 
 pub fn run(data: &[u8]) {
     let files = [
@@ -26,6 +27,7 @@ pub fn run(data: &[u8]) {
         assert_ne!(refusal.exit_code(), 0);
         assert!(!refusal.to_string().is_empty());
     }
+    let _ = doctor::examine(&root);
     // It cannot fail for what the files say.
     let _ = leftovers::clean(&root);
     let full: Option<[u64; 16]> = nohz::full_cpus(&root);

@@ -2,12 +2,16 @@
 //! Exit codes of the project's programs. They are stable: service managers and test rigs may
 //! rely on them.
 //!
-//! The numbers above 1 are those of BSD's `sysexits.h`.
+//! The numbers from 64 on are those of BSD's `sysexits.h`.
 
 /// Done, or stopped on request.
 pub const OK: u8 = 0;
 /// Failed for a reason that has no code of its own.
 pub const FAILURE: u8 = 1;
+/// A comparison of schedulers breaks its `--gate`.
+pub const GATE_BROKEN: u8 = 2;
+/// A comparison of schedulers neither meets nor breaks its `--gate`.
+pub const GATE_OPEN: u8 = 3;
 /// The command line or the configuration is wrong (`EX_USAGE`). Do not restart.
 pub const USAGE: u8 = 64;
 /// This host cannot run the scheduler: kernel too old, no sched_ext, no BTF, not in the

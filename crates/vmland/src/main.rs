@@ -5,8 +5,10 @@ mod ab;
 mod bench;
 mod client;
 mod config;
+mod doctor;
 mod guest;
 mod launch;
+mod manual;
 mod metrics;
 mod observe;
 mod top;
@@ -39,9 +41,17 @@ enum Command {
     Why(why::Opts),
     Ab(Box<ab::Opts>),
     Bench(Box<bench::Opts>),
+    Doctor(doctor::Opts),
     Config(config::Opts),
     Guest(guest::Opts),
+    #[command(hide = true)]
+    Manual(manual::Opts),
 }
+
+/// An end of which everything has been printed.
+#[derive(Debug, thiserror::Error)]
+#[error("exit code {0}")]
+struct Exit(u8);
 
 fn main() -> ExitCode {
     let opts: Opts = match exit::parse() {
@@ -56,17 +66,22 @@ fn main() -> ExitCode {
         Command::Why(opts) => why::run(&opts),
         Command::Ab(opts) => ab::run(&opts),
         Command::Bench(opts) => bench::run(&opts),
+        Command::Doctor(opts) => doctor::run(&opts),
         Command::Config(opts) => config::run(&opts),
         Command::Guest(opts) => guest::run(&opts),
+        Command::Manual(opts) => manual::run(&opts),
     };
     match done {
         Ok(()) => ExitCode::from(exit::OK),
         // The reader of our output has seen enough.
         Err(e) if is_broken_pipe(&e) => ExitCode::from(exit::OK),
-        Err(e) => {
-            eprintln!("vmland: {e:#}");
-            ExitCode::from(exit_code(&e))
-        }
+        Err(e) => match e.downcast_ref() {
+            Some(&Exit(code)) => ExitCode::from(code),
+            None => {
+                eprintln!("vmland: {e:#}");
+                ExitCode::from(exit_code(&e))
+            }
+        },
     }
 }
 

@@ -22,5 +22,5 @@ mod sparkline;
 mod summary;
 mod terminal;
 
-pub use self::model::Model;
+pub use self::model::{Model, ratio_cells};
 pub use self::terminal::terminal;

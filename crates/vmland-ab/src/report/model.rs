@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::format::{self, NONE};
 use super::{escape, summary};
-use crate::comparison::{ArmResult, Summary, Verdict, Versus};
+use crate::comparison::{ArmResult, Ratio, Summary, Verdict, Versus};
 use crate::record::{Arm, Metric, Record};
 use crate::statistics;
 
@@ -167,19 +167,24 @@ impl ArmRow {
 
 impl VersusCells {
     fn new(versus: &Versus) -> Self {
-        let (ratio, interval) = match versus.ratio {
-            Some(ratio) => (
-                format::number(ratio.estimate),
-                format!("[{}]", format::range(ratio.low, ratio.high)),
-            ),
-            None => (NONE.into(), NONE.into()),
-        };
+        let (ratio, interval) = ratio_cells(versus.ratio);
         Self {
             ratio,
             interval,
             p: format::probability(versus.p_corrected),
             verdict: versus.verdict,
         }
+    }
+}
+
+/// The estimate and its interval.
+pub fn ratio_cells(ratio: Option<Ratio>) -> (String, String) {
+    match ratio {
+        Some(ratio) => (
+            format::number(ratio.estimate),
+            format!("[{}]", format::range(ratio.low, ratio.high)),
+        ),
+        None => (NONE.into(), NONE.into()),
     }
 }
 

@@ -15,6 +15,7 @@ mod sampler;
 mod vms;
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -23,12 +24,15 @@ use nix::fcntl::{Flock, FlockArg};
 use procfs::{CpuInfo, Current, Meminfo};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use vmland_ab::gate::{self, Gate, Outcome};
 use vmland_ab::measure::Measure;
 use vmland_ab::record::{About, Better, Record, Settings};
 use vmland_ab::report::Model;
 use vmland_ab::run;
 use vmland_ab::statistics::fewest_windows;
+use vmland_base::exit;
 
+use crate::Exit;
 use command::MetricCommand;
 pub use errors::{NoSchedExt, NotRoot, WrongUsage};
 pub use exits::PAUSE;
@@ -97,6 +101,15 @@ pub struct PlanOpts {
     /// Seed of the order of the windows.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
+
+    /// Conditions on metrics of the host, by their ids in JSON or CSV: "work>=0.97" asks
+    /// for at least 0.97 times the reference, "<=" for at most. The 95 % interval of the
+    /// ratio decides: all of it within the bound is met, all of it beyond is broken,
+    /// otherwise the condition is open. "work" stands for every "work_LOAD". It holds for
+    /// each scheduler but the reference. Exit codes: 0 all met; 2 one is broken; 3 none
+    /// is broken, and one is open, as all that is met is when it was interrupted.
+    #[arg(long, value_name = "METRIC>=RATIO,…")]
+    pub gate: Option<Gate>,
 
     #[command(flatten)]
     pub output: output::Opts,
@@ -206,13 +219,32 @@ impl Comparison<'_> {
         if let Some(why) = live.broken() {
             bail!("{why}");
         }
-        verdict(&record)
+        verdict(&record)?;
+        self.pass_gate(&record)
+    }
+
+    /// Says what became of each condition of the gate, and ends with its exit code.
+    fn pass_gate(&self, record: &Record) -> Result<()> {
+        let Some(gate) = &self.plan.gate else {
+            return Ok(());
+        };
+        let judgements = gate.judge(record, |arm| !self.extra_arms.contains(&arm));
+        let mut out = std::io::stdout().lock();
+        for judgement in &judgements {
+            writeln!(out, "gate: {judgement}")?;
+        }
+        match gate::outcome(&judgements) {
+            Outcome::Met => Ok(()),
+            Outcome::Open => Err(Exit(exit::GATE_OPEN).into()),
+            Outcome::Broken => Err(Exit(exit::GATE_BROKEN).into()),
+        }
     }
 
     /// Checks that the comparison can be run here. Returns the arms.
     pub fn check(&self) -> Result<Vec<arm::Spec>> {
         let specs = self.specs().map_err(|e| WrongUsage(format!("{e:#}")))?;
         metrics::check_names(&self.metrics, &self.measures)?;
+        self.check_gate()?;
         self.preflight(&specs)?;
         Ok(specs)
     }
@@ -243,6 +275,19 @@ impl Comparison<'_> {
             );
         }
         Ok(specs)
+    }
+
+    fn check_gate(&self) -> Result<()> {
+        let Some(gate) = &self.plan.gate else {
+            return Ok(());
+        };
+        let commands = self.metrics.iter().map(metrics::of_command);
+        let given = commands.chain(self.measures.iter().cloned());
+        let measures: Vec<_> = given.chain(metrics::own(true)).collect();
+        let metrics: Vec<_> = measures.iter().map(|measure| &measure.metric).collect();
+        Ok(gate
+            .check(&metrics)
+            .map_err(|e| WrongUsage(format!("--gate: {e}")))?)
     }
 
     fn preflight(&self, specs: &[arm::Spec]) -> Result<()> {

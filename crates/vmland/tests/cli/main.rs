@@ -182,6 +182,29 @@ fn top_needs_no_scheduler() {
     }
 }
 
+/// What it says of hosts is tested in vmland-host.
+#[test]
+fn doctor_says_the_same_to_programs() {
+    let out = vmland(&["doctor", "--json"]);
+    let report: serde_json::Value = serde_json::from_slice(&out.stdout).expect("JSON");
+    let findings = report["findings"].as_array().expect("findings");
+    let shown = vmland(&["doctor"]);
+    let table = text(&shown.stdout);
+    assert_eq!(table.lines().count(), findings.len(), "{table}");
+    for (line, finding) in table.lines().zip(findings) {
+        let verdict = finding["verdict"].as_str().expect("a verdict");
+        assert!(line.trim_start().starts_with(verdict), "{line}: {finding}");
+    }
+    let code = i32::from(report["verdict"] == "refused");
+    assert_eq!(
+        (out.status.code(), shown.status.code()),
+        (Some(code), Some(code))
+    );
+    if !Path::new("/sys/kernel/sched_ext").exists() {
+        assert_eq!(code, 1, "{table}");
+    }
+}
+
 /// No scheduler is needed to compare these two, and four windows of a second would be all.
 const HARMLESS: [&str; 9] = [
     "ab",
@@ -220,6 +243,8 @@ fn help_of_ab_names_every_flag() {
         "--export-csv",
         "--export-markdown",
         "--report",
+        "--gate",
+        "2 one is broken",
         "[WORKLOAD]",
     ] {
         assert!(help.contains(word), "no {word} in:\n{help}");
@@ -228,7 +253,7 @@ fn help_of_ab_names_every_flag() {
 
 #[test]
 fn wrong_usage_of_ab_is_64_and_says_what_is_wrong() {
-    let wrong: [(&[&str], &str); 21] = [
+    let wrong: [(&[&str], &str); 25] = [
         (&["--schedulers", "eevdf,scx_no"], "no program \"scx_no\""),
         (&["--schedulers", "eevdf"], "two schedulers at least"),
         (&["--schedulers", "a=,a="], "two schedulers are called a"),
@@ -258,6 +283,13 @@ fn wrong_usage_of_ab_is_64_and_says_what_is_wrong() {
         ),
         (&["--metric", "CPU pressure@=echo 1"], "\"CPU pressure\""),
         (&["--metric", "pause exits=echo 1"], "\"pause exits\""),
+        (&["--gate", "pause_exits<1"], "METRIC<=RATIO"),
+        (&["--gate", "pause_exits<=0"], "above 0"),
+        (
+            &["--gate", "pause_exit<=0.9"],
+            "did you mean \"pause_exits\"?",
+        ),
+        (&["--gate", "cpu_share<=1"], "not compared by it"),
         (&["--", "no-such-load"], "no program \"no-such-load\""),
     ];
     for (args, expected) in wrong {
@@ -283,6 +315,45 @@ fn ab_measures_nothing_that_it_could_not_write() {
         let message = text(&out.stderr);
         assert!(message.contains(expected), "{args:?}: {message}");
         assert!(!message.contains("window 1"), "{args:?}: {message}");
+    }
+}
+
+/// Nothing is attached, and the metric is the same in all windows.
+#[test]
+fn the_gate_decides_the_exit_code() {
+    if !is_root() {
+        return;
+    }
+    for (gate, rounds, code, says) in [
+        (
+            "always>=1,always<=1",
+            "4",
+            0,
+            "gate: b, always<=1: met, 1.00 [1.00..1.00]",
+        ),
+        (
+            "always>=1,always<=0.9",
+            "4",
+            2,
+            "gate: b, always<=0.9: broken",
+        ),
+        // Too few windows to compare.
+        (
+            "always>=1",
+            "2",
+            3,
+            "gate: b, always>=1: open, not compared",
+        ),
+    ] {
+        let metric = ["--metric", "always@=echo 7", "--rounds", rounds];
+        let harmless = HARMLESS
+            .into_iter()
+            .filter(|arg| !["--rounds", "2"].contains(arg));
+        let args: Vec<_> = harmless.chain(metric).chain(["--gate", gate]).collect();
+        let out = vmland(&args);
+        let (stdout, stderr) = (text(&out.stdout), text(&out.stderr));
+        assert_eq!(out.status.code(), Some(code), "{gate}: {stdout}{stderr}");
+        assert!(stdout.contains(says), "{gate}: {stdout}");
     }
 }
 

@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use vmland_base::exit;
 
-use crate::capabilities as cap;
+use crate::capability as cap;
 
 /// Oldest supported kernel, as (major, minor): the first with `scx_bpf_select_cpu_and()`.
 pub const OLDEST_KERNEL: (u32, u32) = (6, 16);
@@ -37,6 +37,11 @@ const PID_NS_INIT_INO: u32 = 0xEFFF_FFFC;
 
 /// Inode number of the initial user namespace: `USER_NS_INIT_INO`, as above.
 const USER_NS_INIT_INO: u32 = 0xEFFF_FFFD;
+
+/// The kernel's types, below the root.
+pub const BTF: &str = "sys/kernel/btf/vmlinux";
+
+const STATUS: &str = "proc/self/status";
 
 /// A host that the scheduler may attach to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -161,44 +166,99 @@ pub fn check(root: &Path) -> Result<Host, Refusal> {
 /// All but [`Refusal::OtherScheduler`].
 pub fn capable(root: &Path) -> Result<Host, Refusal> {
     let host = kernel(root)?;
-    if host.version < OLDEST_KERNEL {
-        return Err(Refusal::KernelTooOld {
-            release: host.release,
-        });
-    }
-    if !sched_ext_available(root) {
-        // Without sysfs nothing is known about the kernel.
-        let sysfs = root.join("sys/kernel");
-        if let Err(source) = fs::metadata(&sysfs) {
-            return Err(Refusal::Unreadable {
-                path: sysfs,
-                source,
-            });
-        }
-        return Err(Refusal::NoSchedExt {
-            release: host.release,
-        });
-    }
-    if !root.join("sys/kernel/btf/vmlinux").exists() {
-        return Err(Refusal::NoBtf);
-    }
-    if let Some(parameter) = isolated_from_domains(root) {
-        return Err(Refusal::IsolatedCpus { parameter });
-    }
-
-    let status_path = root.join("proc/self/status");
-    let status = read(&status_path)?;
-    if !in_initial_pid_namespace(root, &status) {
-        return Err(Refusal::PidNamespace);
-    }
-    let missing = missing_capabilities(root, effective_capabilities(&status_path, &status)?);
-    if !missing.is_empty() {
-        return Err(Refusal::NoPrivilege { missing });
-    }
+    sched_ext(root, &host)?;
+    btf(root)?;
+    domains(root)?;
+    pid_namespace(root)?;
+    privileges(root)?;
     Ok(host)
 }
 
-/// Is no other scheduler attached?
+/// Question 1: is the kernel new enough?
+///
+/// # Errors
+///
+/// [`Refusal::KernelTooOld`].
+pub fn kernel(root: &Path) -> Result<Host, Refusal> {
+    let path = root.join("proc/sys/kernel/osrelease");
+    let release = read(&path)?.trim().to_owned();
+    let version = version(&release).ok_or_else(|| invalid(&path, "not a kernel release"))?;
+    if version < OLDEST_KERNEL {
+        return Err(Refusal::KernelTooOld { release });
+    }
+    Ok(Host { release, version })
+}
+
+/// Question 2: has this host's kernel sched_ext?
+///
+/// # Errors
+///
+/// [`Refusal::NoSchedExt`].
+pub fn sched_ext(root: &Path, host: &Host) -> Result<(), Refusal> {
+    if sched_ext_available(root) {
+        return Ok(());
+    }
+    // Without sysfs nothing is known about the kernel.
+    let path = root.join("sys/kernel");
+    match fs::metadata(&path) {
+        Err(source) => Err(Refusal::Unreadable { path, source }),
+        Ok(_) => Err(Refusal::NoSchedExt {
+            release: host.release.clone(),
+        }),
+    }
+}
+
+/// Question 3: does the kernel export its BTF?
+///
+/// # Errors
+///
+/// [`Refusal::NoBtf`].
+pub fn btf(root: &Path) -> Result<(), Refusal> {
+    match root.join(BTF).exists() {
+        true => Ok(()),
+        false => Err(Refusal::NoBtf),
+    }
+}
+
+/// Question 4: are all CPUs in scheduling domains?
+///
+/// # Errors
+///
+/// [`Refusal::IsolatedCpus`].
+pub fn domains(root: &Path) -> Result<(), Refusal> {
+    match isolated_from_domains(root) {
+        Some(parameter) => Err(Refusal::IsolatedCpus { parameter }),
+        None => Ok(()),
+    }
+}
+
+/// Question 5: are we in the initial PID namespace?
+///
+/// # Errors
+///
+/// [`Refusal::PidNamespace`].
+pub fn pid_namespace(root: &Path) -> Result<(), Refusal> {
+    match in_initial_pid_namespace(root, &read(&root.join(STATUS))?) {
+        true => Ok(()),
+        false => Err(Refusal::PidNamespace),
+    }
+}
+
+/// Question 6: may we load and attach?
+///
+/// # Errors
+///
+/// [`Refusal::NoPrivilege`].
+pub fn privileges(root: &Path) -> Result<(), Refusal> {
+    let path = root.join(STATUS);
+    let missing = missing_capabilities(root, effective_capabilities(&path, &read(&path)?)?);
+    match missing.is_empty() {
+        true => Ok(()),
+        false => Err(Refusal::NoPrivilege { missing }),
+    }
+}
+
+/// Question 7: is no other scheduler attached?
 ///
 /// # Errors
 ///
@@ -238,15 +298,6 @@ fn invalid(path: &Path, what: &'static str) -> Refusal {
     Refusal::Unreadable {
         path: path.to_owned(),
         source: io::Error::new(io::ErrorKind::InvalidData, what),
-    }
-}
-
-fn kernel(root: &Path) -> Result<Host, Refusal> {
-    let path = root.join("proc/sys/kernel/osrelease");
-    let release = read(&path)?.trim().to_owned();
-    match version(&release) {
-        Some(version) => Ok(Host { release, version }),
-        None => Err(invalid(&path, "not a kernel release")),
     }
 }
 
