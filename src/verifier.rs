@@ -18,8 +18,10 @@ use log::{Level, debug, log_enabled};
 /// The verifier's summary and nothing else (`BPF_LOG_STATS` of the kernel).
 const STATS: u32 = 4;
 
-/// Longer than any summary, in bytes. Would one not fit, the kernel would refuse the program.
-const SUMMARY_MAX: usize = 16 << 10;
+/// Room for the summary, in bytes. What the verifier writes and takes back before it counts, too:
+/// Linux 6.17 needs between 64 and 256 KiB, and Linux 6.18 between 32 and 64. Would it not fit, the
+/// kernel would refuse the program.
+const SUMMARY_MAX: usize = 256 << 10;
 
 /// What the summary says.
 struct Work {
