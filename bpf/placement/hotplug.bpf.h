@@ -34,17 +34,21 @@ static int tasks_leave(u64 queue, s32 cpu)
 	return 0;
 }
 
+/* The tasks of @cpu, which is offline, leave the queues. */
+static void tasks_leave_queues(s32 cpu)
+{
+	tasks_leave(cpu, cpu);
+	tasks_leave(SHARED_DSQ, cpu);
+}
+
 /* Tasks may have been put into queues of CPUs that are offline: they leave. */
 static int tasks_leave_offline(void)
 {
 	s32 cpu;
 
-	bpf_for(cpu, 0, nr_cpu_ids) {
-		if (!is_offline(cpu))
-			continue;
-		tasks_leave(cpu, cpu);
-		tasks_leave(SHARED_DSQ, cpu);
-	}
+	bpf_for(cpu, 0, nr_cpu_ids)
+		if (is_offline(cpu))
+			tasks_leave_queues(cpu);
 	return 0;
 }
 
@@ -56,8 +60,7 @@ static __always_inline void cpu_goes_offline(s32 cpu)
 	if (!cpuc)
 		return;
 	cpuc->offline = any_offline = true;
-	tasks_leave(cpu, cpu);
-	tasks_leave(SHARED_DSQ, cpu);
+	tasks_leave_queues(cpu);
 	cpuc->curr_weight = 0;
 	cpuc->suspended_pid = 0;
 	cpuc->handoff_pid = cpuc->expected_pid = 0;

@@ -3,7 +3,7 @@
  * CPUs that a higher scheduling class takes.
  *
  * Problem. When a real-time or deadline task takes a CPU, the task that had it, and others in
- * the CPU's local DSQ, wait there until the CPU is free again, whoever else is idle.
+ * the CPU's local DSQ, wait there until the CPU is free again, also when other CPUs are idle.
  *
  * Mechanism. ops.cpu_release() has the kernel enqueue them again. So they wait in the queues
  * that all CPUs take tasks from, with the deadlines that they have. The CPU's suspended turn

@@ -11,6 +11,7 @@ mod launch;
 mod manual;
 mod metrics;
 mod observe;
+mod sched_ext;
 mod top;
 mod vm;
 mod vms;

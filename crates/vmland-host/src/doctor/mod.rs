@@ -89,7 +89,7 @@ const CHECKS: [Check; 18] = [
 
 /// Looks at the host whose `/proc` and `/sys` are below `root` (`/`, except in tests).
 pub fn examine(root: &Path) -> Vec<Finding> {
-    let finding = |(check, answer): (&'static str, fn(&Path) -> Answer)| {
+    let finding = |(check, answer): Check| {
         let (verdict, text) = answer(root)?;
         Some(Finding {
             check,

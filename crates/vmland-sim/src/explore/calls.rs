@@ -4,7 +4,7 @@
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr::null;
 
-use super::points::{Address, fail, lock_rq, point, unlock_rq};
+use super::points::{Address, fail, lock_rq, migrate, point, unlock_rq};
 use super::world::{Event, State, world};
 use crate::abi::{self, CpuMask, DsqIter, Host, Timer};
 use crate::kernel::{self, Insertion, index, iterator};
@@ -134,11 +134,7 @@ pub(super) fn move_to_local(
 ) {
     if from != to {
         world(w).set_queued(task, false);
-        world(w).tasks[task].migrating = true;
-        world(w).kernel.task(task).cpu = to as i32;
-        unlock_rq(w, from);
-        lock_rq(w, cpu, to);
-        world(w).tasks[task].migrating = false;
+        migrate(w, cpu, task, from, to);
         world(w).set_queued(task, true);
     } else {
         world(w).kernel.remove(task);

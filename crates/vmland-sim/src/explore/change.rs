@@ -5,7 +5,7 @@ use std::ffi::c_void;
 use std::ptr::null;
 
 use super::class::{enqueue, put_prev, running, stopping, switched};
-use super::points::{Address, lock_rq, lock_task_rq, op, op_ends, unlock_rq, unlock_task_rq};
+use super::points::{Address, lock_task_rq, migrate, op, op_ends, unlock_task_rq};
 use super::rt::release;
 use super::world::{State, Work, world};
 use crate::abi;
@@ -18,11 +18,7 @@ pub(super) fn move_queued(w: Address, cpu: usize, task: TaskId, from: usize) -> 
     let to = world(w).fallback(task);
     world(w).set_queued(task, false);
     if to != from {
-        world(w).tasks[task].migrating = true;
-        world(w).kernel.task(task).cpu = to as i32;
-        unlock_rq(w, from);
-        lock_rq(w, cpu, to);
-        world(w).tasks[task].migrating = false;
+        migrate(w, cpu, task, from, to);
     }
     world(w).set_queued(task, true);
     enqueue(w, cpu, task, 0);

@@ -72,6 +72,16 @@ pub(super) fn unlock_rq(w: Address, rq: usize) {
     world(w).rq_owner[rq] = None;
 }
 
+/// `task`, which is in no DSQ, goes from the CPU `from`, whose run queue is locked, to `to`, whose
+/// run queue is locked then. In between others see that it moves.
+pub(super) fn migrate(w: Address, cpu: usize, task: TaskId, from: usize, to: usize) {
+    world(w).tasks[task].migrating = true;
+    world(w).kernel.task(task).cpu = to as i32;
+    unlock_rq(w, from);
+    lock_rq(w, cpu, to);
+    world(w).tasks[task].migrating = false;
+}
+
 /// task_rq_lock(): returns the run queue.
 pub(super) fn lock_task_rq(w: Address, cpu: usize, task: TaskId) -> usize {
     loop {

@@ -19,7 +19,7 @@ use vmland_ab::record::Arm;
 use vmland_base::lifetime::die_with;
 use vmland_control::standby;
 
-use super::kernel;
+use crate::sched_ext;
 
 /// The kernel's own scheduler: nothing is attached.
 pub const STOCK: &str = "eevdf";
@@ -145,7 +145,7 @@ impl Started {
         done: &dyn Fn(&Self) -> bool,
     ) -> Result<()> {
         let mut ended = None;
-        kernel::wait_until(START_LIMIT, || {
+        sched_ext::wait_until(START_LIMIT, || {
             ended = self.child.try_wait().ok().flatten();
             ended.is_some() || stopped() || done(self)
         });
@@ -213,9 +213,9 @@ impl Running {
 
     fn attached(mut started: Started, stopped: &dyn Fn() -> bool) -> Result<Self> {
         started.wait(stopped, "nothing was attached", &|_| {
-            kernel::attached().is_some()
+            sched_ext::attached().is_some()
         })?;
-        let ops = kernel::attached().context("it was ejected at once")?;
+        let ops = sched_ext::attached().context("it was ejected at once")?;
         Ok(Self { started, ops })
     }
 
@@ -233,7 +233,7 @@ impl Running {
         if let Some(status) = self.started.child.try_wait()? {
             bail!("the scheduler ended with {status}{}", output(self));
         }
-        match kernel::attached() {
+        match sched_ext::attached() {
             Some(ops) if ops == self.ops => Ok(()),
             Some(other) => bail!("another scheduler is attached: {other}"),
             None => bail!("the kernel ejected it{}", output(self)),
@@ -244,11 +244,11 @@ impl Running {
     pub fn stop(mut self) -> Result<Leaving> {
         let pid = Pid::from_raw(self.pid() as i32);
         let _ = kill(pid, Signal::SIGINT);
-        if !kernel::wait_until(STOP_LIMIT, kernel::is_stock) {
+        if !sched_ext::wait_until(STOP_LIMIT, sched_ext::is_stock) {
             self.started.child.kill()?;
         }
         ensure!(
-            kernel::wait_until(STOP_LIMIT, kernel::is_stock),
+            sched_ext::wait_until(STOP_LIMIT, sched_ext::is_stock),
             "{} does not detach",
             self.ops
         );
@@ -263,7 +263,7 @@ pub struct Leaving(Started);
 impl Drop for Leaving {
     fn drop(&mut self) {
         let child = &mut self.0.child;
-        kernel::wait_until(STOP_LIMIT, || !matches!(child.try_wait(), Ok(None)));
+        sched_ext::wait_until(STOP_LIMIT, || !matches!(child.try_wait(), Ok(None)));
     }
 }
 

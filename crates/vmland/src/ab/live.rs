@@ -12,10 +12,10 @@ use vmland_ab::run::Host;
 
 use super::arm::{Leaving, Running, Spec, Standby};
 use super::command;
-use super::kernel;
 use super::metrics::WORKLOAD_TIME;
 use super::previous::Previous;
 use super::sampler::Sampler;
+use crate::sched_ext;
 
 /// A workload that takes so many windows will not end.
 const WORKLOAD_LIMIT: u32 = 10;
@@ -104,7 +104,7 @@ impl<'a> Live<'a> {
         if let Some(running) = self.running.take() {
             self.leaving = Some(running.stop()?);
         }
-        if kernel::attached().is_some() {
+        if sched_ext::attached().is_some() {
             let previous = self.previous.as_ref();
             previous
                 .context("another program has attached a scheduler")?
@@ -192,9 +192,9 @@ impl Host for Live<'_> {
             match &mut self.running {
                 Some(running) => running.check()?,
                 None => anyhow::ensure!(
-                    kernel::is_stock(),
+                    sched_ext::is_stock(),
                     "another scheduler has been attached: {}",
-                    kernel::attached().unwrap_or_default()
+                    sched_ext::attached().unwrap_or_default()
                 ),
             }
             Ok(())

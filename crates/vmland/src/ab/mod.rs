@@ -6,7 +6,6 @@ mod command;
 mod errors;
 mod exits;
 mod histogram;
-mod kernel;
 mod live;
 pub mod metrics;
 mod output;
@@ -32,7 +31,7 @@ use vmland_ab::run;
 use vmland_ab::statistics::fewest_windows;
 use vmland_base::exit;
 
-use crate::Exit;
+use crate::{Exit, sched_ext};
 use command::MetricCommand;
 pub use errors::{NoSchedExt, NotRoot, WrongUsage};
 pub use exits::PAUSE;
@@ -293,7 +292,7 @@ impl Comparison<'_> {
     fn preflight(&self, specs: &[arm::Spec]) -> Result<()> {
         // The kernel first, as in scx_vmland: root does not help without sched_ext.
         let schedulers = specs.iter().any(|spec| !spec.words.is_empty());
-        ensure!(!schedulers || kernel::has_sched_ext(), NoSchedExt);
+        ensure!(!schedulers || sched_ext::has_sched_ext(), NoSchedExt);
         ensure!(nix::unistd::geteuid().is_root(), NotRoot);
         self.plan.output.check()
     }

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::kernel;
+use crate::sched_ext;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -32,7 +32,7 @@ enum Start {
 impl Previous {
     /// The attached scheduler, if there is one.
     pub fn find() -> Result<Option<Self>> {
-        let Some(ops) = kernel::attached() else {
+        let Some(ops) = sched_ext::attached() else {
             return Ok(None);
         };
         let pid = owner().with_context(|| {
@@ -58,7 +58,7 @@ impl Previous {
             }
         }
         ensure!(
-            kernel::wait_until(LIMIT, kernel::is_stock),
+            sched_ext::wait_until(LIMIT, sched_ext::is_stock),
             "{} does not detach",
             self.ops
         );
@@ -73,7 +73,7 @@ impl Previous {
             }
         }
         ensure!(
-            kernel::wait_until(LIMIT, || kernel::attached().is_some()),
+            sched_ext::wait_until(LIMIT, || sched_ext::attached().is_some()),
             "{} does not attach",
             self.ops
         );

@@ -29,7 +29,7 @@ const FRESH: Duration = Duration::from_secs(1);
 /// Export the VMs' metrics to Prometheus
 ///
 /// It serves http://ADDR/metrics as OpenMetrics, under any scheduler, until it is stopped.
-/// Whoever may connect reads the names of the VMs. Run it as root, or it sees less.
+/// All who may connect can read the names of the VMs. Run it as root, or it sees less.
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Opts {
@@ -50,7 +50,7 @@ pub fn run(opts: &Opts) -> Result<()> {
         }
         last.as_ref().map_or("", |(_, text)| text).to_owned()
     };
-    let mut server = Server::new(listener)?;
+    let mut server = Server::new(listener);
     loop {
         server.turn(&mut text);
     }

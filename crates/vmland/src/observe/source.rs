@@ -28,6 +28,7 @@ use vmland_identity::{Thread, VmIdentity, holders, identify, threads};
 use super::kvm::{self, KvmVm};
 use super::reading::{Counters, Host, Reading, Vcpu, Vm, VmKey};
 use crate::client::{Client, PROC};
+use crate::sched_ext::attached_below;
 
 const SYS: &str = "/sys";
 
@@ -241,10 +242,8 @@ fn cpu_ns(stat: &Stat) -> u64 {
 /// The name of the attached sched_ext scheduler, without the version and target that schedulers
 /// in Rust append: `vmland_0.2.0_x86_64_unknown_linux_gnu`.
 fn attached(sys: &Path) -> Option<String> {
-    let read = |file: &str| read_to_string(sys.join("kernel/sched_ext").join(file)).ok();
-    let is_attached = read("state")?.trim() == "enabled";
-    let ops = is_attached.then(|| read("root/ops"))??;
-    let ops = ops.trim();
+    // Its name goes before its state changes.
+    let ops = attached_below(sys).filter(|ops| !ops.is_empty())?;
     let is_version = |at: &usize| ops[at + 1..].starts_with(|c: char| c.is_ascii_digit());
     let end = ops.match_indices('_').map(|(at, _)| at).find(is_version);
     Some(ops[..end.unwrap_or(ops.len())].to_owned())

@@ -1,26 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The active scheduler, read from /sys/kernel/sched_ext.
+//! The attached scheduler, as /sys/kernel/sched_ext has it.
 
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-const DIR: &str = "/sys/kernel/sched_ext";
+const SYS: &str = "/sys";
+const DIR: &str = "kernel/sched_ext";
 const POLL: Duration = Duration::from_millis(5);
 
 /// Does this kernel support sched_ext?
 pub fn has_sched_ext() -> bool {
-    Path::new(DIR).exists()
+    Path::new(SYS).join(DIR).exists()
 }
 
-/// The name of the active scheduler's ops; none while that is the kernel's own.
+/// The name of the attached scheduler's ops; none while the kernel's own is active.
 pub fn attached() -> Option<String> {
-    (state() == "enabled").then(|| read("root/ops"))
+    attached_below(SYS.as_ref())
+}
+
+/// The same, where `sys` is `/sys`, except in tests.
+pub fn attached_below(sys: &Path) -> Option<String> {
+    (state(sys) == "enabled").then(|| read(sys, "root/ops"))
 }
 
 /// Nothing is attached, nor being attached or detached.
 pub fn is_stock() -> bool {
-    matches!(state().as_str(), "disabled" | "")
+    matches!(state(SYS.as_ref()).as_str(), "disabled" | "")
 }
 
 /// Waits until `done` says so; false if it did not in time.
@@ -35,11 +41,11 @@ pub fn wait_until(limit: Duration, mut done: impl FnMut() -> bool) -> bool {
     true
 }
 
-fn state() -> String {
-    read("state")
+fn state(sys: &Path) -> String {
+    read(sys, "state")
 }
 
-fn read(file: &str) -> String {
-    let text = fs::read_to_string(Path::new(DIR).join(file)).unwrap_or_default();
+fn read(sys: &Path, file: &str) -> String {
+    let text = fs::read_to_string(sys.join(DIR).join(file)).unwrap_or_default();
     text.trim().to_string()
 }
