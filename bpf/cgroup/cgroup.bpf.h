@@ -238,10 +238,23 @@ static __always_inline void cgroup_quiescent(struct vmland_task_ctx *taskc)
 	cgroup_add_active(counted >> 32, -(s64)(u32)counted);
 }
 
+/*
+ * What competes in @cgc: S, which contains the weight @child of the level below, or of a task, if
+ * that is 0. Not less, also while CPUs change the counts: no share is more than the whole.
+ */
+static __always_inline u64 competing_weight(const struct vmland_cgroup_ctx *cgc, u64 child)
+{
+	s64 active = cgc->active;
+
+	if (active > 0 && active >= (s64)child)
+		return active;
+	return child ?: VMLAND_NICE_0;
+}
+
 /* Computes the product of the cgroup @slot. */
 __noinline int cgroup_refresh_factor(u32 slot, u64 now)
 {
-	u64 factor = FACTOR_ONE, above = FACTOR_ONE;
+	u64 factor = FACTOR_ONE, above = FACTOR_ONE, child = 0, all;
 	struct vmland_cgroup_ctx *cgc;
 	u32 at = slot;
 	int i;
@@ -250,10 +263,11 @@ __noinline int cgroup_refresh_factor(u32 slot, u64 now)
 		cgc = at ? cgc_of(at) : NULL;
 		if (!cgc)
 			break;
-		/* "| 1" avoids a division by 0, and changes a sum of weights by nothing. */
-		factor = factor * cgc->weight / (cgc->active | 1);
+		all = competing_weight(cgc, child);
+		factor = factor * cgc->weight / all;
 		if (i)
-			above = above * cgc->weight / (cgc->active | 1);
+			above = above * cgc->weight / all;
+		child = cgc->weight;
 		at = cgc->parent;
 	}
 	cgc = cgc_of(slot);

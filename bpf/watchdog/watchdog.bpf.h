@@ -125,7 +125,11 @@ static u64 unthrottle_expired(u64 dsq, u64 now)
 		taskc = taskc_of(p);
 		if (!taskc)
 			continue;
-		/* Not its weight: it is not counted as runnable. */
+		/*
+		 * Not its weight: it is not counted as runnable until it runs. If a thousand
+		 * that share a quota were, each of the few that get runtime would wait for so
+		 * long that the quota could not be used (tests/sim/crowd.rs).
+		 */
 		cap_refresh(taskc, params_of(taskc));
 		until = throttled_until(p, taskc, now);
 		if (until) {

@@ -2,7 +2,7 @@
 //! Quotas of cgroups: what is used of them, and for how long a vCPU is throttled.
 
 use crate::vmland::{Settings, Vmland, vmland};
-use vmland_sim::ext::Ext;
+use vmland_sim::ext::{Cgroup, Ext};
 use vmland_sim::machine::{Costs, Machine};
 use vmland_sim::scheduler::TaskId;
 use vmland_sim::vm::Load;
@@ -25,6 +25,12 @@ fn limit(host: &mut Host, tasks: &[TaskId], quota_us: u64, period_us: u64) {
     for &task in tasks {
         host.scheduler.enter_cgroup(task, &cgroup);
     }
+}
+
+fn set_quota(host: &mut Host, cgroup: &Cgroup, quota_us: u64) {
+    let at = host.at(0);
+    host.scheduler.set_quota(cgroup, quota_us, PERIOD_US, at);
+    host.after_scheduler(0);
 }
 
 pub fn cpu_ns(host: &Host, tasks: &[TaskId]) -> u64 {
@@ -139,5 +145,47 @@ fn a_quota_is_what_is_had() {
             let quota = quota_us as f64 / period_us as f64;
             assert!((used / quota - 1.0).abs() < 0.005, "{used:.4} of {quota}");
         }
+    }
+}
+
+/// cpu.max is set and lifted on a VM's cgroup and on those of its vCPUs, at any time. When there
+/// is none any more, the VM has what it had before. A vCPU whose period has ended waits for its CPU
+/// without being counted by its cgroups. When a limit changed meanwhile, its weight was computed
+/// from that, overflowed to the least one, and it waited for seconds.
+#[test]
+fn limits_that_come_and_go_leave_nothing_behind() {
+    const NONE: u64 = u64::MAX;
+    let mut host = host(2, Costs::default());
+    let vms = [(); 2].map(|()| host.add_vm(CPU, 2, 100));
+    let vcpus = host.vms[vms[0]].vcpus.clone();
+    let slice = host.scheduler.add_cgroup(NONE, PERIOD_US);
+    let scope = host.scheduler.add_child_cgroup(&slice, NONE, PERIOD_US);
+    let vm = host.scheduler.add_child_cgroup(&scope, NONE, PERIOD_US);
+    let leaves = [(); 2].map(|()| host.scheduler.add_child_cgroup(&vm, NONE, PERIOD_US));
+    for (&vcpu, leaf) in vcpus.iter().zip(&leaves) {
+        host.scheduler.enter_cgroup(vcpu, leaf);
+    }
+    let others = host.vms[vms[1]].vcpus.clone();
+    limit(&mut host, &others, NONE, PERIOD_US);
+    host.run_for(SECOND_NS);
+    let mut rng = fastrand::Rng::with_seed(1);
+    for round in 0..200 {
+        for cgroup in [
+            &leaves[0], &leaves[1], &scope, &leaves[0], &leaves[1], &scope,
+        ] {
+            let quota_us = [2_000, 20_000, 150_000, NONE][rng.usize(..4)];
+            set_quota(&mut host, cgroup, quota_us);
+            host.run_for(rng.u64(100_000..150_000_000));
+        }
+        for cgroup in [&leaves[0], &leaves[1], &scope] {
+            set_quota(&mut host, cgroup, NONE);
+            host.run_for(rng.u64(100_000..20_000_000));
+        }
+        // The rest of a period, and a few slices of lag.
+        host.run_for(200_000_000);
+        let before = cpu_ns(&host, &vcpus);
+        host.run_for(SECOND_NS);
+        let used = (cpu_ns(&host, &vcpus) - before) as f64 / SECOND_NS as f64;
+        assert!((used - 1.0).abs() < 0.03, "{used} of 1 in round {round}");
     }
 }

@@ -79,19 +79,10 @@ const ROOT: abi::Cgroup = abi::Cgroup {
     parent: null(),
 };
 
-/// A cgroup below the root, with the cpu controller.
+/// A cgroup below the root, with the cpu controller. It outlives its children.
 pub struct Cgroup {
-    id: Box<u64>,
-}
-
-impl Cgroup {
-    fn known(&self) -> abi::Cgroup {
-        abi::Cgroup {
-            id: &raw const *self.id,
-            level: 1,
-            parent: &ROOT,
-        }
-    }
+    known: Box<abi::Cgroup>,
+    _id: Box<u64>,
 }
 
 pub struct Ext<U> {
@@ -263,11 +254,26 @@ impl<U: UserSpace> Ext<U> {
         self.kernel().task(task).pending |= 1 << (9 - 1);
     }
 
-    /// A new cgroup with that cpu.max.
+    /// A new cgroup below the root with that cpu.max.
     pub fn add_cgroup(&mut self, quota_us: u64, period_us: u64) -> Cgroup {
+        self.add_cgroup_below(&ROOT, quota_us, period_us)
+    }
+
+    /// A new child of `parent` with that cpu.max.
+    pub fn add_child_cgroup(&mut self, parent: &Cgroup, quota_us: u64, period_us: u64) -> Cgroup {
+        self.add_cgroup_below(&parent.known, quota_us, period_us)
+    }
+
+    fn add_cgroup_below(&mut self, parent: &abi::Cgroup, quota_us: u64, period_us: u64) -> Cgroup {
         self.cgroups += 1;
+        let id = Box::new(1 + self.cgroups);
         let cgroup = Cgroup {
-            id: Box::new(1 + self.cgroups),
+            known: Box::new(abi::Cgroup {
+                id: &raw const *id,
+                level: parent.level + 1,
+                parent,
+            }),
+            _id: id,
         };
         let args = abi::CgroupInitArgs {
             weight: 100,
@@ -277,7 +283,7 @@ impl<U: UserSpace> Ext<U> {
             burst_us: 0,
         };
         let init = self.ops.cgroup_init.expect("it knows cgroups");
-        let err = init(abi::NO_CONTEXT, &cgroup.known(), &args);
+        let err = init(abi::NO_CONTEXT, &raw const *cgroup.known, &args);
         assert_eq!(err, 0, "ops.cgroup_init");
         cgroup
     }
@@ -286,28 +292,34 @@ impl<U: UserSpace> Ext<U> {
     pub fn set_quota(&mut self, cgroup: &Cgroup, quota_us: u64, period_us: u64, at: At) {
         self.enter(at);
         let set = self.ops.cgroup_set_bandwidth.expect("it knows cgroups");
-        set(abi::NO_CONTEXT, &cgroup.known(), period_us, quota_us, 0);
+        set(
+            abi::NO_CONTEXT,
+            &raw const *cgroup.known,
+            period_us,
+            quota_us,
+            0,
+        );
     }
 
     /// `cgroup` gets that cpu.weight.
     pub fn set_weight(&mut self, cgroup: &Cgroup, weight: u32, at: At) {
         self.enter(at);
         let set = self.ops.cgroup_set_weight.expect("it knows cgroups");
-        set(abi::NO_CONTEXT, &cgroup.known(), weight);
+        set(abi::NO_CONTEXT, &raw const *cgroup.known, weight);
     }
 
     /// `cgroup` gets that cpu.idle.
     pub fn set_idle(&mut self, cgroup: &Cgroup, idle: bool, at: At) {
         self.enter(at);
         let set = self.ops.cgroup_set_idle.expect("it knows cgroups");
-        set(abi::NO_CONTEXT, &cgroup.known(), idle);
+        set(abi::NO_CONTEXT, &raw const *cgroup.known, idle);
     }
 
     /// `task`, which sleeps and is in the root cgroup, moves to `cgroup`.
     pub fn enter_cgroup(&mut self, task: TaskId, cgroup: &Cgroup) {
         let moves = self.ops.cgroup_move.expect("it knows cgroups");
         let p = self.task(task);
-        moves(abi::NO_CONTEXT, p, &ROOT, &cgroup.known());
+        moves(abi::NO_CONTEXT, p, &ROOT, &raw const *cgroup.known);
     }
 
     /// select_task_rq(): `cpu`, if it is online, else the first that `task` may use.
