@@ -15,6 +15,7 @@ mod fairness;
 mod faults;
 mod groups;
 mod ipi;
+mod layouts;
 mod new_vm;
 mod nohz_full;
 mod privileges;
