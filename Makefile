@@ -51,6 +51,9 @@ install:
 	cd $(SHARE) && find man bash-completion zsh fish -type f -exec install -D -m 644 {} $(abspath $(share))/{} \;
 	install -m 644 README.md CHANGELOG.md ARCHITECTURE.md THREATS.md LICENSE $(SHARE)/THIRD-PARTY-LICENCES docs/*.md $(doc)
 	install -m 644 configs/scx_vmland.toml configs/scx_vmland.schema.json configs/examples/*.toml $(doc)/examples
+	install -D -m 644 -t $(doc)/examples/prometheus configs/prometheus/vmland.dashboard.json configs/prometheus/vmland.rules.yml
+	cd examples && find ansible container kubernetes -type f -exec install -D -m 644 {} $(abspath $(doc))/examples/{} \;
+	chmod 755 $(doc)/examples/kubernetes/roll-out
 
 # Configuration stays.
 uninstall:
@@ -90,7 +93,7 @@ check: setup
 	cargo clippy --release --locked --workspace --all-targets -- -D warnings
 	tests/deny
 	docs/figures/render --check
-	shellcheck bpf/clang tests/setup tests/demo tests/deny tests/prometheus tests/coverage tests/install tests/package packaging/deb/build packaging/deb/p* docs/figures/measure tests/host/* tests/in_host/run tests/in_host/run_test tests/in_host/kernels tests/in_host/run_soak \
+	shellcheck bpf/clang tests/setup tests/demo tests/deny tests/prometheus tests/coverage tests/fleet tests/install tests/package packaging/deb/build packaging/deb/p* docs/figures/measure examples/kubernetes/roll-out tests/host/* tests/in_host/run tests/in_host/run_test tests/in_host/kernels tests/in_host/run_soak \
 		crates/vmland-guests/tests/fixtures/host/qemu .ci/run
 	tests/in_host/run_test
 
@@ -100,6 +103,7 @@ unit: setup
 	tests/prometheus
 	$(MAKE) --no-print-directory build
 	tests/install
+	tests/fleet
 
 # With seeds that no earlier run had.
 explore: setup
