@@ -11,6 +11,7 @@
 mod classify;
 mod compare;
 mod control;
+mod documents;
 mod fairness;
 mod faults;
 mod groups;
