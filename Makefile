@@ -102,7 +102,7 @@ check: setup
 	cargo clippy --release --locked --workspace --all-targets -- -D warnings
 	tests/deny
 	docs/figures/render --check
-	shellcheck bpf/clang tests/setup tests/demo tests/deny tests/prometheus tests/book tests/coverage tests/fleet tests/install tests/package packaging/deb/build packaging/deb/p* docs/figures/measure examples/kubernetes/roll-out tests/host/* tests/in_host/run tests/in_host/run_test tests/in_host/kernels tests/in_host/run_soak \
+	shellcheck bpf/clang tests/setup tests/demo tests/deny tests/prometheus tests/book tests/coverage tests/fleet tests/install tests/package tests/recipes packaging/deb/build packaging/deb/p* docs/figures/measure examples/kubernetes/roll-out tests/host/* tests/in_host/run tests/in_host/run_test tests/in_host/kernels tests/in_host/run_soak \
 		crates/vmland-guests/tests/fixtures/host/qemu .ci/run
 	tests/in_host/run_test
 
@@ -112,6 +112,7 @@ unit: setup
 	tests/prometheus
 	$(MAKE) --no-print-directory build
 	tests/install
+	tests/recipes
 	tests/book
 	tests/fleet
 
