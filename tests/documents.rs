@@ -100,6 +100,10 @@ fn every_message_is_explained() {
         "crates/vmland-control/src/socket.rs",
         "crates/vmland-control/src/client.rs",
         "crates/vmland/src/client.rs",
+        "crates/vmland/src/ab/errors.rs",
+        "crates/vmland-guests/src/preflight.rs",
+        "crates/vmland-guests/src/running.rs",
+        "crates/vmland-settings/src/save.rs",
     ] {
         let of_errors = text(file).replace("#[error(\n", "#[error(");
         messages.extend(literals(&of_errors, &["#[error("]));
@@ -115,4 +119,22 @@ fn every_message_is_explained() {
         missing.is_empty(),
         "docs/failures.md does not have: {missing:#?}"
     );
+}
+
+/// In docs/failures.md, by their names as they are shown.
+#[test]
+fn every_check_of_doctor_is_explained() {
+    let guide = text("docs/failures.md");
+    let source = text("crates/vmland-host/src/doctor/mod.rs");
+    let (_, checks) = source.split_once("const CHECKS").expect("a list");
+    let (checks, _) = checks.split_once("];").expect("its end");
+    let names = literals(checks, &["\n    ("]);
+    assert!(names.len() > 10, "{names:?}");
+    for name in names {
+        let shown = format!("`{}`", name.replace('_', " "));
+        assert!(
+            guide.contains(&shown),
+            "docs/failures.md does not have {shown}"
+        );
+    }
 }
