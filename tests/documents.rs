@@ -19,7 +19,7 @@ fn text(name: &str) -> String {
 fn every_line_has_its_test() {
     const OF: [(&str, &str, usize); 2] = [
         ("THREATS.md", "", 30),
-        ("docs/platforms.md", "tests/in_host", 8),
+        ("docs/platforms.md", "tests/in_host", 12),
     ];
     for (document, folder, least) in OF {
         let mut count = 0;
