@@ -11,6 +11,7 @@
 #   make build   the two programs, in target/release, with manual pages and completions
 #   make install  what make build has made, below PREFIX (/usr/local); DESTDIR= for packagers
 #   make uninstall
+#   make book     the documents as a book, in target/book
 #   make deb      a Debian package, in target
 #   make package-test  the package in clean Debian 12 and 13 systems, and under systemd in the emulated host
 
@@ -21,7 +22,10 @@ DESTDIR ?=
 # For install(1): -s leaves out what only a debugger reads.
 STRIP ?=
 
-.PHONY: install uninstall deb package-test explore kernels soak run test build setup format figures check unit host clean
+# An administrator reads these below share/doc, as they are. The others of docs/ are pages of the book only.
+DOCUMENTS = $(filter-out docs/SUMMARY.md,$(shell grep -L '^{{\#include' docs/*.md))
+
+.PHONY: book install uninstall deb package-test explore kernels soak run test build setup format figures check unit host clean
 
 run: build
 	tests/demo
@@ -49,8 +53,12 @@ install:
 	chmod 644 $(unit)
 	test -e $(default) || install -m 644 configs/scx_vmland.default $(default)
 	cd $(SHARE) && find man bash-completion zsh fish -type f -exec install -D -m 644 {} $(abspath $(share))/{} \;
-	install -m 644 README.md CHANGELOG.md ARCHITECTURE.md THREATS.md LICENSE $(SHARE)/THIRD-PARTY-LICENCES docs/*.md $(doc)
+	install -m 644 README.md CHANGELOG.md ARCHITECTURE.md THREATS.md LICENSE $(SHARE)/THIRD-PARTY-LICENCES $(doc)
+	for file in $(DOCUMENTS:docs/%=%) $(patsubst docs/%,%,$(wildcard docs/pictures/*.svg)); do install -D -m 644 docs/$$file $(doc)/$$file; done
 	install -m 644 configs/scx_vmland.toml configs/scx_vmland.schema.json configs/examples/*.toml $(doc)/examples
+	install -D -m 644 -t $(doc)/examples/prometheus configs/prometheus/vmland.dashboard.json configs/prometheus/vmland.rules.yml
+	cd examples && find ansible container kubernetes -type f -exec install -D -m 644 {} $(abspath $(doc))/examples/{} \;
+	chmod 755 $(doc)/examples/kubernetes/roll-out
 
 # Configuration stays.
 uninstall:
@@ -60,6 +68,10 @@ uninstall:
 	rm -f $(share)/zsh/site-functions/_scx_vmland $(share)/zsh/site-functions/_vmland
 	rm -f $(share)/fish/vendor_completions.d/scx_vmland.fish $(share)/fish/vendor_completions.d/vmland.fish
 	rm -rf $(doc)
+
+# Commands in it are tried, with the programs.
+book: build
+	tests/book
 
 deb: build
 	packaging/deb/build
@@ -90,7 +102,7 @@ check: setup
 	cargo clippy --release --locked --workspace --all-targets -- -D warnings
 	tests/deny
 	docs/figures/render --check
-	shellcheck bpf/clang tests/setup tests/demo tests/deny tests/prometheus tests/coverage tests/install tests/package packaging/deb/build packaging/deb/p* docs/figures/measure tests/host/* tests/in_host/run tests/in_host/run_test tests/in_host/kernels tests/in_host/run_soak \
+	shellcheck bpf/clang tests/setup tests/demo tests/deny tests/prometheus tests/book tests/coverage tests/fleet tests/install tests/package tests/recipes packaging/deb/build packaging/deb/p* docs/figures/measure examples/kubernetes/roll-out tests/host/* tests/in_host/run tests/in_host/run_test tests/in_host/kernels tests/in_host/run_soak \
 		crates/vmland-guests/tests/fixtures/host/qemu .ci/run
 	tests/in_host/run_test
 
@@ -100,6 +112,9 @@ unit: setup
 	tests/prometheus
 	$(MAKE) --no-print-directory build
 	tests/install
+	tests/recipes
+	tests/book
+	tests/fleet
 
 # With seeds that no earlier run had.
 explore: setup

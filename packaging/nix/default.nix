@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
+# Tried: nix-instantiate parses it (tests/recipes). Nobody has built it, since nixpkgs was not at hand.
+#
 # nix-build -E 'with import <nixpkgs> {}; callPackage ./packaging/nix {}'
 {
   lib,

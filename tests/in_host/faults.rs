@@ -6,7 +6,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io;
 use std::process::Command;
 use std::sync::RwLock;
 use std::thread::{Builder, scope, sleep};
@@ -16,7 +15,10 @@ use fastrand::Rng;
 use serde_json::Value;
 
 use crate::control;
-use crate::rig::{Guest, Hog, Scheduler, bare_vm, ms, read, sched_ext_state, vmland_vms, wait_for};
+use crate::rig::{
+    Guest, Hog, Scheduler, bare_vm, ms, read, sched_ext_state, set_affinity, threads, vmland_vms,
+    wait_for,
+};
 
 /// The scheduler, and guests that work.
 pub struct World {
@@ -126,18 +128,16 @@ fn stopped(world: &mut World, _: &mut Rng) {
 /// A real-time task has the CPU of user space, but for what the kernel keeps of it for others:
 /// a twentieth.
 fn starved(world: &mut World, _: &mut Rng) {
-    let tasks = fs::read_dir(format!("/proc/{}/task", world.scheduler.pid())).expect("it runs");
-    let tid = |task: io::Result<fs::DirEntry>| task.ok()?.file_name().to_str()?.parse().ok();
-    let threads: Vec<i32> = tasks.filter_map(tid).collect();
+    let threads = threads(world.scheduler.pid());
     for &thread in &threads {
-        allow(thread, &[2]);
+        set_affinity(thread, &[2]);
     }
     let realtime = Hog::start("4", 0);
     realtime.make_realtime();
     world.go_on(ms(4_000));
     drop(realtime);
     for thread in threads {
-        allow(thread, &[0, 1, 2]);
+        set_affinity(thread, &[0, 1, 2]);
     }
 }
 
@@ -204,17 +204,6 @@ fn set(vm: &str, setting: &str) {
     control::done(&["vm", "set", vm, setting]);
 }
 
-fn allow(tid: i32, cpus: &[usize]) {
-    // SAFETY: a set of bits, which is valid when it is zeroed.
-    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    for cpu in cpus {
-        // SAFETY: the set is valid.
-        unsafe { libc::CPU_SET(*cpu, &mut set) };
-    }
-    // SAFETY: the set is valid. The thread may have ended.
-    unsafe { libc::sched_setaffinity(tid, size_of_val(&set), &raw const set) };
-}
-
 /// Of the vCPUs, at 1 kHz, under hand-offs and co-scheduling.
 fn affinity(world: &mut World, rng: &mut Rng) {
     set("lock-a", "cosched=strict");
@@ -222,11 +211,11 @@ fn affinity(world: &mut World, rng: &mut Rng) {
     let end = Instant::now() + ms(3_000);
     while Instant::now() < end {
         let cpus = rng.choice([&[1][..], &[2], &[1, 2]]).expect("one");
-        allow(*rng.choice(&vcpus).expect("one"), cpus);
+        set_affinity(*rng.choice(&vcpus).expect("one"), cpus);
         sleep(ms(1));
     }
     for vcpu in vcpus {
-        allow(vcpu, &[1, 2]);
+        set_affinity(vcpu, &[1, 2]);
     }
     control::done(&["vm", "unset", "lock-a"]);
 }
@@ -358,7 +347,7 @@ fn bare_vms(_: &mut World, _: &mut Rng) {
     scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
-                allow(0, &[1, 2]);
+                set_affinity(0, &[1, 2]);
                 for _ in 0..50 {
                     bare_vm::run(2, ms(40));
                 }
@@ -386,7 +375,7 @@ fn assert_none_of_ours_is_known() {
 fn a_wide_vm(world: &mut World, _: &mut Rng) {
     scope(|scope| {
         scope.spawn(|| {
-            allow(0, &[1, 2]);
+            set_affinity(0, &[1, 2]);
             bare_vm::run(200, ms(3_000));
         });
         world.go_on(ms(2_500));
@@ -399,7 +388,7 @@ fn vcpus_in_turn(_: &mut World, _: &mut Rng) {
     let mut seen = BTreeSet::new();
     scope(|scope| {
         let vm = scope.spawn(|| {
-            allow(0, &[1, 2]);
+            set_affinity(0, &[1, 2]);
             bare_vm::run_in_turn(3, ms(2_000));
         });
         while !vm.is_finished() {

@@ -5,74 +5,13 @@ use std::fs;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::rig::{GUEST_CPUS, Guest, Hog, Scheduler, cpus_used, ms, read, wait_for};
+use crate::rig::{Cgroup, GUEST_CPUS, Guest, Hog, Scheduler, cpus_used, ms, wait_for};
 use crate::settings::assert_near;
 
-const ROOT: &str = "/sys/fs/cgroup";
 const CONFIG: &str = "/tmp/cgroup.toml";
 
 /// The guests' CPUs, as taskset has them.
 const BOTH: &str = "6";
-
-/// A cgroup; dropped, it is removed and its tasks move to the root.
-struct Cgroup(String);
-
-impl Cgroup {
-    /// Below `parent`, which is "" or "/path".
-    fn new(parent: &str, name: &str) -> Self {
-        let this = Self(format!("{parent}/{name}"));
-        write(&format!("{parent}/cgroup.subtree_control"), "+cpu");
-        fs::create_dir(format!("{ROOT}{}", this.0)).expect("a new cgroup");
-        this
-    }
-
-    fn set(&self, file: &str, value: impl ToString) {
-        write(&format!("{}/{file}", self.0), &value.to_string());
-    }
-
-    /// Whether it gets only CPU time that no other cgroup uses. Where the kernel does not pass
-    /// cpu.idle on to a scheduler, this sets the smallest weight.
-    fn set_idle(&self, on: bool) {
-        if kernel() >= (6, 19) {
-            self.set("cpu.idle", u8::from(on));
-        } else {
-            self.set("cpu.weight", if on { 1 } else { 100 });
-        }
-    }
-
-    fn take(&self, pid: i32) {
-        self.set("cgroup.procs", pid);
-    }
-
-    /// CPU time of its tasks, those of QEMU included.
-    fn cpu_ns(&self) -> u64 {
-        let stat = read(&format!("{ROOT}{}/cpu.stat", self.0));
-        let usage = |line: &str| line.strip_prefix("usage_usec ")?.parse::<u64>().ok();
-        stat.lines().find_map(usage).expect("its CPU time") * 1000
-    }
-}
-
-impl Drop for Cgroup {
-    fn drop(&mut self) {
-        let path = format!("{ROOT}{}", self.0);
-        for pid in read(&format!("{path}/cgroup.procs")).lines() {
-            let _ = fs::write(format!("{ROOT}/cgroup.procs"), pid);
-        }
-        let _ = fs::remove_dir(path);
-    }
-}
-
-/// Major and minor version of the kernel.
-fn kernel() -> (u32, u32) {
-    let release = read("/proc/sys/kernel/osrelease");
-    let mut numbers = release.split('.').map_while(|number| number.parse().ok());
-    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
-}
-
-fn write(path: &str, value: &str) {
-    let path = format!("{ROOT}{path}");
-    fs::write(&path, value).unwrap_or_else(|e| panic!("{value} to {path}: {e}"));
-}
 
 /// The guests' CPUs, split by weight.
 fn parts<const N: usize>(weights: [f64; N]) -> [f64; N] {
@@ -102,7 +41,8 @@ fn cgroups_split_the_host() {
     let mut scheduler = Scheduler::start(&["--config", CONFIG]);
     let guests = Guest::take_all(["cpu-a", "cpu-b", "cpu-c"]);
     let [p, t] = ["p", "t"].map(|name| Cgroup::new("", name));
-    let groups = [("", "a"), (&*p.0, "b"), (&*p.0, "c")].map(|(p, name)| Cgroup::new(p, name));
+    let groups =
+        [("", "a"), (p.path(), "b"), (p.path(), "c")].map(|(p, name)| Cgroup::new(p, name));
     for (group, guest) in groups.iter().zip(&guests) {
         group.take(guest.pid());
     }

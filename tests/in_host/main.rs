@@ -11,10 +11,12 @@
 mod classify;
 mod compare;
 mod control;
+mod documents;
 mod fairness;
 mod faults;
 mod groups;
 mod ipi;
+mod layouts;
 mod new_vm;
 mod nohz_full;
 mod privileges;

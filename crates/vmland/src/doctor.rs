@@ -25,6 +25,12 @@ pub struct Opts {
     /// As JSON.
     #[arg(long)]
     json: bool,
+
+    /// As labels of a node of Kubernetes, one a line: "scx-vmland/doctor" has the worst of all
+    /// verdicts, "scx-vmland/CHECK" that of each check. kubectl label takes them, and so does a
+    /// feature file of Node Feature Discovery.
+    #[arg(long, conflicts_with = "json")]
+    labels: bool,
 }
 
 #[derive(Serialize)]
@@ -45,6 +51,11 @@ pub fn run(opts: &Opts) -> Result<()> {
         };
         serde_json::to_writer_pretty(&mut out, &report)?;
         writeln!(out)?;
+    } else if opts.labels {
+        label(&mut out, "doctor", verdict)?;
+        for finding in &findings {
+            label(&mut out, finding.check, finding.verdict)?;
+        }
     } else {
         writeln!(out, "{}", table(&findings))?;
     }
@@ -52,6 +63,10 @@ pub fn run(opts: &Opts) -> Result<()> {
         Verdict::Ok | Verdict::Worse => Ok(()),
         Verdict::Refused => Err(Exit(exit::FAILURE).into()),
     }
+}
+
+fn label(out: &mut impl Write, name: &str, verdict: Verdict) -> Result<()> {
+    Ok(writeln!(out, "scx-vmland/{name}={}", verdict.as_str())?)
 }
 
 /// As wide as the terminal.

@@ -7,10 +7,12 @@
 //! | `guest` | KVM guests, which tests take from a stock |
 //! | `qmp` | nothing; it asks QEMU |
 //! | `hog` | processes that only use CPU time |
+//! | `cgroup` | cgroups |
 //! | `bare_vm` | VMs without a guest |
 //! | `tracefs` | an instance of tracefs |
 
 pub mod bare_vm;
+mod cgroup;
 mod guest;
 mod hog;
 mod qmp;
@@ -25,6 +27,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 pub use bare_vm::BareVm;
+pub use cgroup::Cgroup;
 pub use guest::{Guest, while_paused};
 pub use hog::Hog;
 pub use scheduler::Scheduler;
@@ -78,6 +81,26 @@ pub fn stat_field(id: i32, number: usize) -> u64 {
     let fields = stat.rsplit_once(") ").expect("a name").1;
     let field = fields.split(' ').nth(number - 3).expect("a field");
     field.parse().expect("a number")
+}
+
+/// The threads of a process.
+pub fn threads(pid: i32) -> Vec<i32> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("it runs");
+    let tid = |task: std::io::Result<fs::DirEntry>| task.ok()?.file_name().to_str()?.parse().ok();
+    tasks.filter_map(tid).collect()
+}
+
+/// Has a thread run on these CPUs only, as taskset does; 0 is the caller.
+pub fn set_affinity(tid: i32, cpus: &[usize]) {
+    // SAFETY: a set of bits, which is valid when it is zeroed, and outlives the call. The thread
+    // may have ended.
+    unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        for &cpu in cpus {
+            libc::CPU_SET(cpu, &mut set);
+        }
+        libc::sched_setaffinity(tid, size_of_val(&set), &raw const set);
+    }
 }
 
 /// CPU time of a thread; 0 if it has ended.

@@ -205,6 +205,42 @@ fn doctor_says_the_same_to_programs() {
     }
 }
 
+/// Node labels of Kubernetes: a prefix that is a DNS name, a slash, and at most 63 characters of
+/// names that it takes.
+#[test]
+fn doctor_labels_nodes() {
+    let out = vmland(&["doctor", "--json"]);
+    let report: serde_json::Value = serde_json::from_slice(&out.stdout).expect("JSON");
+    let mut expected = vec![format!(
+        "doctor={}",
+        report["verdict"].as_str().expect("one")
+    )];
+    for finding in report["findings"].as_array().expect("findings") {
+        let [check, verdict] = ["check", "verdict"].map(|key| finding[key].as_str().expect("text"));
+        assert!(check.len() <= 63 && check.starts_with(|c: char| c.is_ascii_lowercase()));
+        assert!(
+            check.ends_with(|c: char| c.is_ascii_alphanumeric()),
+            "{check}"
+        );
+        assert!(check.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'));
+        expected.push(format!("{check}={verdict}"));
+    }
+    let labels = vmland(&["doctor", "--labels"]);
+    let lines = text(&labels.stdout);
+    let names: Vec<_> = lines
+        .lines()
+        .map(|line| line.strip_prefix("scx-vmland/"))
+        .collect();
+    assert_eq!(
+        names,
+        expected
+            .iter()
+            .map(|name| Some(&**name))
+            .collect::<Vec<_>>()
+    );
+    assert_eq!(labels.status.code(), out.status.code());
+}
+
 /// No scheduler is needed to compare these two, and four windows of a second would be all.
 const HARMLESS: [&str; 9] = [
     "ab",
