@@ -9,6 +9,7 @@
 //! | [`lifetime`] | child processes that end with their parent |
 //! | [`printable`] | text of others, made safe to print |
 //! | [`suggest`] | the known word that a misspelt one is nearest to |
+//! | [`system_file`] | small files below `/proc` and `/sys`, and the error if one cannot be read |
 
 pub mod background;
 pub mod cpus;
@@ -16,6 +17,7 @@ pub mod exit;
 pub mod lifetime;
 pub mod printable;
 pub mod suggest;
+pub mod system_file;
 
 /// Mount point of cgroup v2.
 pub const CGROUP_ROOT: &str = "/sys/fs/cgroup";

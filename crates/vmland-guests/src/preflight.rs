@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use vmland_base::cpus;
 use vmland_base::exit;
+use vmland_base::system_file::{Unreadable, read};
 
 use super::archive;
 
@@ -140,12 +141,8 @@ pub enum Refusal {
         available_mib: u64,
     },
 
-    #[error("Cannot read {}: {source}. Check that /proc and /sys are mounted and readable.", path.display())]
-    Unreadable {
-        path: PathBuf,
-        /// `InvalidData` if the content made no sense.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
 }
 
 impl Refusal {
@@ -163,7 +160,7 @@ impl Refusal {
                 }
             }
             Refusal::BadCpus { .. } => exit::USAGE,
-            Refusal::Unreadable { .. } => exit::FAILURE,
+            Refusal::Unreadable(_) => exit::FAILURE,
         }
     }
 }
@@ -255,7 +252,8 @@ fn kernel(root: &Path, given: Option<&Path>) -> Result<PathBuf, Refusal> {
 fn host_cpus(root: &Path, given: &str) -> Result<BTreeSet<usize>, Refusal> {
     let path = root.join("sys/devices/system/cpu/online");
     let online = read(&path)?;
-    let of_host = cpus::parse(&online).ok_or_else(|| invalid(&path, "not a list of CPUs"))?;
+    let of_host =
+        cpus::parse(&online).ok_or_else(|| Unreadable::invalid(&path, "not a list of CPUs"))?;
     cpus::parse(given)
         .filter(|cpus| !cpus.is_empty() && cpus.is_subset(&of_host))
         .ok_or_else(|| Refusal::BadCpus {
@@ -271,7 +269,7 @@ fn memory(root: &Path, guests: usize, machine: &Machine) -> Result<(), Refusal> 
         .lines()
         .find_map(|line| line.strip_prefix("MemAvailable:"))
         .and_then(|value| value.trim().strip_suffix(" kB")?.parse().ok())
-        .ok_or_else(|| invalid(&path, "no MemAvailable"))?;
+        .ok_or_else(|| Unreadable::invalid(&path, "no MemAvailable"))?;
     let available_mib = available_kib / 1024;
     // QEMU keeps the archive for as long as it runs.
     let guest_mib = machine.guest_memory_mib() + QEMU_MEMORY_MIB + machine.archive_mib();
@@ -284,20 +282,6 @@ fn memory(root: &Path, guests: usize, machine: &Machine) -> Result<(), Refusal> 
         });
     }
     Ok(())
-}
-
-fn read(path: &Path) -> Result<String, Refusal> {
-    fs::read_to_string(path).map_err(|source| Refusal::Unreadable {
-        path: path.to_owned(),
-        source,
-    })
-}
-
-fn invalid(path: &Path, what: &'static str) -> Refusal {
-    Refusal::Unreadable {
-        path: path.to_owned(),
-        source: io::Error::new(io::ErrorKind::InvalidData, what),
-    }
 }
 
 #[cfg(test)]
@@ -469,12 +453,12 @@ mod tests {
             ("sys/devices/system/cpu/online", "all"),
         ] {
             let refusal = good().put(path, content).with_cpus("0").unwrap_err();
-            let Refusal::Unreadable { path: p, .. } = refusal else {
+            let Refusal::Unreadable(Unreadable { path: p, .. }) = refusal else {
                 panic!("{refusal}");
             };
             assert!(p.ends_with(path));
         }
         let refusal = good().remove("proc/meminfo").check().unwrap_err();
-        assert!(matches!(refusal, Refusal::Unreadable { .. }), "{refusal}");
+        assert!(matches!(refusal, Refusal::Unreadable(_)), "{refusal}");
     }
 }

@@ -20,11 +20,11 @@
 //! what the verifier thinks.
 
 use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Serialize;
 use vmland_base::exit;
+use vmland_base::system_file::{Unreadable, read};
 
 use crate::capability as cap;
 
@@ -122,13 +122,8 @@ pub enum Refusal {
     NoBtf,
 
     /// A file that every Linux has could not be read or understood.
-    #[error("Cannot read {}: {source}. Check that /proc and /sys are mounted and readable.", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What reading it gave; `InvalidData` if the content made no sense.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
 }
 
 impl Refusal {
@@ -142,7 +137,7 @@ impl Refusal {
             | Refusal::IsolatedCpus { .. }
             | Refusal::NoBtf => exit::UNAVAILABLE,
             Refusal::OtherScheduler { .. } => exit::TEMPFAIL,
-            Refusal::Unreadable { .. } => exit::FAILURE,
+            Refusal::Unreadable(_) => exit::FAILURE,
         }
     }
 }
@@ -182,7 +177,8 @@ pub fn capable(root: &Path) -> Result<Host, Refusal> {
 pub fn kernel(root: &Path) -> Result<Host, Refusal> {
     let path = root.join("proc/sys/kernel/osrelease");
     let release = read(&path)?.trim().to_owned();
-    let version = version(&release).ok_or_else(|| invalid(&path, "not a kernel release"))?;
+    let version =
+        version(&release).ok_or_else(|| Unreadable::invalid(&path, "not a kernel release"))?;
     if version < OLDEST_KERNEL {
         return Err(Refusal::KernelTooOld { release });
     }
@@ -201,7 +197,7 @@ pub fn sched_ext(root: &Path, host: &Host) -> Result<(), Refusal> {
     // Without sysfs nothing is known about the kernel.
     let path = root.join("sys/kernel");
     match fs::metadata(&path) {
-        Err(source) => Err(Refusal::Unreadable { path, source }),
+        Err(source) => Err(Unreadable { path, source }.into()),
         Ok(_) => Err(Refusal::NoSchedExt {
             release: host.release.clone(),
         }),
@@ -283,24 +279,6 @@ pub fn sched_ext_available(root: &Path) -> bool {
     root.join("sys/kernel/sched_ext/state").exists()
 }
 
-/// Reads a small text file, replacing what is not UTF-8.
-fn read(path: &Path) -> Result<String, Refusal> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
-        Err(source) => Err(Refusal::Unreadable {
-            path: path.to_owned(),
-            source,
-        }),
-    }
-}
-
-fn invalid(path: &Path, what: &'static str) -> Refusal {
-    Refusal::Unreadable {
-        path: path.to_owned(),
-        source: io::Error::new(io::ErrorKind::InvalidData, what),
-    }
-}
-
 /// The `isolcpus=` of the kernel's command line, if it is about scheduling domains: without
 /// flags it is (Documentation/admin-guide/kernel-parameters.txt).
 fn isolated_from_domains(root: &Path) -> Option<String> {
@@ -356,10 +334,10 @@ fn in_initial_pid_namespace(root: &Path, status: &str) -> bool {
     !nested && namespace(root, "pid").is_none_or(|inode| inode == PID_NS_INIT_INO)
 }
 
-fn effective_capabilities(path: &Path, status: &str) -> Result<u64, Refusal> {
+fn effective_capabilities(path: &Path, status: &str) -> Result<u64, Unreadable> {
     field(status, "CapEff")
         .and_then(|hex| u64::from_str_radix(hex, 16).ok())
-        .ok_or_else(|| invalid(path, "no effective capabilities (CapEff)"))
+        .ok_or_else(|| Unreadable::invalid(path, "no effective capabilities (CapEff)"))
 }
 
 /// Names what is missing from `effective` to load, attach and run the scheduler:
@@ -415,6 +393,8 @@ fn may_lock_all_memory(root: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
     use vmland_test_tree::Tree;
 
@@ -523,7 +503,7 @@ mod tests {
     fn no_sysfs_says_nothing_about_the_kernel() {
         let tree = good().remove("sys");
         let refusal = tree.refusal();
-        assert!(matches!(refusal, Refusal::Unreadable { .. }), "{refusal}");
+        assert!(matches!(refusal, Refusal::Unreadable(_)), "{refusal}");
     }
 
     #[test]
@@ -715,7 +695,7 @@ mod tests {
             ("proc/self/status", "CapEff:\tnot hex\n"),
         ] {
             let refusal = good().put(path, content).refusal();
-            let Refusal::Unreadable { path: p, source } = refusal else {
+            let Refusal::Unreadable(Unreadable { path: p, source }) = refusal else {
                 panic!("{refusal}");
             };
             assert!(p.ends_with(path));
