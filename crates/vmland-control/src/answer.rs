@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::find::{By, Running, find};
 use super::line::{ITEMS_MAX, VERSION, told};
-use super::planned::{Planned, Why};
+use super::planned::Planned;
 use super::refused::{ErrorKind, Refused};
 use super::request::{Request, Value};
 use vmland_settings::{EffectiveSettings, Finding, Key, Target, VmFacts};
@@ -34,6 +34,14 @@ pub struct Shown {
     /// The configuration's main file.
     pub config: String,
     pub warnings: Vec<String>,
+}
+
+/// What holds for a VM, and what the planner thinks of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Why {
+    #[serde(flatten)]
+    pub shown: Shown,
+    pub planned: Planned,
 }
 
 /// An effective value, as it is written in files.

@@ -32,9 +32,9 @@ pub mod socket;
 pub mod standby;
 pub mod stats;
 
-pub use answer::{Answered, Change, PlannedOf, Reloaded, Setting, Shown, answer};
+pub use answer::{Answered, Change, PlannedOf, Reloaded, Setting, Shown, Why, answer};
 pub use find::{By, Running};
 pub use line::{LINE_MAX, VERSION};
-pub use planned::{Mode, Planned, Reported, Sign, Thresholds, Why};
+pub use planned::{Mode, Planned, Reported, Sign, Thresholds};
 pub use refused::{ErrorKind, Refused};
 pub use request::{Request, Value};

@@ -6,16 +6,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::answer::Shown;
-
-/// What holds for a VM, and what the planner thinks of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Why {
-    #[serde(flatten)]
-    pub shown: Shown,
-    pub planned: Planned,
-}
-
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Planned {
     /// What the planner has decided. A VM's `cosched` overrules it.
