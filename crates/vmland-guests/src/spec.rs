@@ -93,6 +93,22 @@ impl Load {
             Load::Idle => "nothing",
         }
     }
+
+    /// For users: what it does, and what is counted.
+    pub fn about(self) -> (&'static str, &'static str) {
+        match self {
+            Load::Lock => ("a ticket lock that waits with PAUSE", self.unit()),
+            Load::Tlb => ("munmap, that is TLB shootdowns", self.unit()),
+            Load::Msg => ("ping-pong over pipes between two CPUs", self.unit()),
+            Load::Barrier => ("a barrier that waits with PAUSE", self.unit()),
+            Load::Cpu => ("computes, shares nothing", self.unit()),
+            Load::Storm => ("hostile: IPIs, pause exits and yields", self.unit()),
+            Load::Lat => ("a timer of 2 ms", "lateness of wake-ups"),
+            Load::Io => ("answers short requests from the host", "time to the answer"),
+            Load::Run => ("--workload, repeatedly", self.unit()),
+            Load::Idle => ("nothing", ""),
+        }
+    }
 }
 
 impl FromStr for Load {

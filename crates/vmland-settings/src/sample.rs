@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The sample configuration, in which every setting is explained and commented out.
 
+use vmland_base::suggest::either;
+use vmland_identity::Vmm;
+
 use super::settings::{Key, Settings};
 
 /// Longest line, in characters.
@@ -37,7 +40,7 @@ const TAIL: &str = r##"
 #   uuid
 #   cgroup   path of the VM's cgroup, as in /proc/PID/cgroup
 #   uid      the user of its process: 1000, or "1000-1999"
-#   vmm      "qemu", "firecracker", "cloud-hypervisor", "crosvm" or "other"
+#   vmm      {vmm}
 #   vcpus    how many it has: 4, "2-8", ">=4" or "<=8"
 #
 # All but vcpus may be lists, of which one must match. name, uuid and cgroup are globs:
@@ -65,7 +68,8 @@ const TAIL: &str = r##"
 /// The text of `configs/scx_vmland.toml`.
 pub fn sample() -> String {
     let settings: String = Key::ALL.iter().map(|key| setting(*key)).collect();
-    format!("{HEAD}{settings}{TAIL}")
+    let tail = TAIL.replace("{vmm}", &either(Vmm::ALL.map(Vmm::as_str)));
+    format!("{HEAD}{settings}{tail}")
 }
 
 fn setting(key: Key) -> String {

@@ -21,28 +21,30 @@ const BOOT_LIMIT: Duration = Duration::from_secs(120);
 /// The arm that leaves the first guest alone on the host.
 const SOLO: &str = "solo";
 
+const HELP: &str = "\
+Compare schedulers with Linux guests that it starts
+
+Starts one guest under QEMU and KVM for each load in --guests, and compares
+schedulers as \"vmland ab\" does. The guests' user space is built in; their kernel is
+the host's own image. They end with vmland.
+
+Loads, and what each counts:
+{loads}
+\"solo\" in --schedulers is the kernel's own scheduler with only the first guest
+running: an upper limit for that guest.";
+
+fn help() -> String {
+    let line = |load: Load| {
+        let (about, counted) = load.about();
+        let line = format!("  {load:<8} {about:<42} {counted}");
+        line.trim_end().to_owned() + "\n"
+    };
+    HELP.replace("{loads}", &Load::ALL.map(line).concat())
+}
+
 /// Compare schedulers with Linux guests that it starts
-///
-/// Starts one guest under QEMU and KVM for each load in --guests, and compares
-/// schedulers as "vmland ab" does. The guests' user space is built in; their kernel is
-/// the host's own image. They end with vmland.
-///
-/// Loads, and what each counts:
-///   lock     a ticket lock that waits with PAUSE        acquisitions
-///   tlb      munmap, that is TLB shootdowns             munmaps
-///   msg      ping-pong over pipes between two CPUs      round trips
-///   barrier  a barrier that waits with PAUSE            barriers
-///   cpu      computes, shares nothing                   chunks
-///   storm    hostile: IPIs, pause exits and yields      membarriers
-///   lat      a timer of 2 ms                            lateness of wake-ups
-///   io       answers short requests from the host       time to the answer
-///   run      --workload, repeatedly                     runs
-///   idle     nothing
-///
-/// "solo" in --schedulers is the kernel's own scheduler with only the first guest
-/// running: an upper limit for that guest.
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(long_about = help())]
 pub struct Opts {
     /// The guests: loads, each with optional settings (tlb:vcpus=4,name=web). weight=N puts
     /// the guest into a cgroup of its own; if one guest has a weight, the default is 100.
