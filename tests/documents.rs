@@ -96,6 +96,7 @@ fn every_message_is_explained() {
     }
     let logged = messages.len();
     for file in [
+        "crates/vmland-base/src/system_file.rs",
         "crates/vmland-host/src/preflight.rs",
         "crates/vmland-control/src/socket.rs",
         "crates/vmland-control/src/client.rs",
