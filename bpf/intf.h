@@ -28,7 +28,7 @@ enum vmland_limits {
 
 /*
  * Counters: a slot each in a per-CPU array. They only grow, and user space adds them up over
- * the CPUs. metrics.rs gives each a name.
+ * the CPUs. src/metrics.rs gives each a name.
  */
 enum vmland_counter {
 	/* Classification. */
@@ -59,8 +59,7 @@ enum vmland_counter {
 	/* Hand-offs, by where the target was. */
 	VMLAND_HANDOFF_SHARED,	/* in the shared queue */
 	VMLAND_HANDOFF_PINNED,	/* in a per-CPU queue */
-	VMLAND_HANDOFF_REMOTE,	/* put first on another CPU: it may not run here, or is
-				   co-scheduled */
+	VMLAND_HANDOFF_REMOTE,	/* put first on its own CPU: it may not run here */
 	VMLAND_HANDOFF_SERVED,	/* running, or in a local DSQ */
 	VMLAND_HANDOFF_LOST,	/* asleep or throttled, or it moved meanwhile */
 	VMLAND_HANDOFF_NEXT,	/* the target was the next task to run on the CPU */
@@ -182,7 +181,7 @@ struct vmland_plan {
 #define VMLAND_VM_PREFERS_CPUS 8
 /* A hand-off starts a new slice, and does not pass on the turn. */
 #define VMLAND_VM_COSCHED_OFF 16
-/* Its vCPUs are co-scheduled. */
+/* Its vCPUs are a gang, whatever the planner finds (cosched/gang.bpf.h). */
 #define VMLAND_VM_COSCHED_STRICT 32
 
 /* The CPUs that a VM prefers: the argument of placement/prefer.bpf.c. */

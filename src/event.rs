@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! What BPF tells user space (`struct vmland_event` of `bpf/intf.h`).
 //!
-//! Events arrive in records of the framework's layout. [`decode`] and
-//! `bpf/planner/event.bpf.h`, which has the table, are the only places that know which
-//! field of a record carries which one of an event.
+//! Events arrive in records of the framework's layout. `bpf/planner/event.bpf.h` has the table of
+//! which field of a record carries which one of an event. [`decode`] reads evidence by it, and
+//! `vcpu_events.rs` the slot of a VM.
 
 use crate::planner::Evidence;
 

@@ -17,10 +17,10 @@ use vmland_settings::{DEFAULT_FILE, Key, Settings, Sources, host_cpus};
 /// itself should scx_vmland ever crash or hang.
 ///
 /// Every task is charged for CPU time by its weight, and the task with the
-/// earliest deadline runs next. The policy in user space decides the deadlines of
-/// vCPUs that have used up their slice; BPF decides all others by the same rule.
-/// What a yielder is charged for its place, its target is credited with, so that
-/// spinning neither earns nor costs a VM CPU time.
+/// earliest deadline runs next. A yielder is charged what its target is credited
+/// with, so that spinning neither earns nor costs a VM CPU time. Where the vCPUs of
+/// a VM spin for each other, a planner in user space makes the VM a gang, whose
+/// vCPUs have their turns at the same time.
 ///
 /// VMs compete with each other by weight, however many vCPUs they have. Weights,
 /// slices and more can be set for each by name, in a file or with --vm; SIGHUP

@@ -51,7 +51,7 @@ const LONGEST_GANG_NS: u64 = 16 * GANG_NS;
 /// How long a trial is, in ns. A VM that spins is a gang again after [`AGREE`] reports.
 pub const TRIAL_NS: u64 = 200_000_000;
 
-/// For those who are told why.
+/// What the planner decides by, for `vmland why`.
 pub const THRESHOLDS: Thresholds = Thresholds {
     spinning_per_s: SPINNING_PER_S,
     exits_per_receiver: EXITS_PER_RECEIVER,

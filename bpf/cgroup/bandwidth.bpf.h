@@ -63,7 +63,7 @@ static __always_inline void cap_set(u32 vm_slot, u64 cap_ns)
 		bandwidth_set(cap, cap_ns, VMLAND_CAP_PERIOD, 0);
 }
 
-/* Of a quota, if no task waits. */
+/* The part of a quota that is kept at the end of a period though no task waits: 1/8. */
 #define QUOTA_KEPT 8
 
 /* Starts the period of @bw that @now is in. @waited: tasks of it are runnable. */

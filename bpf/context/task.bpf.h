@@ -22,7 +22,6 @@
  */
 #define RESCUE_THROTTLED_NS (20 * 1000 * 1000 * 1000ULL)
 
-
 struct vmland_task_ctx {
 	/* CPU time times VMLAND_NICE_0 / weight, in ns (vtime/vtime.bpf.h). */
 	u64 vruntime;

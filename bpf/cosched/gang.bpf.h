@@ -8,9 +8,9 @@
  * makes its siblings spin for the rest of their turns.
  *
  * Mechanism. Two rules make gangs of what the queue does anyway.
- *   Turns end together: while there is a gang, all turns on all CPUs end at multiples of the
+ *   Turns end at the same time: while there is a gang, all turns on all CPUs end at multiples of the
  *   slice, by timer. So CPUs choose at the same time.
- *   Siblings wait together: all waiting vCPUs of a gang have one deadline, that of their VM.
+ *   Siblings wait by one deadline: all waiting vCPUs of a gang have that of their VM.
  *   So they are neighbours in the queue, and CPUs that choose at the same time take one after
  *   the other. The CPUs that are left take what comes next.
  * A vCPU that becomes runnable during its gang's turn has the deadline of that turn, and may
@@ -34,6 +34,7 @@
 #include "../context/task.bpf.h"
 #include "../counters.bpf.h"
 #include "../handoff/turn.bpf.h"
+#include "../intf.h"
 #include "../params/params.bpf.h"
 #include "../vtime/lag.bpf.h"
 #include "../vtime/vtime.bpf.h"

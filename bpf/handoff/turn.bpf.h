@@ -31,6 +31,7 @@
 #include <scx/common.bpf.h>
 #include "../context/cpu.bpf.h"
 #include "../context/task.bpf.h"
+#include "../intf.h"
 #include "../params/params.bpf.h"
 #include "../vtime/vtime.bpf.h"
 #include "boost.bpf.h"
@@ -41,8 +42,8 @@
 
 /*
  * May the task of @taskc run out of turn on a CPU of vtime @vtime? It may not if its
- * vruntime is more than HANDOFF_SLICES of its slices ahead, so that a VM that yields
- * always cannot get ahead of its share without bound. It is one slice less than the
+ * vruntime is more than HANDOFF_SLICES of its slices above that, so that a VM that yields
+ * always cannot exceed its share without bound. It is one slice less than the
  * largest debt.
  */
 static __always_inline bool may_run_out_of_turn(const struct vmland_task_ctx *taskc, u64 vtime)

@@ -7,8 +7,8 @@
  * its share is behind all others for a whole round.
  *
  * Mechanism. A kernel thread that wakes runs next, before all tasks that are in the queues in
- * turn, as long as it is not ahead of its share by more than a slice. It pays for CPU time
- * like any other task. One that is further ahead waits in turn, and is rescued earlier than
+ * turn, as long as it has not exceeded its share by more than a slice. It is charged for CPU
+ * time like any other task. One that has had more waits in turn, and is rescued earlier than
  * others (watchdog/watchdog.bpf.h).
  */
 #ifndef VMLAND_PLACEMENT_KTHREAD_BPF_H

@@ -2,8 +2,8 @@
 /*
  * Wake-up preemption: a waking task that is owed CPU time runs at once.
  *
- * Mechanism. If no CPU idles, the waking task is put first on a CPU whose current task is
- * ahead of it by more than vmland_slice_min_ns of vruntime, for FIRST_SLICE_NS. That is enough
+ * Mechanism. If no CPU idles, the waking task is put first on a CPU whose current task has more
+ * vruntime than it by over vmland_slice_min_ns, for FIRST_SLICE_NS. That is enough
  * for most that wake. One that needs longer competes by its deadline after it. The turn of
  * the preempted task is suspended: it goes on when the waking task sleeps or has had its
  * first slice. So siblings that run at the same time are apart for a moment only. The vruntime
@@ -43,16 +43,16 @@
 #define PREEMPT_CPUS 4
 #define FIRST_QUEUE 2
 
-/* By how much the task that runs on the CPU of @cpuc is ahead of @vruntime; 0: it is not. */
-static __always_inline s64 lead_of_curr(const struct vmland_cpu_ctx *cpuc, u64 vruntime, u64 now)
+/* By how much the vruntime of the task that runs on the CPU of @cpuc is above @vruntime, or 0. */
+static __always_inline s64 curr_above(const struct vmland_cpu_ctx *cpuc, u64 vruntime, u64 now)
 {
 	u64 weight = cpuc->curr_weight;
-	s64 lead;
+	s64 above;
 
 	if (!weight)
 		return 0;
-	lead = cpuc->curr_vruntime + ns_to_vtime(now - cpuc->curr_start, weight) - vruntime;
-	return lead > 0 ? lead : 0;
+	above = cpuc->curr_vruntime + ns_to_vtime(now - cpuc->curr_start, weight) - vruntime;
+	return above > 0 ? above : 0;
 }
 
 /* The first slice of the task of @taskc, in ns: if its gang has its turn, until that ends. */
@@ -98,7 +98,7 @@ __noinline s32 preempt_choose(struct task_struct *p __arg_trusted,
 			continue;
 		}
 		if (!cpuc->curr_weight ||
-		    (!owed && lead_of_curr(cpuc, vruntime, now) <= least))
+		    (!owed && curr_above(cpuc, vruntime, now) <= least))
 			continue;
 		if (is_vcpu(taskc) && cpuc->curr_vm_id == taskc->vm_id &&
 		    (late || time_before(now, cpuc->turn_start + cpuc->curr_slice_min)))
@@ -126,7 +126,7 @@ static __always_inline bool preempt_if_due(struct task_struct *p,
 		return false;
 	if (preempts) {
 		cpuc->suspended_vruntime = taskc->vruntime +
-			lead_of_curr(cpuc, taskc->vruntime, scx_bpf_now());
+			curr_above(cpuc, taskc->vruntime, scx_bpf_now());
 		cpuc->suspended_pid = cpuc->curr_pid;
 		cpuc->suspended_by_ipi = false;
 		cpuc->first_slice_ns = slice;

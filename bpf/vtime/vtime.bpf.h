@@ -18,13 +18,13 @@
  * Lag. A task that starts to wait for a CPU, or to run on it, gets a vruntime near that
  * CPU's vtime. It is
  *
- *   at most CREDIT_SLICES behind, if it has waited: With deadlines, a light task gets behind
- *   by nearly a slice before it is served, and by more where slices end late. It keeps
- *   what it is owed.
+ *   at most CREDIT_SLICES below it, if it has waited: With deadlines, vtime exceeds the
+ *   vruntime of a light task by nearly a slice before it is served, and by more where slices
+ *   end late. It keeps what it is owed.
  *
- *   at most one slice behind, if it has slept: It is owed nothing.
+ *   at most one slice below it, if it has slept: It is owed nothing.
  *
- *   at most DEBT_SLICES ahead: No debt outlives its reason.
+ *   at most DEBT_SLICES above it: No debt outlives its reason.
  */
 #ifndef VMLAND_VTIME_VTIME_BPF_H
 #define VMLAND_VTIME_VTIME_BPF_H

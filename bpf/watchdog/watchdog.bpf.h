@@ -13,8 +13,8 @@
  *   alone on a nohz_full CPU       makes them compete, if somebody waits for their CPU, or a limit
  *                                  has changed (queue/alone.bpf.h)
  *
- * A thousand tasks cannot all be first, and whoever is behind them would suffer. So few are
- * rescued at a time, and together they take an eighth of a CPU at most. If more have waited for
+ * If a thousand tasks were put first, the tasks behind them would wait too long. So few are
+ * rescued at a time, and all of them take an eighth of a CPU at most. If more have waited for
  * RESCUE_NS, only those are rescued that have waited for longer, up to RESCUE_MOST_NS. Kernel
  * threads do not count: they are rescued after RESCUE_KTHREAD_NS.
  *
@@ -37,6 +37,7 @@
 
 #include "../framework.bpf.h"
 #include "../cgroup/bandwidth.bpf.h"
+#include "../cgroup/limits.bpf.h"
 #include "../cgroup/throttle.bpf.h"
 #include "../context/clock.bpf.h"
 #include "../context/cpu.bpf.h"

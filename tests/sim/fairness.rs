@@ -320,8 +320,9 @@ fn runs_are_deterministic() {
 }
 
 /// A light VM beside a heavy one has its share, also where a third one wakes all the time
-/// and needs next to nothing. Between their turns the heavy one is ahead by nearly a slice
-/// of the light one, which is many of its own, and that must not be forgiven.
+/// and needs next to nothing. Between their turns the vruntime of the heavy one is above that of
+/// the light one by nearly a slice of the light one, which is many of its own, and that must not
+/// be forgiven.
 #[test]
 fn a_light_vm_has_its_share_beside_a_heavy_one() {
     for (nr_cpus, weights) in [

@@ -104,7 +104,7 @@ fn of(name: &str) -> [Works; 3] {
     works
 }
 
-/// EEVDF has two speeds, by whether siblings happen to run together; scx_vmland's worst
+/// EEVDF has two speeds, by whether siblings happen to run at the same time; scx_vmland's worst
 /// is far above EEVDF's worst and near EEVDF's median; scx_rustland is behind.
 #[test]
 fn lock() {

@@ -2,7 +2,7 @@
 //! scx_rustland, a published scheduler without an `ops.yield`: the framework's own
 //! BPF part, and a model of its user space, which sees every runnable task.
 //!
-//! A task pays by weight and is served by the vruntime that it will have come to when
+//! A task is charged by weight and is served by the vruntime that it will have come to when
 //! it has run once more for as long as it did since it last slept, so that those that
 //! sleep often come first. One task is dispatched in a round.
 

@@ -84,9 +84,7 @@ pub struct Metrics {
     pub handoff_shared: u64,
     #[stat(desc = "Hand-offs whose target waited in a per-CPU queue")]
     pub handoff_pinned: u64,
-    #[stat(
-        desc = "Hand-offs whose target was put first on another CPU: it may not run here, or is co-scheduled"
-    )]
+    #[stat(desc = "Hand-offs whose target was put first on its own CPU: it may not run here")]
     pub handoff_remote: u64,
     #[stat(desc = "Hand-offs whose target was already on a CPU")]
     pub handoff_served: u64,

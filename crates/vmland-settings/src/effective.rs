@@ -53,7 +53,7 @@ pub struct EffectiveSettings {
     config: Config,
     /// Rules of the configuration; behind them is what was set.
     configured: usize,
-    /// What holds where nobody says anything.
+    /// The effective settings of a VM for which nothing is set.
     defaults: Settings,
 }
 

@@ -28,7 +28,7 @@ impl Explained<'_> {
 }
 
 impl Config {
-    /// What holds for a VM: the last of `[defaults]`, rules and flags that says it.
+    /// What holds for a VM: the last of `[defaults]`, rules and flags that sets it.
     ///
     /// Rules may together ask for a `slice_min` above the `slice`: then `slice` holds
     /// for both, and [`Config::warnings_for`] says so.
@@ -42,8 +42,8 @@ impl Config {
         self.resolve(&self.index.matching(&self.rules, vm, &hits))
     }
 
-    /// What holds for a VM of which no more is known than its number of vCPUs: what the rules
-    /// say that hold for every such VM.
+    /// The settings of a VM of which no more is known than its number of vCPUs: those of the
+    /// rules that hold for every such VM.
     pub fn settings_for_any(&self, vcpus: u32) -> Settings {
         let rules = (0..).zip(&self.rules);
         let found: Vec<RuleId> = rules

@@ -17,7 +17,7 @@ pub enum Source {
     File(Arc<Path>),
     /// The argument of one `--vm`.
     Flag(Arc<str>),
-    /// Said while the scheduler ran.
+    /// Set while the scheduler ran.
     Live,
 }
 

@@ -114,7 +114,7 @@ macro_rules! settings_table {
 
             /// How long a vCPU computes while siblings of it wait and are behind: then one of
             /// them gets the rest of the turn. With it, hints transfer no vruntime between the
-            /// vCPUs, so that none gets ahead for good.
+            /// vCPUs, as that difference would last.
             skew: Time<{ 100 * US }, { 100 * MS }> => skew_ns: u64 {
                 default: None,
                 unset: "no bound",
@@ -124,7 +124,7 @@ macro_rules! settings_table {
 
             /// When a waking vCPU of it preempts the running task. "normal": when its vruntime
             /// is less by the scheduler's --slice-us-min, and the running task has had its
-            /// least time (slice_min). "low": at once, unless the VM is ahead of its share.
+            /// least time (slice_min). "low": at once, unless the VM has had its share.
             /// "batch": never.
             latency: Word<Latency> => latency: Latency {
                 default: Some(Latency::Normal),

@@ -2,10 +2,10 @@
 //! A model of the kernel's own scheduler, only to see whether the simulator puts
 //! schedulers into the order in which the rig does.
 //!
-//! Each CPU has a queue and an average virtual time V. Of those that are not ahead of
-//! V the one with the earliest deadline runs, and is left alone for a slice. Who sleeps
+//! Each CPU has a queue and an average virtual time V. Of those that are eligible (vruntime not
+//! above V) the one with the earliest deadline runs, and is left alone for a slice. Who sleeps
 //! takes its lag along. A directed yield makes its target the next of the target's own
-//! queue, if it is not ahead of V, and costs the yielder the rest of its slice. It moves
+//! queue, if it is eligible, and costs the yielder the rest of its slice. It moves
 //! no task from one queue to another. An idle CPU takes a task from the longest
 //! queue, and a busy one half of what another has more, now and then. On hosts of several LLCs
 //! and nodes, `balance.rs` has the domains and NUMA balancing.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The operator's tool: looks at a running scx_vmland.
+//! The operator's tool.
 
 mod ab;
 mod bench;
@@ -25,7 +25,7 @@ use vmland_control::Refused;
 use vmland_guests::{daemon, running, spec, workload};
 use vmland_settings::{Diagnostics, SaveError};
 
-/// Look at a running scx_vmland
+/// Watch VMs, set what they get, compare schedulers
 #[derive(Parser)]
 #[command(name = "vmland", version)]
 struct Opts {

@@ -45,19 +45,19 @@ words! {
 
     /// Whether the vCPUs of a VM run at the same time.
     Cosched {
-        /// As what they do brings them together or apart.
+        /// While the planner finds that they spin for each other.
         "auto" = Auto,
-        /// Nothing brings them together.
+        /// Never, and a hand-off begins a new turn.
         "off" = Off,
-        /// As far as there are CPUs.
+        /// Always, as far as there are CPUs.
         "strict" = Strict,
     }
 
     /// When a vCPU that wakes takes the CPU from the task that runs.
     Latency {
-        /// When it has a lead, and the running one has had its least time.
+        /// When its vruntime is less by `--slice-us-min`, and the running one has had `slice_min`.
         "normal" = Normal,
-        /// At once, as long as its VM is not ahead of its share.
+        /// At once, unless its VM has had its share.
         "low" = Low,
         /// Never.
         "batch" = Batch,

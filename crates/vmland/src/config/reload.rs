@@ -7,8 +7,8 @@ use vmland_control::{Reloaded, Request};
 
 /// Have the scheduler read its configuration anew, and say what changes
 ///
-/// Everything is checked before any of it takes effect: if anything is wrong, what is in
-/// force stays. What was set with "vmland vm set" stays, too.
+/// Everything is checked before any of it takes effect: if anything is wrong, the effective
+/// settings stay as they are. What was set with "vmland vm set" stays, too.
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Opts {}
