@@ -33,6 +33,7 @@
 #include <scx/common.bpf.h>
 #include "../classify/vm.bpf.h"
 #include "../context/task.bpf.h"
+#include "../intf.h"
 #include "bandwidth.bpf.h"
 #include "cgroup.bpf.h"
 

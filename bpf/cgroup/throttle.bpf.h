@@ -22,8 +22,8 @@
 #include "../context/queues.bpf.h"
 #include "../context/task.bpf.h"
 #include "../counters.bpf.h"
+#include "../intf.h"
 #include "cgroup.bpf.h"
-#include "limits.bpf.h"
 
 /* Tasks whose period ends at the same time are apart by at most this, in ns: 100 us. */
 #define THROTTLED_ORDER_NS (100 * 1000ULL)

@@ -17,6 +17,7 @@
 #include <scx/common.bpf.h>
 #include "../classify/vm.bpf.h"
 #include "../context/task.bpf.h"
+#include "../intf.h"
 
 /* The largest budget, in ns: 100 ms, ten slices. So a burst after a calm time is bounded. */
 #define BOOST_SAVED_NS (100 * 1000 * 1000LL)

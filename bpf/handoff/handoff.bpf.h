@@ -18,6 +18,7 @@
 #include "../context/queues.bpf.h"
 #include "../context/task.bpf.h"
 #include "../counters.bpf.h"
+#include "../intf.h"
 #include "../ipi/pending.bpf.h"
 #include "turn.bpf.h"
 

@@ -25,6 +25,7 @@
 
 #include <scx/common.bpf.h>
 #include "../context/task.bpf.h"
+#include "../intf.h"
 #include "../params/params.bpf.h"
 
 /*

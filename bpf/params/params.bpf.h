@@ -35,7 +35,10 @@ struct {
 	__type(value, struct vmland_plan);
 } vmland_plans SEC(".maps");
 
-/* The tunables. User space sets them after it has loaded the scheduler. */
+/*
+ * The tunables. User space sets them after it has loaded the scheduler. Until then they have the
+ * options' defaults, which follow from the table of settings (crates/vmland-settings).
+ */
 volatile u64 vmland_slice_min_ns = 2000000;
 volatile u64 vmland_ipi_window_ns = 50000000;
 volatile u32 vmland_without SEC(".data");	/* of enum vmland_mechanism */

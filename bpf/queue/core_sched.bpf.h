@@ -26,7 +26,6 @@
 #define VMLAND_QUEUE_CORE_SCHED_BPF_H
 
 #include <scx/common.bpf.h>
-#include "../context/cpu.bpf.h"
 #include "../context/task.bpf.h"
 #include "../vtime/vtime.bpf.h"
 

@@ -20,6 +20,7 @@
 #define VMLAND_QUEUE_RUN_TIMER_BPF_H
 
 #include <scx/common.bpf.h>
+#include "../cgroup/bandwidth.bpf.h"
 #include "../cgroup/limits.bpf.h"
 #include "../context/clock.bpf.h"
 #include "../context/cpu.bpf.h"

@@ -4,12 +4,15 @@
 #define VMLAND_VTIME_CHARGE_BPF_H
 
 #include <scx/common.bpf.h>
+#include "../cgroup/cgroup.bpf.h"
 #include "../cgroup/limits.bpf.h"
 #include "../classify/vm.bpf.h"
 #include "../context/task.bpf.h"
 #include "../handoff/boost.bpf.h"
+#include "../intf.h"
 #include "../ipi/receivers.bpf.h"
 #include "../params/effective.bpf.h"
+#include "../params/params.bpf.h"
 #include "lag.bpf.h"
 #include "vtime.bpf.h"
 
