@@ -9,10 +9,10 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::bpf_intf::{
-    vmland_mechanism_VMLAND_PREEMPTION, vmland_mechanism_VMLAND_PROLONG,
-    vmland_mechanism_VMLAND_RECEIVERS, vmland_mechanism_VMLAND_SECOND_CHANCE,
-    vmland_mechanism_VMLAND_STICKY, vmland_mechanism_VMLAND_TURNS,
-    vmland_mechanism_VMLAND_YIELD_TO,
+    vmland_mechanism_VMLAND_GANGS, vmland_mechanism_VMLAND_PREEMPTION,
+    vmland_mechanism_VMLAND_PROLONG, vmland_mechanism_VMLAND_RECEIVERS,
+    vmland_mechanism_VMLAND_SECOND_CHANCE, vmland_mechanism_VMLAND_STICKY,
+    vmland_mechanism_VMLAND_TURNS, vmland_mechanism_VMLAND_YIELD_TO,
 };
 use crate::ordering::{LOADS, LOCK, Run, two_guests};
 use crate::rustland::rustland;
@@ -23,7 +23,7 @@ use vmland_sim::scheduler::Scheduler;
 use vmland_sim::vm::Load;
 
 /// Names as `--without` has them, and their bits. The first row leaves nothing out.
-const MECHANISMS: [(&str, u32); 8] = [
+const MECHANISMS: [(&str, u32); 9] = [
     ("", 0),
     ("yield-to", vmland_mechanism_VMLAND_YIELD_TO),
     ("receivers", vmland_mechanism_VMLAND_RECEIVERS),
@@ -32,6 +32,7 @@ const MECHANISMS: [(&str, u32); 8] = [
     ("preemption", vmland_mechanism_VMLAND_PREEMPTION),
     ("sticky", vmland_mechanism_VMLAND_STICKY),
     ("prolong", vmland_mechanism_VMLAND_PROLONG),
+    ("gangs", vmland_mechanism_VMLAND_GANGS),
 ];
 
 /// Each run takes one second of simulated time.

@@ -1,19 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Hosts from two CPUs to 512: what a decision costs there, and whether it is fair.
 
-use std::fs;
-use std::path::Path;
-
-use plotters::prelude::*;
-
 use crate::fairness::jain;
 use crate::vmland::{Settings, Vmland, vmland};
 use vmland_sim::ext::Ext;
 use vmland_sim::machine::{Costs, Machine};
 use vmland_sim::scheduler::Scheduler;
 use vmland_sim::vm::Load;
-
-const VCPUS_PER_CPU: usize = 20;
 
 /// A host, and its VMs, all of one size. One in eight spins for locks, and one for
 /// IPIs: more would be more of pause exits, which are not decisions.
@@ -138,84 +131,4 @@ fn a_million_events_a_second() {
     let small = measure(2, 2, 2, 0, 2_000_000_000);
     small.print();
     assert!(small.events_per_s >= 1e6);
-}
-
-/// docs/simulator.svg, and the figures of it:
-/// `cargo test --release --test sim plot -- --ignored --nocapture`
-#[test]
-#[ignore = "writes docs/simulator.svg, in a minute"]
-fn plot() {
-    let figures: Vec<Figures> = [2, 4, 8, 16, 32, 64, 128, 256, 512]
-        .into_iter()
-        .map(|nr_cpus| {
-            let vms = (nr_cpus * VCPUS_PER_CPU / 50).max(2);
-            let vcpus = (nr_cpus * VCPUS_PER_CPU).div_ceil(vms);
-            measure(nr_cpus, vms, vcpus, 1_000_000_000, 5_000_000_000)
-        })
-        .inspect(Figures::print)
-        .collect();
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/simulator.svg");
-    fs::create_dir_all(path.parent().expect("it has one")).expect("docs/ is writable");
-    draw(&path, &figures).expect("docs/ is writable");
-}
-
-type Drawn = Result<(), Box<dyn std::error::Error>>;
-
-fn draw(path: &Path, figures: &[Figures]) -> Drawn {
-    let area = SVGBackend::new(path, (760, 720)).into_drawing_area();
-    area.fill(&WHITE)?;
-    let panels = area.split_evenly((3, 1));
-    let most = |of: fn(&Figures) -> f64| figures.iter().map(of).fold(0.0, f64::max) * 1.2;
-    panel(
-        &panels[0],
-        "operations on queues per call of schedule()",
-        0.0..most(|f| f.operations),
-        figures,
-        |f| f.operations,
-    )?;
-    panel(
-        &panels[1],
-        "time of the scheduler per call of schedule(), in ns",
-        0.0..most(|f| f.ns),
-        figures,
-        |f| f.ns,
-    )?;
-    panel(
-        &panels[2],
-        "Jain's index of what the computing VMs get in 5 s",
-        0.98..1.0,
-        figures,
-        |f| f.jain,
-    )?;
-    area.present()?;
-    Ok(())
-}
-
-fn panel<DB: DrawingBackend>(
-    area: &DrawingArea<DB, plotters::coord::Shift>,
-    caption: &str,
-    range: std::ops::Range<f64>,
-    figures: &[Figures],
-    of: fn(&Figures) -> f64,
-) -> Drawn
-where
-    DB::ErrorType: 'static,
-{
-    let last = figures.last().map_or(1, |f| f.nr_cpus) as f64;
-    let mut chart = ChartBuilder::on(area)
-        .caption(caption, ("sans-serif", 16))
-        .margin(8)
-        .x_label_area_size(34)
-        .y_label_area_size(56)
-        .build_cartesian_2d((2.0..last).log_scale().base(2.0), range)?;
-    chart
-        .configure_mesh()
-        .x_desc("CPUs, with 20 vCPUs each")
-        .x_label_formatter(&|cpus| format!("{cpus:.0}"))
-        .light_line_style(TRANSPARENT)
-        .draw()?;
-    let points = || figures.iter().map(|f| (f.nr_cpus as f64, of(f)));
-    chart.draw_series([PathElement::new(points().collect::<Vec<_>>(), BLUE)])?;
-    chart.draw_series(points().map(|at| Circle::new(at, 3, BLUE.filled())))?;
-    Ok(())
 }
