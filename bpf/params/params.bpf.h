@@ -37,7 +37,7 @@ struct {
 
 /*
  * The tunables. User space sets them after it has loaded the scheduler. Until then they have the
- * options' defaults, which follow from the table of settings (crates/vmland-settings).
+ * options' defaults, which tests/sim/params.rs compares with the table of settings.
  */
 volatile u64 vmland_slice_min_ns = 2000000;
 volatile u64 vmland_ipi_window_ns = 50000000;

@@ -5,9 +5,9 @@
 //! | module | what it knows |
 //! | --- | --- |
 //! | `vmland`, `rustland` | the schedulers: their BPF parts (`*.c`) and their user space |
-//! | `alone`, `core_sched`, `fairness`, `full`, `ordering`, `scale` | what is checked |
 //! | `explore` | schedules of interleaved ops |
-//! | `figures` | what docs/ quotes |
+//! | `figures`, `large` | what docs/ quotes |
+//! | the others | what is checked, a subject each |
 
 mod alone;
 mod core_sched;
@@ -20,6 +20,7 @@ mod groups;
 mod large;
 mod limits;
 mod ordering;
+mod params;
 mod promises;
 mod rustland;
 mod scale;
