@@ -157,6 +157,8 @@ static u32 vm_take_slot(u64 kvm, s32 tgid)
 	vmc->boost_left_ns = 0;
 	vmc->nr_vcpus = 0;
 	vmc->nr_runnable = vmc->nr_running = 0;
+	vmc->waits = 0;
+	vmc->turn_end = 0;
 	vm_recount(vmc, 0);
 	vmc->tgid = tgid;
 	vmc->vm_id = __sync_fetch_and_add(&last_vm_id, 1) + 1;
