@@ -15,6 +15,7 @@
  *   placement/  idle CPUs, preferred CPUs, wake-up preemption, hotplug, higher classes
  *   planner/    evidence for the planner in user space
  *   watchdog/   a timer that examines waiting tasks
+ *   dump/       what the kernel's dump tells of this scheduler
  *
  * Each header includes what it needs, and no two include each other. classify/kvm.bpf.c,
  * ipi/ipi.bpf.c and placement/prefer.bpf.c are objects of their own.
@@ -32,6 +33,7 @@
 #include "cosched/gang.bpf.h"
 #include "cosched/skew.bpf.h"
 #include "counters.bpf.h"
+#include "dump/dump.bpf.h"
 #include "handoff/handoff.bpf.h"
 #include "handoff/turn.bpf.h"
 #include "handoff/yield.bpf.h"
@@ -355,6 +357,26 @@ void BPF_STRUCT_OPS(vmland_cpu_offline, s32 cpu)
 	cpu_goes_offline(cpu);
 }
 
+void BPF_STRUCT_OPS(vmland_dump, struct scx_dump_ctx *dctx)
+{
+	u32 slot;
+
+	dump_queues();
+	dump_vms_left = DUMP_VMS;
+	bpf_for(slot, 0, VMLAND_MAX_VMS)
+		dump_vm(slot);
+}
+
+void BPF_STRUCT_OPS(vmland_dump_cpu, struct scx_dump_ctx *dctx, s32 cpu, bool idle)
+{
+	dump_cpu(cpu, idle);
+}
+
+void BPF_STRUCT_OPS(vmland_dump_task, struct scx_dump_ctx *dctx, struct task_struct *p)
+{
+	dump_task(p);
+}
+
 s32 BPF_STRUCT_OPS_SLEEPABLE(vmland_init)
 {
 	s32 err = ____rustland_init(ctx);
@@ -382,6 +404,9 @@ SCX_OPS_DEFINE(rustland,
 	       .disable			= (void *)vmland_disable,
 	       .init_task		= (void *)vmland_init_task,
 	       .exit_task		= (void *)vmland_exit_task,
+	       .dump			= (void *)vmland_dump,
+	       .dump_cpu		= (void *)vmland_dump_cpu,
+	       .dump_task		= (void *)vmland_dump_task,
 	       .cgroup_init		= (void *)vmland_cgroup_init,
 	       .cgroup_exit		= (void *)vmland_cgroup_exit,
 	       .cgroup_move		= (void *)vmland_cgroup_move,

@@ -12,6 +12,7 @@ mod classify;
 mod compare;
 mod control;
 mod documents;
+mod dump;
 mod fairness;
 mod faults;
 mod groups;

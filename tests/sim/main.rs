@@ -5,13 +5,14 @@
 //! | module | what it knows |
 //! | --- | --- |
 //! | `vmland`, `rustland` | the schedulers: their BPF parts (`*.c`) and their user space |
-//! | `alone`, `core_sched`, `fairness`, `full`, `ordering`, `scale` | what is checked |
+//! | `alone`, `core_sched`, `dump`, `fairness`, `full`, `ordering`, `scale` | what is checked |
 //! | `explore` | schedules of interleaved ops |
 //! | `figures` | what docs/ quotes |
 
 mod alone;
 mod core_sched;
 mod crowd;
+mod dump;
 mod explore;
 mod fairness;
 mod figures;

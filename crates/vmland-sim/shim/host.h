@@ -48,6 +48,7 @@ struct sim_host {
 	void *(*user_ring_next)(void *kernel);
 	void (*timer_start)(void *kernel, void *timer, u64 ns, u64 flags);
 	void (*point)(void *kernel, const char *call);
+	void (*dump)(void *kernel, const char *text);
 	void (*error)(void *kernel, const char *text);
 };
 

@@ -249,6 +249,30 @@ impl<U: UserSpace> Ext<U> {
         tasks.into_iter().reduce(first)
     }
 
+    /// scx_dump_state(): what the scheduler tells of itself, of each CPU, of the task that runs
+    /// there and of those that wait for it.
+    pub fn dump(&mut self, at: At) -> String {
+        self.enter(at);
+        let ops = self.ops;
+        let context = abi::DumpContext { at_ns: at.now_ns };
+        let (Some(dump), Some(dump_cpu), Some(dump_task)) = (ops.dump, ops.dump_cpu, ops.dump_task)
+        else {
+            return String::new();
+        };
+        dump(abi::NO_CONTEXT, &context);
+        for cpu in 0..self.kernel().current.len() {
+            let idle = self.kernel().current[cpu].is_none();
+            dump_cpu(abi::NO_CONTEXT, &context, cpu as i32, idle);
+            for task in 0..self.vcpu_ids.len() {
+                let p = self.kernel().task(task);
+                if p.cpu == cpu as i32 && p.scx.flags & abi::TASK_QUEUED != 0 {
+                    dump_task(abi::NO_CONTEXT, &context, self.task(task));
+                }
+            }
+        }
+        std::mem::take(&mut self.kernel().dump)
+    }
+
     /// `task` gets SIGKILL. That it ends then is not modelled.
     pub fn kill(&mut self, task: TaskId) {
         self.kernel().task(task).pending |= 1 << (9 - 1);

@@ -139,6 +139,8 @@ pub struct Kernel {
     pub user_ring: VecDeque<Record>,
     /// The last one taken from `user_ring`.
     taken: Option<Record>,
+    /// What the scheduler has told of itself in the dump that is being made.
+    pub(crate) dump: String,
     /// Operations on DSQs so far: what a scheduler's decisions cost.
     pub operations: u64,
     pub now_ns: u64,
@@ -212,6 +214,7 @@ impl Kernel {
             ring: VecDeque::new(),
             user_ring: VecDeque::new(),
             taken: None,
+            dump: String::new(),
             operations: 0,
             now_ns: 0,
             cpu: 0,
@@ -517,6 +520,7 @@ pub fn functions() -> Host {
         user_ring_next,
         timer_start,
         point,
+        dump,
         error,
     }
 }
@@ -798,6 +802,12 @@ extern "C" fn timer_start(kernel: *mut c_void, timer: *mut Timer, ns: u64, _flag
 }
 
 extern "C" fn point(_kernel: *mut c_void, _call: *const c_char) {}
+
+extern "C" fn dump(kernel: *mut c_void, text: *const c_char) {
+    // SAFETY: shim/kfuncs.h ends it with a zero.
+    let text = unsafe { CStr::from_ptr(text) };
+    this(kernel).dump.push_str(&text.to_string_lossy());
+}
 
 extern "C" fn error(_kernel: *mut c_void, text: *const c_char) {
     // SAFETY: shim/kfuncs.h ends it with a zero.
