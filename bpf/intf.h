@@ -153,6 +153,24 @@ struct vmland_vm_ctx {
 	unsigned long long turn_deadline;
 };
 
+/* The buckets of a histogram of waits (waits/waits.bpf.h). */
+enum vmland_wait {
+	VMLAND_WAIT_SHIFT = 8,	/* the first ones are 2^8 ns wide */
+	VMLAND_WAIT_BITS = 2,	/* there are 2^2 for each power of two */
+	VMLAND_WAIT_BUCKETS = 109,
+};
+
+struct vmland_histogram {
+	unsigned long long sum_ns;
+	unsigned long long buckets[VMLAND_WAIT_BUCKETS];
+};
+
+/* How long the vCPUs of a VM were runnable until they ran. */
+struct vmland_waits {
+	struct vmland_histogram woken;	/* from a wake-up */
+	struct vmland_histogram others;	/* from leaving a CPU */
+};
+
 /* The parameters of a VM. User space writes them. */
 struct vmland_vm_params {
 	unsigned int vm_id;	/* 0, or another than the VM's: there are no parameters */

@@ -16,6 +16,7 @@
  *   planner/    evidence for the planner in user space
  *   watchdog/   a timer that examines waiting tasks
  *   dump/       what the kernel's dump tells of this scheduler
+ *   waits/      histograms of how long vCPUs wait
  *
  * Each header includes what it needs, and no two include each other. classify/kvm.bpf.c,
  * ipi/ipi.bpf.c and placement/prefer.bpf.c are objects of their own.
@@ -56,6 +57,7 @@
 #include "vtime/charge.bpf.h"
 #include "vtime/lag.bpf.h"
 #include "vtime/vtime.bpf.h"
+#include "waits/waits.bpf.h"
 #include "watchdog/watchdog.bpf.h"
 
 s32 BPF_STRUCT_OPS(vmland_select_cpu, struct task_struct *p, s32 prev_cpu,
@@ -66,6 +68,8 @@ s32 BPF_STRUCT_OPS(vmland_select_cpu, struct task_struct *p, s32 prev_cpu,
 	s32 cpu = select_cpu(p, prev_cpu, wake_flags, &idle);
 
 	if (idle && taskc) {
+		if (is_vcpu(taskc))
+			wait_begins(taskc, true, scx_bpf_now());
 		no_debt_on_idle_cpu(taskc, cpu);
 		count(VMLAND_DISPATCH_IDLE);
 		__sync_fetch_and_add(&nr_kernel_dispatches, 1);
@@ -96,6 +100,8 @@ void BPF_STRUCT_OPS(vmland_enqueue, struct task_struct *p, u64 enq_flags)
 		return;
 	}
 	vcpu_classify(p, taskc);
+	if (wakeup)
+		wait_begins(taskc, true, now);
 	if (wakeup || !taskc->wait_start)
 		taskc->wait_start = now;
 	unthrottle(taskc, cpu, now);
@@ -183,6 +189,7 @@ void BPF_STRUCT_OPS(vmland_running, struct task_struct *p)
 		return;
 	}
 	handed = cpuc->expected_pid == p->pid;
+	wait_ends(taskc, taskc->run_start);
 	taskc->woken = taskc->passed_over = taskc->spun = false;
 	taskc->wait_start = taskc->min_deadline = 0;
 	vcpu_count_running(taskc, true);
@@ -247,8 +254,10 @@ void BPF_STRUCT_OPS(vmland_stopping, struct task_struct *p, bool runnable)
 	vcpu_classify(p, taskc);
 	if (is_vcpu(taskc))
 		evidence_report(taskc, taskc->run_start);
-	if (runnable)
+	if (runnable) {
+		wait_begins(taskc, false, taskc->run_start);
 		return;
+	}
 	vcpu_quiescent(taskc);
 	cgroup_quiescent(taskc);
 	/* The user scheduler is to end. On an idle host its heartbeat may be a second away. */

@@ -183,6 +183,7 @@ impl<'a> Scheduler<'a> {
             vm_slots: MapHandle::try_from(&maps.vmland_vm_slots)?,
             vms: MapHandle::try_from(&maps.vmland_vms)?,
             vcpus: MapHandle::try_from(&maps.vmland_vcpus)?,
+            waits: MapHandle::try_from(&maps.vmland_waits)?,
         })
     }
 

@@ -29,6 +29,7 @@ mod soak;
 mod survive;
 mod top;
 mod trace;
+mod waits;
 mod why;
 mod yield_to;
 

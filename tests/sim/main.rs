@@ -5,7 +5,7 @@
 //! | module | what it knows |
 //! | --- | --- |
 //! | `vmland`, `rustland` | the schedulers: their BPF parts (`*.c`) and their user space |
-//! | `alone`, `core_sched`, `dump`, `fairness`, `full`, `ordering`, `scale` | what is checked |
+//! | `alone`, `core_sched`, `dump`, `fairness`, `full`, `ordering`, `scale`, `waits` | what is checked |
 //! | `explore` | schedules of interleaved ops |
 //! | `figures` | what docs/ quotes |
 
@@ -26,6 +26,7 @@ mod rustland;
 mod scale;
 mod topology;
 mod vmland;
+mod waits;
 
 mod bpf_intf {
     #![allow(warnings)]

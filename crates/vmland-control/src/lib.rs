@@ -17,12 +17,14 @@
 //! | `server` | clients, however they behave |
 //! | `socket` | where the socket is, and who may connect |
 //! | `client` | the other end |
+//! | [`histogram`] | how long vCPUs wait, as the scheduler counts it |
 //! | [`stats`] | the statistics, over the socket of scx_stats |
 //! | [`standby`] | how a scheduler is loaded before it attaches |
 
 mod answer;
 pub mod client;
 mod find;
+pub mod histogram;
 mod line;
 mod planned;
 mod refused;
