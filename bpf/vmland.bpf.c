@@ -17,6 +17,7 @@
  *   watchdog/   a timer that examines waiting tasks
  *   dump/       what the kernel's dump tells of this scheduler
  *   waits/      histograms of how long vCPUs wait
+ *   trace/      who gets a CPU and why, for vmland trace
  *
  * Each header includes what it needs, and no two include each other. classify/kvm.bpf.c,
  * ipi/ipi.bpf.c and placement/prefer.bpf.c are objects of their own.
@@ -54,6 +55,7 @@
 #include "queue/dispatch.bpf.h"
 #include "queue/run_timer.bpf.h"
 #include "queue/slice.bpf.h"
+#include "trace/trace.bpf.h"
 #include "vtime/charge.bpf.h"
 #include "vtime/lag.bpf.h"
 #include "vtime/vtime.bpf.h"
@@ -70,6 +72,7 @@ s32 BPF_STRUCT_OPS(vmland_select_cpu, struct task_struct *p, s32 prev_cpu,
 	if (idle && taskc) {
 		if (is_vcpu(taskc))
 			wait_begins(taskc, true, scx_bpf_now());
+		trace_woken(p, taskc);
 		no_debt_on_idle_cpu(taskc, cpu);
 		count(VMLAND_DISPATCH_IDLE);
 		__sync_fetch_and_add(&nr_kernel_dispatches, 1);
@@ -100,8 +103,10 @@ void BPF_STRUCT_OPS(vmland_enqueue, struct task_struct *p, u64 enq_flags)
 		return;
 	}
 	vcpu_classify(p, taskc);
-	if (wakeup)
+	if (wakeup) {
 		wait_begins(taskc, true, now);
+		trace_woken(p, taskc);
+	}
 	if (wakeup || !taskc->wait_start)
 		taskc->wait_start = now;
 	unthrottle(taskc, cpu, now);
@@ -141,8 +146,10 @@ void BPF_STRUCT_OPS(vmland_dispatch, s32 cpu, struct task_struct *prev)
 		return;
 	if (cpuc->suspended_pid && !cpuc->handoff_pid && turn_resume(cpu))
 		return;
-	if (prev && !cpuc->handoff_pid)
+	if (prev && !cpuc->handoff_pid) {
 		handoff_on_leave(prev, cpu);
+		trace_leaves(prev, cpuc, cpu);
+	}
 	if (cpuc->handoff_pid) {
 		if (handoff_serve(cpu))
 			return;
@@ -182,6 +189,7 @@ void BPF_STRUCT_OPS(vmland_running, struct task_struct *p)
 		return;
 	taskc->run_start = scx_bpf_now();
 	clock_sample(taskc->run_start);
+	trace_runs(p, taskc, cpuc);
 	taskc->ran_ns = 0;
 	if (is_usersched_task(p)) {
 		usersched_last_run_at = taskc->run_start;
@@ -244,6 +252,7 @@ void BPF_STRUCT_OPS(vmland_stopping, struct task_struct *p, bool runnable)
 
 	if (!taskc || !cpuc)
 		return;
+	trace_stops(p, taskc, cpuc, runnable);
 	cpuc->curr_weight = 0;
 	vcpu_count_running(taskc, false);
 	charge(p, taskc, scx_bpf_now());
@@ -270,6 +279,7 @@ bool BPF_STRUCT_OPS(vmland_yield, struct task_struct *yielder, struct task_struc
 {
 	struct vmland_cpu_ctx *cpuc = cpuc_of(scx_bpf_task_cpu(yielder));
 	struct vmland_task_ctx *yielderc = taskc_of(yielder);
+	bool honoured = true;
 
 	if (!yielderc || !cpuc)
 		return false;
@@ -277,7 +287,11 @@ bool BPF_STRUCT_OPS(vmland_yield, struct task_struct *yielder, struct task_struc
 		charge(yielder, yielderc, scx_bpf_now());
 		if (!target)
 			yield_plain(yielderc, cpuc);
-		else if (!yield_directed(yielder, yielderc, target, cpuc))
+		else
+			honoured = yield_directed(yielder, yielderc, target, cpuc);
+		if (target)
+			trace_yields(yielder, yielderc, target, cpuc, honoured);
+		if (!honoured)
 			return false;
 	}
 	yielderc->yielded = true;

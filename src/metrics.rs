@@ -93,6 +93,7 @@ fn read(maps: &Maps) -> Result<Metrics> {
         rescued: c(vmland_counter_VMLAND_RESCUED)?,
         vms_full: c(vmland_counter_VMLAND_VMS_FULL)?,
         cgroups_full: c(vmland_counter_VMLAND_CGROUPS_FULL)?,
+        trace_lost: c(vmland_counter_VMLAND_TRACE_LOST)?,
         ..Default::default()
     };
     for key in maps.vm_slots.keys() {
@@ -166,7 +167,7 @@ pub fn times_reached(counters: &MapHandle, limit: Limit) -> u64 {
     total(counters, counter).unwrap_or(0)
 }
 
-fn total(counters: &MapHandle, counter: bpf_intf::vmland_counter) -> Result<u64> {
+pub fn total(counters: &MapHandle, counter: bpf_intf::vmland_counter) -> Result<u64> {
     let per_cpu = counters
         .lookup_percpu(&counter.to_ne_bytes(), MapFlags::ANY)?
         .unwrap_or_default();

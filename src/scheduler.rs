@@ -33,6 +33,7 @@ use crate::bpf_intf::{
 use crate::clients::Clients;
 use crate::group_weight::GroupWeight;
 use crate::opts::{Mechanism, Opts};
+use crate::trace::Tracer;
 use crate::{
     Exit, NAME, kvm, metrics, nice, receiver_time, refusal, settings, standby, verifier, vms,
 };
@@ -212,6 +213,10 @@ impl<'a> Scheduler<'a> {
             preferred: MapHandle::try_from(&maps.vmland_preferred)?,
             group_weight: GroupWeight::new(&self.bpf.skel.progs.vmland_override)?,
             board: self.board.clone(),
+            tracer: Tracer::new(
+                MapHandle::try_from(&maps.data_trace)?,
+                &MapHandle::try_from(&maps.vmland_trace)?,
+            )?,
         })
     }
 

@@ -21,6 +21,7 @@ mod layouts;
 mod new_vm;
 mod nohz_full;
 mod privileges;
+mod records;
 mod regression;
 mod rig;
 mod settings;

@@ -5,7 +5,7 @@
 //! | module | what it knows |
 //! | --- | --- |
 //! | `vmland`, `rustland` | the schedulers: their BPF parts (`*.c`) and their user space |
-//! | `alone`, `core_sched`, `dump`, `fairness`, `full`, `ordering`, `scale`, `waits` | what is checked |
+//! | `alone`, `core_sched`, `dump`, `fairness`, `full`, `ordering`, `scale`, `trace`, `waits` | what is checked |
 //! | `explore` | schedules of interleaved ops |
 //! | `figures` | what docs/ quotes |
 
@@ -25,6 +25,7 @@ mod promises;
 mod rustland;
 mod scale;
 mod topology;
+mod trace;
 mod vmland;
 mod waits;
 

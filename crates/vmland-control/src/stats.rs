@@ -124,6 +124,8 @@ pub struct Metrics {
     pub vms_full: u64,
     #[stat(desc = "cgroups that count as their parent, as there were too many")]
     pub cgroups_full: u64,
+    #[stat(desc = "Records of traces that found no room")]
+    pub trace_lost: u64,
     #[stat(desc = "Page faults of the scheduler since it attached (should stay 0)")]
     pub page_faults: u64,
     #[stat(desc = "VMs, by an id that is never reused")]

@@ -241,7 +241,7 @@ pub struct Host {
     pub reenqueue_local: extern "C" fn(*mut c_void),
     /// map, key, size of a value, `HASH_*`
     pub hash: extern "C" fn(*mut c_void, *mut c_void, u64, usize, c_int) -> *mut c_void,
-    pub ring_reserve: extern "C" fn(*mut c_void, usize) -> *mut c_void,
+    pub ring_reserve: extern "C" fn(*mut c_void, *const c_void, usize) -> *mut c_void,
     pub ring_submit: extern "C" fn(*mut c_void, *mut c_void),
     pub ring_used: extern "C" fn(*mut c_void) -> u64,
     pub user_ring_next: extern "C" fn(*mut c_void) -> *mut c_void,

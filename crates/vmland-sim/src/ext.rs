@@ -249,6 +249,22 @@ impl<U: UserSpace> Ext<U> {
         tasks.into_iter().reduce(first)
     }
 
+    /// Keeps the records of the scheduler's ring `name` from now on.
+    pub fn keep_apart(&mut self, name: &str) {
+        let ring = self.native.global::<c_void>(name);
+        self.kernel().apart = ring;
+    }
+
+    /// Those of that ring so far.
+    pub fn take_apart(&mut self) -> Vec<Record> {
+        std::mem::take(&mut self.kernel().records_apart)
+    }
+
+    /// Sets a global variable of the scheduler's.
+    pub fn set<T>(&mut self, name: &str, value: T) {
+        self.native.set(name, value);
+    }
+
     /// scx_dump_state(): what the scheduler tells of itself, of each CPU, of the task that runs
     /// there and of those that wait for it.
     pub fn dump(&mut self, at: At) -> String {

@@ -136,6 +136,9 @@ pub struct Kernel {
     removed: Vec<Box<[u64]>>,
     /// Records, and whether they have been submitted.
     ring: VecDeque<(Record, bool)>,
+    /// A ring whose records nobody takes meanwhile, and these; null: there is none.
+    pub(crate) apart: *const c_void,
+    pub(crate) records_apart: Vec<Record>,
     pub user_ring: VecDeque<Record>,
     /// The last one taken from `user_ring`.
     taken: Option<Record>,
@@ -212,6 +215,8 @@ impl Kernel {
             hashes: HashMap::default(),
             removed: Vec::new(),
             ring: VecDeque::new(),
+            apart: null(),
+            records_apart: Vec::new(),
             user_ring: VecDeque::new(),
             taken: None,
             dump: String::new(),
@@ -753,8 +758,13 @@ extern "C" fn hash(
     }
 }
 
-extern "C" fn ring_reserve(kernel: *mut c_void, size: usize) -> *mut c_void {
+extern "C" fn ring_reserve(kernel: *mut c_void, ring: *const c_void, size: usize) -> *mut c_void {
     let kernel = this(kernel);
+    if ring == kernel.apart {
+        kernel.records_apart.push(Record::zeroed(size));
+        let last = kernel.records_apart.last_mut();
+        return last.map_or(null_mut(), Record::pointer);
+    }
     if (kernel.ring.len() + 1) * (size + HEADER_BYTES) > RING_RECORDS * size {
         return null_mut();
     }
@@ -766,7 +776,12 @@ extern "C" fn ring_reserve(kernel: *mut c_void, size: usize) -> *mut c_void {
 }
 
 extern "C" fn ring_submit(kernel: *mut c_void, record: *mut c_void) {
-    let ring = &mut this(kernel).ring;
+    let kernel = this(kernel);
+    let last = kernel.records_apart.last();
+    if last.is_some_and(|last| last.0.as_ptr().cast() == record.cast_const()) {
+        return;
+    }
+    let ring = &mut kernel.ring;
     let reserved = ring
         .iter_mut()
         .rev()
