@@ -11,6 +11,7 @@
 mod classify;
 mod compare;
 mod control;
+mod doctor;
 mod documents;
 mod dump;
 mod fairness;
