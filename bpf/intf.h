@@ -80,6 +80,7 @@ enum vmland_counter {
 	VMLAND_RESCUED,		/* a task that had waited too long was put first */
 	VMLAND_VMS_FULL,	/* a vCPU of a VM that had no slot was seen */
 	VMLAND_CGROUPS_FULL,	/* a cgroup had no slot */
+	VMLAND_TRACE_LOST,	/* a record of a trace found no room */
 
 	VMLAND_NR_COUNTERS,
 };
@@ -150,6 +151,72 @@ struct vmland_vm_ctx {
 	unsigned long long turn_start;	/* scx_bpf_now() */
 	unsigned long long turn_end;
 	unsigned long long turn_deadline;
+};
+
+/* The buckets of a histogram of waits (waits/waits.bpf.h). */
+enum vmland_wait {
+	VMLAND_WAIT_SHIFT = 8,	/* the first ones are 2^8 ns wide */
+	VMLAND_WAIT_BITS = 2,	/* there are 2^2 for each power of two */
+	VMLAND_WAIT_BUCKETS = 109,
+};
+
+struct vmland_histogram {
+	unsigned long long sum_ns;
+	unsigned long long buckets[VMLAND_WAIT_BUCKETS];
+};
+
+/* How long the vCPUs of a VM were runnable until they ran. */
+struct vmland_waits {
+	struct vmland_histogram woken;	/* from a wake-up */
+	struct vmland_histogram others;	/* from leaving a CPU */
+};
+
+/* A record of a trace (trace/trace.bpf.h). The numbers are those of vmland-control's trace.rs. */
+struct vmland_trace_event {
+	unsigned long long at_ns;	/* CLOCK_MONOTONIC */
+	unsigned int cpu;
+	unsigned int what;	/* enum vmland_trace_what */
+	unsigned int reason;	/* of the enum for that */
+	int pid;
+	int other;
+	unsigned int vm_id;	/* of pid; 0: it is no vCPU */
+};
+
+enum vmland_trace_what {
+	VMLAND_TRACE_WOKEN = 1,
+	VMLAND_TRACE_RUNS = 2,
+	VMLAND_TRACE_STOPS = 3,
+	VMLAND_TRACE_YIELDS = 4,
+};
+
+/* Why a task gets a CPU. */
+enum vmland_trace_runs {
+	VMLAND_RUNS_DIRECT = 1,	/* it was put on the CPU as it woke, or the kernel did */
+	VMLAND_RUNS_QUEUE,	/* its deadline was the earliest */
+	VMLAND_RUNS_HANDED,	/* by a hand-off */
+	VMLAND_RUNS_FIRST,	/* it preempted, and the turn of another is suspended */
+	VMLAND_RUNS_RESUMED,	/* its suspended turn goes on */
+	VMLAND_RUNS_KEPT,	/* it keeps the CPU for another turn */
+};
+
+/* Why a task gives up its CPU. */
+enum vmland_trace_stops {
+	VMLAND_STOPS_SLEEPS = 1,
+	VMLAND_STOPS_YIELDED,
+	VMLAND_STOPS_SUSPENDED,	/* for one that woke, or that a yielder waits for */
+	VMLAND_STOPS_RUNTIME,	/* its quota or cap is used up */
+	VMLAND_STOPS_SLICE,	/* its turn is over */
+	VMLAND_STOPS_PREEMPTED,	/* before that */
+	VMLAND_STOPS_KEEPS,	/* its turn is over, and the next one is its own */
+};
+
+/* What becomes of a directed yield, or of leaving a CPU. */
+enum vmland_trace_yields {
+	VMLAND_YIELDS_TARGET = 1,	/* hand-off to KVM's target */
+	VMLAND_YIELDS_RECEIVER,	/* hand-off to the receiver of an IPI */
+	VMLAND_YIELDS_IN_TURN,	/* the yielder defers behind the target */
+	VMLAND_YIELDS_REFUSED,
+	VMLAND_YIELDS_LEAVES,	/* it leaves, and the receiver of its IPI gets the CPU */
 };
 
 /* The parameters of a VM. User space writes them. */

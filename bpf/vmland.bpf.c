@@ -15,6 +15,9 @@
  *   placement/  idle CPUs, preferred CPUs, wake-up preemption, hotplug, higher classes
  *   planner/    evidence for the planner in user space
  *   watchdog/   a timer that examines waiting tasks
+ *   dump/       what the kernel's dump tells of this scheduler
+ *   waits/      histograms of how long vCPUs wait
+ *   trace/      who gets a CPU and why, for vmland trace
  *
  * Each header includes what it needs, and no two include each other. classify/kvm.bpf.c,
  * ipi/ipi.bpf.c and placement/prefer.bpf.c are objects of their own.
@@ -32,6 +35,7 @@
 #include "cosched/gang.bpf.h"
 #include "cosched/skew.bpf.h"
 #include "counters.bpf.h"
+#include "dump/dump.bpf.h"
 #include "handoff/handoff.bpf.h"
 #include "handoff/turn.bpf.h"
 #include "handoff/yield.bpf.h"
@@ -51,9 +55,11 @@
 #include "queue/dispatch.bpf.h"
 #include "queue/run_timer.bpf.h"
 #include "queue/slice.bpf.h"
+#include "trace/trace.bpf.h"
 #include "vtime/charge.bpf.h"
 #include "vtime/lag.bpf.h"
 #include "vtime/vtime.bpf.h"
+#include "waits/waits.bpf.h"
 #include "watchdog/watchdog.bpf.h"
 
 s32 BPF_STRUCT_OPS(vmland_select_cpu, struct task_struct *p, s32 prev_cpu,
@@ -64,6 +70,9 @@ s32 BPF_STRUCT_OPS(vmland_select_cpu, struct task_struct *p, s32 prev_cpu,
 	s32 cpu = select_cpu(p, prev_cpu, wake_flags, &idle);
 
 	if (idle && taskc) {
+		if (is_vcpu(taskc))
+			wait_begins(taskc, true, scx_bpf_now());
+		trace_woken(p, taskc);
 		no_debt_on_idle_cpu(taskc, cpu);
 		count(VMLAND_DISPATCH_IDLE);
 		__sync_fetch_and_add(&nr_kernel_dispatches, 1);
@@ -94,6 +103,10 @@ void BPF_STRUCT_OPS(vmland_enqueue, struct task_struct *p, u64 enq_flags)
 		return;
 	}
 	vcpu_classify(p, taskc);
+	if (wakeup) {
+		wait_begins(taskc, true, now);
+		trace_woken(p, taskc);
+	}
 	if (wakeup || !taskc->wait_start)
 		taskc->wait_start = now;
 	unthrottle(taskc, cpu, now);
@@ -133,8 +146,10 @@ void BPF_STRUCT_OPS(vmland_dispatch, s32 cpu, struct task_struct *prev)
 		return;
 	if (cpuc->suspended_pid && !cpuc->handoff_pid && turn_resume(cpu))
 		return;
-	if (prev && !cpuc->handoff_pid)
+	if (prev && !cpuc->handoff_pid) {
 		handoff_on_leave(prev, cpu);
+		trace_leaves(prev, cpuc, cpu);
+	}
 	if (cpuc->handoff_pid) {
 		if (handoff_serve(cpu))
 			return;
@@ -174,6 +189,7 @@ void BPF_STRUCT_OPS(vmland_running, struct task_struct *p)
 		return;
 	taskc->run_start = scx_bpf_now();
 	clock_sample(taskc->run_start);
+	trace_runs(p, taskc, cpuc);
 	taskc->ran_ns = 0;
 	if (is_usersched_task(p)) {
 		usersched_last_run_at = taskc->run_start;
@@ -181,6 +197,7 @@ void BPF_STRUCT_OPS(vmland_running, struct task_struct *p)
 		return;
 	}
 	handed = cpuc->expected_pid == p->pid;
+	wait_ends(taskc, taskc->run_start);
 	taskc->woken = taskc->passed_over = taskc->spun = false;
 	taskc->wait_start = taskc->min_deadline = 0;
 	vcpu_count_running(taskc, true);
@@ -235,6 +252,7 @@ void BPF_STRUCT_OPS(vmland_stopping, struct task_struct *p, bool runnable)
 
 	if (!taskc || !cpuc)
 		return;
+	trace_stops(p, taskc, cpuc, runnable);
 	cpuc->curr_weight = 0;
 	vcpu_count_running(taskc, false);
 	charge(p, taskc, scx_bpf_now());
@@ -245,8 +263,10 @@ void BPF_STRUCT_OPS(vmland_stopping, struct task_struct *p, bool runnable)
 	vcpu_classify(p, taskc);
 	if (is_vcpu(taskc))
 		evidence_report(taskc, taskc->run_start);
-	if (runnable)
+	if (runnable) {
+		wait_begins(taskc, false, taskc->run_start);
 		return;
+	}
 	vcpu_quiescent(taskc);
 	cgroup_quiescent(taskc);
 	/* The user scheduler is to end. On an idle host its heartbeat may be a second away. */
@@ -259,6 +279,7 @@ bool BPF_STRUCT_OPS(vmland_yield, struct task_struct *yielder, struct task_struc
 {
 	struct vmland_cpu_ctx *cpuc = cpuc_of(scx_bpf_task_cpu(yielder));
 	struct vmland_task_ctx *yielderc = taskc_of(yielder);
+	bool honoured = true;
 
 	if (!yielderc || !cpuc)
 		return false;
@@ -266,7 +287,11 @@ bool BPF_STRUCT_OPS(vmland_yield, struct task_struct *yielder, struct task_struc
 		charge(yielder, yielderc, scx_bpf_now());
 		if (!target)
 			yield_plain(yielderc, cpuc);
-		else if (!yield_directed(yielder, yielderc, target, cpuc))
+		else
+			honoured = yield_directed(yielder, yielderc, target, cpuc);
+		if (target)
+			trace_yields(yielder, yielderc, target, cpuc, honoured);
+		if (!honoured)
 			return false;
 	}
 	yielderc->yielded = true;
@@ -355,6 +380,26 @@ void BPF_STRUCT_OPS(vmland_cpu_offline, s32 cpu)
 	cpu_goes_offline(cpu);
 }
 
+void BPF_STRUCT_OPS(vmland_dump, struct scx_dump_ctx *dctx)
+{
+	u32 slot;
+
+	dump_queues();
+	dump_vms_left = DUMP_VMS;
+	bpf_for(slot, 0, VMLAND_MAX_VMS)
+		dump_vm(slot);
+}
+
+void BPF_STRUCT_OPS(vmland_dump_cpu, struct scx_dump_ctx *dctx, s32 cpu, bool idle)
+{
+	dump_cpu(cpu, idle);
+}
+
+void BPF_STRUCT_OPS(vmland_dump_task, struct scx_dump_ctx *dctx, struct task_struct *p)
+{
+	dump_task(p);
+}
+
 s32 BPF_STRUCT_OPS_SLEEPABLE(vmland_init)
 {
 	s32 err = ____rustland_init(ctx);
@@ -382,6 +427,9 @@ SCX_OPS_DEFINE(rustland,
 	       .disable			= (void *)vmland_disable,
 	       .init_task		= (void *)vmland_init_task,
 	       .exit_task		= (void *)vmland_exit_task,
+	       .dump			= (void *)vmland_dump,
+	       .dump_cpu		= (void *)vmland_dump_cpu,
+	       .dump_task		= (void *)vmland_dump_task,
 	       .cgroup_init		= (void *)vmland_cgroup_init,
 	       .cgroup_exit		= (void *)vmland_cgroup_exit,
 	       .cgroup_move		= (void *)vmland_cgroup_move,

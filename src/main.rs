@@ -18,6 +18,7 @@ mod refusal;
 mod scheduler;
 mod settings;
 mod standby;
+mod trace;
 mod vcpu_events;
 mod verifier;
 mod vms;

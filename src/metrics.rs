@@ -12,6 +12,7 @@ use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use plain::Plain;
 use scx_stats::prelude::*;
 use scx_vmland::limits::Limit;
+use vmland_control::histogram::{self, Histogram};
 use vmland_control::stats::{self, Metrics, VmMetrics};
 
 use crate::bpf_intf::{self, *};
@@ -20,6 +21,14 @@ use crate::bpf_intf::{self, *};
 unsafe impl Plain for vmland_vm_ctx {}
 // SAFETY: numbers only.
 unsafe impl Plain for vmland_vcpu {}
+// SAFETY: numbers only.
+unsafe impl Plain for vmland_waits {}
+
+const _: () = assert!(
+    vmland_wait_VMLAND_WAIT_SHIFT == histogram::SHIFT
+        && vmland_wait_VMLAND_WAIT_BITS == histogram::BITS
+        && vmland_wait_VMLAND_WAIT_BUCKETS == histogram::BUCKETS
+);
 
 /// Handles of the maps that statistics are read from.
 pub struct Maps {
@@ -27,6 +36,7 @@ pub struct Maps {
     pub vm_slots: MapHandle,
     pub vms: MapHandle,
     pub vcpus: MapHandle,
+    pub waits: MapHandle,
 }
 
 /// Filled once the scheduler has attached.
@@ -83,6 +93,7 @@ fn read(maps: &Maps) -> Result<Metrics> {
         rescued: c(vmland_counter_VMLAND_RESCUED)?,
         vms_full: c(vmland_counter_VMLAND_VMS_FULL)?,
         cgroups_full: c(vmland_counter_VMLAND_CGROUPS_FULL)?,
+        trace_lost: c(vmland_counter_VMLAND_TRACE_LOST)?,
         ..Default::default()
     };
     for key in maps.vm_slots.keys() {
@@ -92,6 +103,7 @@ fn read(maps: &Maps) -> Result<Metrics> {
         let Some(vm) = lookup::<vmland_vm_ctx>(&maps.vms, &slot)? else {
             continue;
         };
+        let [wakeups, waits] = histograms(maps, &slot)?;
         metrics.vms.insert(
             vm.vm_id,
             VmMetrics {
@@ -105,6 +117,8 @@ fn read(maps: &Maps) -> Result<Metrics> {
                 yields_honoured: vm.yields_honoured,
                 throttled_ns: vm.throttled_ns,
                 boosted_ns: vm.boosted_ns,
+                waits,
+                wakeups,
                 ..Default::default()
             },
         );
@@ -119,6 +133,17 @@ fn read(maps: &Maps) -> Result<Metrics> {
         }
     }
     Ok(metrics)
+}
+
+/// The waits of the VM in `slot`: those that began by a wake-up, and all.
+fn histograms(maps: &Maps, slot: &[u8]) -> Result<[Histogram; 2]> {
+    let Some(waits) = lookup::<vmland_waits>(&maps.waits, slot)? else {
+        return Ok(<[Histogram; 2]>::default());
+    };
+    let of = |it: &vmland_histogram| Histogram::new(it.sum_ns, &it.buckets);
+    let woken = of(&waits.woken);
+    let all = of(&waits.others).plus(&woken);
+    Ok([woken, all])
 }
 
 /// The value of `key`; None if there is none.
@@ -142,7 +167,7 @@ pub fn times_reached(counters: &MapHandle, limit: Limit) -> u64 {
     total(counters, counter).unwrap_or(0)
 }
 
-fn total(counters: &MapHandle, counter: bpf_intf::vmland_counter) -> Result<u64> {
+pub fn total(counters: &MapHandle, counter: bpf_intf::vmland_counter) -> Result<u64> {
     let per_cpu = counters
         .lookup_percpu(&counter.to_ne_bytes(), MapFlags::ANY)?
         .unwrap_or_default();

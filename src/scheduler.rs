@@ -33,6 +33,7 @@ use crate::bpf_intf::{
 use crate::clients::Clients;
 use crate::group_weight::GroupWeight;
 use crate::opts::{Mechanism, Opts};
+use crate::trace::Tracer;
 use crate::{
     Exit, NAME, kvm, metrics, nice, receiver_time, refusal, settings, standby, verifier, vms,
 };
@@ -183,6 +184,7 @@ impl<'a> Scheduler<'a> {
             vm_slots: MapHandle::try_from(&maps.vmland_vm_slots)?,
             vms: MapHandle::try_from(&maps.vmland_vms)?,
             vcpus: MapHandle::try_from(&maps.vmland_vcpus)?,
+            waits: MapHandle::try_from(&maps.vmland_waits)?,
         })
     }
 
@@ -211,6 +213,10 @@ impl<'a> Scheduler<'a> {
             preferred: MapHandle::try_from(&maps.vmland_preferred)?,
             group_weight: GroupWeight::new(&self.bpf.skel.progs.vmland_override)?,
             board: self.board.clone(),
+            tracer: Tracer::new(
+                MapHandle::try_from(&maps.data_trace)?,
+                &MapHandle::try_from(&maps.vmland_trace)?,
+            )?,
         })
     }
 

@@ -98,7 +98,7 @@ fn watch(
         server.turn(&wakers, BACKSTOP, |line| {
             vms.update(changed());
             let running = vms.running();
-            let answered = answer(line, &mut now, &running, &|id| vms.planned(id));
+            let answered = answer(line, &mut now, &running, &vms);
             if answered.changed {
                 vms.write_all_anew();
                 vms.write_params(&now);

@@ -14,7 +14,8 @@ use log::{debug, warn};
 use scx_vmland::board::Board;
 use scx_vmland::cgroup_users::CgroupUsers;
 use scx_vmland::limits::Limit;
-use vmland_control::{Planned, Running};
+use vmland_control::trace::Tracing;
+use vmland_control::{Planned, Running, Scheduler};
 use vmland_settings::{EffectiveSettings, Settings, VmFacts};
 
 use crate::bpf_intf::{VMLAND_VM_PREFERS_CPUS, vmland_vm_ctx};
@@ -23,6 +24,7 @@ use crate::identify::{Identified, Identifier, Question};
 use crate::metrics::{self, lookup};
 use crate::params::params;
 use crate::prefer::Preferences;
+use crate::trace::Tracer;
 use crate::vcpu_events::Changed;
 
 /// What of the scheduler this works with.
@@ -35,6 +37,7 @@ pub struct Maps {
     pub preferred: MapHandle,
     pub group_weight: GroupWeight,
     pub board: Arc<Board>,
+    pub tracer: Tracer,
 }
 
 pub struct Vms<'a> {
@@ -72,6 +75,20 @@ enum Asked {
     Outdated,
 }
 
+impl Scheduler for Vms<'_> {
+    fn planned(&self, id: u32) -> Planned {
+        let slot = { self.known.iter() }.find(|(_, known)| known.id == id);
+        // A slot that there is not is of no VM.
+        let slot = slot.map_or(u32::MAX, |(slot, _)| *slot);
+        self.maps.board.read(slot, id)
+    }
+
+    fn trace(&self, ns: u64) -> Result<Option<Tracing>, String> {
+        let traced = self.maps.tracer.trace(ns, &self.maps.counters);
+        traced.map_err(|e| format!("{e:#}"))
+    }
+}
+
 impl<'a> Vms<'a> {
     pub fn new(maps: Maps, identifier: &'a Identifier) -> Self {
         Self {
@@ -94,14 +111,6 @@ impl<'a> Vms<'a> {
     pub fn running(&self) -> Vec<&Running> {
         let known = self.known.values();
         known.filter_map(|vm| vm.running.as_ref()).collect()
-    }
-
-    /// What the planner thinks of the VM with this id.
-    pub fn planned(&self, id: u32) -> Planned {
-        let slot = { self.known.iter() }.find(|(_, known)| known.id == id);
-        // A slot that there is not is of no VM.
-        let slot = slot.map_or(u32::MAX, |(slot, _)| *slot);
-        self.maps.board.read(slot, id)
     }
 
     /// Finds out who is new, has another number of vCPUs, has been identified, or is gone.

@@ -23,6 +23,7 @@
 #include "../intf.h"
 #include "../ipi/receivers.bpf.h"
 #include "../planner/event.bpf.h"
+#include "../waits/waits.bpf.h"
 #include "vm.bpf.h"
 
 /* pid -> vCPU, for listings in user space. */
@@ -160,6 +161,7 @@ static u32 vm_take_slot(u64 kvm, s32 tgid)
 	vmc->waits = 0;
 	vmc->turn_end = 0;
 	vm_recount(vmc, 0);
+	waits_reset(slot);
 	vmc->tgid = tgid;
 	vmc->vm_id = __sync_fetch_and_add(&last_vm_id, 1) + 1;
 	vmc->kvm = kvm;

@@ -34,6 +34,8 @@ struct vmland_task_ctx {
 	u64 run_start;
 	u64 ran_ns;		/* since it got its CPU */
 	u64 wait_start;		/* of a task that waits, scx_bpf_now() */
+	u64 ready_since;	/* likewise, also on the way to an idle CPU
+				   (waits/waits.bpf.h) */
 
 	/* Classification (classify/vcpu.bpf.h). */
 	u64 notifier;		/* the preempt notifier that it was recognised by */
@@ -50,6 +52,7 @@ struct vmland_task_ctx {
 	u32 boost_percent;	/* of its VM's CPU time that may be out of turn */
 	bool has_cap;		/* its VM has a cap (cgroup/bandwidth.bpf.h) */
 	bool gang;		/* the turns of its VM are aligned (cosched/gang.bpf.h) */
+	bool ready_woken;	/* ready_since is that of a wake-up */
 	bool running;		/* its VM counts it as running */
 	bool has_preferred;	/* its VM prefers some CPUs (placement/prefer.bpf.h) */
 

@@ -19,6 +19,7 @@
 #include "../placement/claim.bpf.h"
 #include "../placement/idle.bpf.h"
 #include "../planner/evidence.bpf.h"
+#include "../trace/trace.bpf.h"
 #include "../vtime/charge.bpf.h"
 #include "../vtime/lag.bpf.h"
 #include "../vtime/vtime.bpf.h"
@@ -82,6 +83,7 @@ __noinline int keep_prev(struct task_struct *prev __arg_trusted,
 	run_timer_begin(prev, taskc, cpuc, now,
 			best->found || scx_bpf_dsq_nr_queued(SCX_DSQ_LOCAL_ON | cpu));
 	count(VMLAND_DISPATCH_KEPT);
+	trace_kept(prev, taskc, cpu);
 	return true;
 }
 

@@ -5,7 +5,8 @@
 //! refused has changed nothing.
 
 use serde_json::Value;
-use vmland_control::{LINE_MAX, Planned, Running, answer};
+use vmland_control::trace::Tracing;
+use vmland_control::{LINE_MAX, Planned, Running, Scheduler, answer};
 use vmland_identity::Vmm;
 use vmland_settings::{Config, EffectiveSettings, Key, Settings, Sources, VmFacts};
 
@@ -27,9 +28,7 @@ pub fn run(data: &[u8]) {
     };
     for line in data.split(|byte| *byte == b'\n') {
         let before = effective(&now);
-        let answered = answer(&line[..line.len().min(LINE_MAX)], &mut now, &vms, &|_| {
-            Planned::default()
-        });
+        let answered = answer(&line[..line.len().min(LINE_MAX)], &mut now, &vms, &Behind);
         let response: Value = serde_json::from_str(&answered.line).expect("JSON");
         assert!(
             !answered.line.chars().any(char::is_control),
@@ -43,6 +42,18 @@ pub fn run(data: &[u8]) {
         if response.get("error").is_some() || !answered.changed {
             assert_eq!(effective(&now), before, "{response}");
         }
+    }
+}
+
+struct Behind;
+
+impl Scheduler for Behind {
+    fn planned(&self, _vm_id: u32) -> Planned {
+        Planned::default()
+    }
+
+    fn trace(&self, _ns: u64) -> Result<Option<Tracing>, String> {
+        Ok(None)
     }
 }
 

@@ -11,7 +11,9 @@
 mod classify;
 mod compare;
 mod control;
+mod doctor;
 mod documents;
+mod dump;
 mod fairness;
 mod faults;
 mod groups;
@@ -20,6 +22,7 @@ mod layouts;
 mod new_vm;
 mod nohz_full;
 mod privileges;
+mod records;
 mod regression;
 mod rig;
 mod settings;
@@ -28,6 +31,7 @@ mod soak;
 mod survive;
 mod top;
 mod trace;
+mod waits;
 mod why;
 mod yield_to;
 

@@ -20,7 +20,7 @@ pub fn host(nr_cpus: usize, costs: Costs) -> Host {
     Machine::new(nr_cpus, vmland(nr_cpus, Settings::default()), costs, 1)
 }
 
-fn limit(host: &mut Host, tasks: &[TaskId], quota_us: u64, period_us: u64) {
+pub fn limit(host: &mut Host, tasks: &[TaskId], quota_us: u64, period_us: u64) {
     let cgroup = host.scheduler.add_cgroup(quota_us, period_us);
     for &task in tasks {
         host.scheduler.enter_cgroup(task, &cgroup);

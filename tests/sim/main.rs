@@ -12,6 +12,7 @@
 mod alone;
 mod core_sched;
 mod crowd;
+mod dump;
 mod explore;
 mod fairness;
 mod figures;
@@ -25,7 +26,9 @@ mod promises;
 mod rustland;
 mod scale;
 mod topology;
+mod trace;
 mod vmland;
+mod waits;
 
 mod bpf_intf {
     #![allow(warnings)]

@@ -12,9 +12,10 @@ use scx_vmland::planner::Planner;
 use crate::bpf_intf::{
     dispatched_task_ctx, queued_task_ctx, vmland_counter, vmland_counter_VMLAND_NR_COUNTERS,
     vmland_event_kind_VMLAND_EVENT_VCPU_SEEN, vmland_kvm_layout, vmland_limits_VMLAND_CPU_WORDS,
-    vmland_limits_VMLAND_MAX_VMS, vmland_plan, vmland_vcpu, vmland_vm_params,
+    vmland_limits_VMLAND_MAX_VMS, vmland_plan, vmland_vcpu, vmland_vm_params, vmland_waits,
 };
 use crate::source;
+use vmland_control::histogram::Histogram;
 use vmland_sim::abi::{CpuMask, KvmVcpu, Task};
 use vmland_sim::ext::{Ext, UserSpace};
 use vmland_sim::kernel::Kernel;
@@ -78,6 +79,8 @@ pub struct Vmland {
     params: *mut vmland_vm_params,
     plans: *mut vmland_plan,
     vcpus: *const c_void,
+    waits: *const vmland_waits,
+    slots: HashMap<i32, u32>,
     counters: *const u64,
     debt: Option<extern "C" fn(*mut Task) -> i64>,
     topology: Topology,
@@ -91,6 +94,8 @@ pub fn user(topology: impl Into<Topology>, settings: Settings) -> Vmland {
         params: std::ptr::null_mut(),
         plans: std::ptr::null_mut(),
         vcpus: std::ptr::null(),
+        waits: std::ptr::null(),
+        slots: HashMap::new(),
         counters: std::ptr::null(),
         debt: None,
         topology: topology.into(),
@@ -117,12 +122,25 @@ impl Vmland {
             .sum()
     }
 
+    /// The slot of the VM of that vCPU.
+    pub fn slot_of(&self, task: TaskId) -> u32 {
+        self.slots[&(task as i32 + 1)]
+    }
+
+    /// The histograms of the VM in `slot`: of waits from a wake-up, and of the others.
+    pub fn waits(&self, slot: u32) -> [Histogram; 2] {
+        // SAFETY: numbers only, and a slot of the map.
+        let waits = unsafe { &*self.waits.add(slot as usize) };
+        [waits.woken, waits.others].map(|it| Histogram::new(it.sum_ns, &it.buckets))
+    }
+
     /// As src/settings.rs does when it sees a new VM. The simulator has one ring and one thread
     /// in user space; here it is that of the settings, too.
     fn vm_seen(&mut self, kernel: &Kernel, pid: i32) {
         let Some(vcpu) = kernel.hash_entry::<vmland_vcpu>(self.vcpus, pid as u32 as u64) else {
             return;
         };
+        self.slots.insert(pid, vcpu.vm_slot);
         let weight = self.vm_weights.get(&pid).copied().unwrap_or(100);
         // SAFETY: numbers only, and a slot of the map.
         unsafe {
@@ -179,6 +197,7 @@ impl UserSpace for Vmland {
         self.params = native.array("vmland_vm_params", vmland_limits_VMLAND_MAX_VMS as usize);
         self.plans = native.array("vmland_plans", vmland_limits_VMLAND_MAX_VMS as usize);
         self.counters = native.array("vmland_counters", COUNTERS * self.topology.nr_cpus());
+        self.waits = native.array("vmland_waits", vmland_limits_VMLAND_MAX_VMS as usize);
         self.vcpus = native.global::<c_void>("vmland_vcpus");
         let layout = native.array::<vmland_kvm_layout>("vmland_kvm_layout", 1);
         // SAFETY: an array of one.

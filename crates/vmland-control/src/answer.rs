@@ -11,6 +11,7 @@ use super::line::{ITEMS_MAX, VERSION, told};
 use super::planned::Planned;
 use super::refused::{ErrorKind, Refused};
 use super::request::{Request, Value};
+use super::trace::{LONGEST_NS, Tracing};
 use vmland_settings::{EffectiveSettings, Finding, Key, Target, VmFacts};
 
 /// What holds for a VM.
@@ -88,22 +89,29 @@ impl Answered {
     }
 }
 
-/// What the planner thinks of the VM with this id.
-pub type PlannedOf<'a> = &'a dyn Fn(u32) -> Planned;
+/// What of the scheduler requests are about, beside settings.
+pub trait Scheduler {
+    /// What the planner thinks of the VM with this id.
+    fn planned(&self, vm_id: u32) -> Planned;
+
+    /// Traces from now on for so long; 0: no longer. None: that is being traced already.
+    fn trace(&self, ns: u64) -> Result<Option<Tracing>, String>;
+}
 
 /// Does what a line asks for.
 pub fn answer(
     line: &[u8],
     now: &mut EffectiveSettings,
     vms: &[&Running],
-    planned: PlannedOf<'_>,
+    scheduler: &dyn Scheduler,
 ) -> Answered {
     let done = Request::parse(line).and_then(|request| match request {
         Request::Show { vm } => show(now, vms, &vm),
-        Request::Why { vm } => why(now, vms, planned, &vm),
+        Request::Why { vm } => why(now, vms, scheduler, &vm),
         Request::Set { vm, settings } => set(now, vms, &vm, settings),
         Request::Unset { vm, keys } => unset(now, vms, &vm, keys.as_deref()),
         Request::Reload {} => reload(now, vms),
+        Request::Trace { ns } => trace(scheduler, ns),
     });
     match done {
         Ok((ok, changed)) => Answered {
@@ -121,11 +129,11 @@ fn show(now: &EffectiveSettings, vms: &[&Running], name: &str) -> Done {
     Ok((json!(shown(now, vm, by, vec![])), false))
 }
 
-fn why(now: &EffectiveSettings, vms: &[&Running], planned: PlannedOf<'_>, name: &str) -> Done {
+fn why(now: &EffectiveSettings, vms: &[&Running], scheduler: &dyn Scheduler, name: &str) -> Done {
     let (vm, by) = find(vms, name)?;
     let why = Why {
         shown: shown(now, vm, by, vec![]),
-        planned: planned(vm.id),
+        planned: scheduler.planned(vm.id),
     };
     Ok((json!(why), false))
 }
@@ -193,6 +201,18 @@ fn reload(now: &mut EffectiveSettings, vms: &[&Running]) -> Done {
         left_out,
     };
     Ok((json!(reloaded), true))
+}
+
+fn trace(scheduler: &dyn Scheduler, ns: u64) -> Done {
+    if ns > LONGEST_NS {
+        let text = format!("a trace is at most {LONGEST_NS} ns long");
+        return Err(Refused::new(ErrorKind::Invalid, text));
+    }
+    match scheduler.trace(ns) {
+        Ok(Some(tracing)) => Ok((json!(tracing), false)),
+        Ok(None) => Err(Refused::new(ErrorKind::Busy, "there is a trace already")),
+        Err(e) => Err(Refused::new(ErrorKind::Failed, told(&e))),
+    }
 }
 
 fn target(vm: &Running, by: By) -> Target<'_> {

@@ -17,12 +17,15 @@
 //! | `server` | clients, however they behave |
 //! | `socket` | where the socket is, and who may connect |
 //! | `client` | the other end |
+//! | [`histogram`] | how long vCPUs wait, as the scheduler counts it |
 //! | [`stats`] | the statistics, over the socket of scx_stats |
+//! | [`trace`] | the records of a trace, which a client reads from the kernel |
 //! | [`standby`] | how a scheduler is loaded before it attaches |
 
 mod answer;
 pub mod client;
 mod find;
+pub mod histogram;
 mod line;
 mod planned;
 mod refused;
@@ -31,8 +34,9 @@ pub mod server;
 pub mod socket;
 pub mod standby;
 pub mod stats;
+pub mod trace;
 
-pub use answer::{Answered, Change, PlannedOf, Reloaded, Setting, Shown, Why, answer};
+pub use answer::{Answered, Change, Reloaded, Scheduler, Setting, Shown, Why, answer};
 pub use find::{By, Running};
 pub use line::{LINE_MAX, VERSION};
 pub use planned::{Mode, Planned, Reported, Sign, Thresholds};

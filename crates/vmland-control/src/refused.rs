@@ -41,6 +41,10 @@ pub enum ErrorKind {
     Invalid,
     /// The configuration is wrong.
     Configuration,
+    /// What is asked for goes on already.
+    Busy,
+    /// It could not be done.
+    Failed,
     /// The client may not ask.
     Forbidden,
 }

@@ -32,6 +32,9 @@ pub enum Request {
     },
     /// Reads the configuration anew.
     Reload {},
+    /// Writes records of what each CPU does into a ring, which the client reads, for so long; 0:
+    /// no longer.
+    Trace { ns: u64 },
 }
 
 /// A value as the command line has it; numbers may be numbers.
@@ -126,7 +129,7 @@ mod tests {
             (
                 r#"{"version":1,"request":"stop"}"#,
                 ErrorKind::Malformed,
-                "unknown variant `stop`, expected one of `show`, `why`, `set`, `unset`, `reload`",
+                "unknown variant `stop`, expected one of `show`, `why`, `set`, `unset`, `reload`, `trace`",
             ),
             (
                 r#"{"version":1,"request":"show"}"#,
@@ -175,6 +178,7 @@ mod tests {
                 Request::Unset { vm: vm.clone(), keys: Some(keys) },
                 Request::Unset { vm, keys: None },
                 Request::Reload {},
+                Request::Trace { ns: number },
             ] {
                 let line = request.line();
                 assert!(!line.contains('\n'));

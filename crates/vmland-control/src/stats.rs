@@ -9,6 +9,8 @@ use scx_stats_derive::{Stats, stat_doc};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+use super::histogram::Histogram;
+
 /// One VM, keyed in [`Metrics::vms`] by an id that is never reused.
 #[stat_doc]
 #[derive(Clone, Debug, Default, Serialize, Deserialize, Stats)]
@@ -37,6 +39,10 @@ pub struct VmMetrics {
     pub throttled_ns: u64,
     #[stat(desc = "CPU time of its vCPU threads out of turn (ns), a part of cpu_ns")]
     pub boosted_ns: u64,
+    #[stat(desc = "How long its vCPUs were runnable until they ran, each time")]
+    pub waits: Histogram,
+    #[stat(desc = "Of these, waits that began by a wake-up")]
+    pub wakeups: Histogram,
 }
 
 /// The whole host.
@@ -116,6 +122,8 @@ pub struct Metrics {
     pub vms_full: u64,
     #[stat(desc = "cgroups that count as their parent, as there were too many")]
     pub cgroups_full: u64,
+    #[stat(desc = "Records of traces that found no room")]
+    pub trace_lost: u64,
     #[stat(desc = "Page faults of the scheduler since it attached (should stay 0)")]
     pub page_faults: u64,
     #[stat(desc = "VMs, by an id that is never reused")]
@@ -132,6 +140,7 @@ impl Metrics {
 /// Metadata for `--help-stats` and for other readers of the socket.
 pub fn describe<Req: Send, Res: Send>() -> StatsServerData<Req, Res> {
     StatsServerData::new()
+        .add_meta(Histogram::meta())
         .add_meta(VmMetrics::meta())
         .add_meta(Metrics::meta())
 }

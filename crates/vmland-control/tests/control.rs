@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The control socket: clients that behave, and clients that do not, over real sockets.
 
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -13,8 +13,10 @@ use proptest::prelude::*;
 use serde_json::json;
 use vmland_control::client::{Error, ask_over};
 use vmland_control::server::{CLIENTS_MAX, IDLE, Server};
+use vmland_control::trace::{LONGEST_NS, Tracing};
 use vmland_control::{
-    By, LINE_MAX, Mode, Planned, Refused, Reloaded, Request, Running, Shown, Value, Why, answer,
+    By, ErrorKind, LINE_MAX, Mode, Planned, Refused, Reloaded, Request, Running, Scheduler, Shown,
+    Value, Why, answer,
 };
 use vmland_identity::Vmm;
 use vmland_settings::{Caller, Config, EffectiveSettings, RULES_MAX, Settings, Sources, VmFacts};
@@ -37,11 +39,28 @@ fn vm(id: u32, name: &str) -> Running {
     }
 }
 
-/// VM 1 is a gang.
-fn planned(id: u32) -> Planned {
-    Planned {
-        mode: if id == 1 { Mode::Gang } else { Mode::Free },
-        ..Planned::default()
+struct Behind;
+
+impl Scheduler for Behind {
+    /// VM 1 is a gang.
+    fn planned(&self, id: u32) -> Planned {
+        Planned {
+            mode: if id == 1 { Mode::Gang } else { Mode::Free },
+            ..Planned::default()
+        }
+    }
+
+    /// 2 ns are traced already, and 3 ns fail.
+    fn trace(&self, ns: u64) -> Result<Option<Tracing>, String> {
+        match ns {
+            2 => Ok(None),
+            3 => Err("no ring".into()),
+            _ => Ok(Some(Tracing {
+                ring: 5,
+                bytes: 4_096,
+                lost: ns,
+            })),
+        }
     }
 }
 
@@ -84,7 +103,7 @@ impl Host {
                         server.admit(client);
                     }
                     server.turn(&[], TURN, |line| {
-                        answer(line, &mut now, &vms, &planned).line.into_bytes()
+                        answer(line, &mut now, &vms, &Behind).line.into_bytes()
                     });
                 }
                 server
@@ -248,16 +267,37 @@ fn set_show_unset_and_reload() {
 }
 
 #[test]
+fn a_trace_is_begun_and_ended() {
+    let mut host = Host::start();
+    let ask = |ns| ask_over::<Tracing>(host.connect(), &Request::Trace { ns });
+    let tracing = ask(5_000_000_000).expect("an answer");
+    assert_eq!((tracing.ring, tracing.bytes), (5, 4_096));
+    assert_eq!(ask(0).expect("an answer").lost, 0);
+    for (ns, kind, text) in [
+        (2, ErrorKind::Busy, "a trace already"),
+        (3, ErrorKind::Failed, "no ring"),
+        (LONGEST_NS + 1, ErrorKind::Invalid, "at most"),
+    ] {
+        let Err(Error::Refused(refused)) = ask(ns) else {
+            panic!("{ns}");
+        };
+        assert_eq!(refused.kind, kind);
+        assert!(refused.message.contains(text), "{refused}");
+    }
+    host.stop();
+}
+
+#[test]
 fn why_is_what_holds_and_what_the_planner_thinks() {
     let host = Host::start();
     let ask = |vm: &str| -> Result<Why, Error> {
         ask_over(host.connect(), &Request::Why { vm: vm.into() })
     };
     let why = ask("web-1").expect("an answer");
-    assert_eq!((why.shown.id, why.planned), (1, planned(1)));
+    assert_eq!((why.shown.id, why.planned), (1, Behind.planned(1)));
     assert_eq!(value(&why.shown, "weight").0, "200");
     let why = ask("db").expect("an answer");
-    assert_eq!((why.shown.id, why.planned), (2, planned(2)));
+    assert_eq!((why.shown.id, why.planned), (2, Behind.planned(2)));
 
     let unknown = ask("web1").expect_err("unknown");
     assert_eq!(unknown.exit_code(), 1);
@@ -395,7 +435,7 @@ fn who_never_reads_harms_nobody() {
             Err(e) => break e.kind(),
         }
     };
-    assert_eq!(full, ErrorKind::WouldBlock);
+    assert_eq!(full, io::ErrorKind::WouldBlock);
     host.is_well();
     drop(deaf);
     host.is_well();

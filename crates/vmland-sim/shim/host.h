@@ -42,12 +42,13 @@ struct sim_host {
 	struct cgroup *(*cgroup_from_id)(void *kernel, u64 id);
 	void (*reenqueue_local)(void *kernel);
 	void *(*hash)(void *kernel, void *map, u64 key, size_t size, int what);
-	void *(*ring_reserve)(void *kernel, size_t size);
+	void *(*ring_reserve)(void *kernel, void *ring, size_t size);
 	void (*ring_submit)(void *kernel, void *record);
 	u64 (*ring_used)(void *kernel);
 	void *(*user_ring_next)(void *kernel);
 	void (*timer_start)(void *kernel, void *timer, u64 ns, u64 flags);
 	void (*point)(void *kernel, const char *call);
+	void (*dump)(void *kernel, const char *text);
 	void (*error)(void *kernel, const char *text);
 };
 

@@ -20,12 +20,14 @@
 #define is_migration_disabled(p) ((p)->migration_disabled)
 #define __COMPAT_is_enq_cpu_selected(flags) ((flags) & SCX_ENQ_CPU_SELECTED)
 #define scx_bpf_error(...) sim_error(__VA_ARGS__)
+#define scx_bpf_dump(...) sim_text(dump, __VA_ARGS__)
 
-#define sim_error(...) do {						\
+#define sim_error(...) sim_text(error, __VA_ARGS__)
+#define sim_text(to, ...) do {						\
 	char text[200];							\
 									\
 	snprintf(text, sizeof(text), __VA_ARGS__);			\
-	sim_host->error(K, text);					\
+	sim_host->to(K, text);						\
 } while (0)
 
 /* cgroups. */

@@ -26,9 +26,9 @@
 
 struct sched_ext_ops {
 	void *select_cpu, *enqueue, *dispatch, *runnable, *running, *stopping, *yield,
-	     *core_sched_before, *enable, *disable, *init_task, *exit_task, *cgroup_init, *cgroup_exit,
-	     *cgroup_move, *cgroup_set_weight, *cgroup_set_bandwidth, *cgroup_set_idle,
-	     *cpu_online, *cpu_offline, *cpu_release, *update_idle, *init, *exit;
+	     *core_sched_before, *enable, *disable, *init_task, *exit_task, *dump, *dump_cpu,
+	     *dump_task, *cgroup_init, *cgroup_exit, *cgroup_move, *cgroup_set_weight, *cgroup_set_bandwidth,
+	     *cgroup_set_idle, *cpu_online, *cpu_offline, *cpu_release, *update_idle, *init, *exit;
 	u32 timeout_ms, dispatch_max_batch;
 	const char *name;
 };

@@ -91,9 +91,13 @@ static inline void *sim_lookup(void *map, int type, size_t entries, const void *
 			 type == BPF_MAP_TYPE_PERCPU_ARRAY ? cpu : -1);
 }
 
-static inline int sim_update(void *map, const void *key, size_t key_size, const void *value,
-			     size_t size, int flags)
+static inline int sim_update(void *map, int type, size_t entries, const void *key,
+			     size_t key_size, const void *value, size_t size, int flags)
 {
+	if (type == BPF_MAP_TYPE_ARRAY) {
+		memcpy(sim_array(map, entries, size, *(const u32 *)key, -1), value, size);
+		return 0;
+	}
 	if (flags == BPF_NOEXIST && sim_hash(map, key, key_size, size, SIM_HASH_FIND))
 		return -EEXIST;
 	memcpy(sim_hash(map, key, key_size, size, SIM_HASH_MAKE), value, size);
@@ -107,7 +111,8 @@ static inline int sim_update(void *map, const void *key, size_t key_size, const 
 					  sizeof(*(map)->key), sizeof(*(map)->value), cpu)))
 #define bpf_map_lookup_elem(map, k) bpf_map_lookup_percpu_elem(map, k, sim_host->cpu)
 #define bpf_map_update_elem(map, k, v, flags)						\
-	sim_update(map, k, sizeof(*(map)->key), v, sizeof(*(map)->value), flags)
+	sim_update(map, SIM_NUMBER(map, type), SIM_NUMBER(map, max_entries), k,		\
+		   sizeof(*(map)->key), v, sizeof(*(map)->value), flags)
 #define bpf_map_delete_elem(map, k)							\
 	sim_hash(map, k, sizeof(*(map)->key), sizeof(*(map)->value), SIM_HASH_REMOVE)
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The two rings of the framework's. The simulator plays the other end. */
+/* Rings to and from user space, to which they are one. The simulator plays the other end. */
 #ifndef SIM_RINGS_H
 #define SIM_RINGS_H
 
@@ -14,7 +14,7 @@ struct bpf_dynptr {
 };
 
 #define bpf_ringbuf_reserve(ring, size, flags) \
-	sim_host->ring_reserve(sim_host->kernel, size)
+	sim_host->ring_reserve(sim_host->kernel, ring, size)
 #define bpf_ringbuf_submit(record, flags) \
 	sim_host->ring_submit(sim_host->kernel, record)
 #define bpf_ringbuf_query(ring, what) \

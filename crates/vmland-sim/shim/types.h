@@ -123,6 +123,10 @@ struct scx_cpu_release_args {
 
 struct scx_exit_info;
 
+struct scx_dump_ctx {
+	u64 at_ns;		/* CLOCK_MONOTONIC */
+};
+
 enum {
 	SCX_TASK_QUEUED = 1 << 0,
 };

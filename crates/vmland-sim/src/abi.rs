@@ -169,6 +169,12 @@ pub struct InitTaskArgs {
     pub cgroup: *const Cgroup,
 }
 
+/// The moment of a dump, by CLOCK_MONOTONIC.
+#[repr(C)]
+pub struct DumpContext {
+    pub at_ns: u64,
+}
+
 /// cpu.weight, cpu.idle and cpu.max of a cgroup.
 #[repr(C)]
 pub struct CgroupInitArgs {
@@ -235,7 +241,7 @@ pub struct Host {
     pub reenqueue_local: extern "C" fn(*mut c_void),
     /// map, key, size of a value, `HASH_*`
     pub hash: extern "C" fn(*mut c_void, *mut c_void, u64, usize, c_int) -> *mut c_void,
-    pub ring_reserve: extern "C" fn(*mut c_void, usize) -> *mut c_void,
+    pub ring_reserve: extern "C" fn(*mut c_void, *const c_void, usize) -> *mut c_void,
     pub ring_submit: extern "C" fn(*mut c_void, *mut c_void),
     pub ring_used: extern "C" fn(*mut c_void) -> u64,
     pub user_ring_next: extern "C" fn(*mut c_void) -> *mut c_void,
@@ -244,6 +250,8 @@ pub struct Host {
     /// A call into the kernel, or an atomic operation, is about to happen; with
     /// `SIM_POINTS` only.
     pub point: extern "C" fn(*mut c_void, *const c_char),
+    /// A part of a dump.
+    pub dump: extern "C" fn(*mut c_void, *const c_char),
     pub error: extern "C" fn(*mut c_void, *const c_char),
 }
 
@@ -288,6 +296,9 @@ pub struct Ops {
     pub disable: Option<extern "C" fn(Context, *mut Task)>,
     pub init_task: extern "C" fn(Context, *mut Task, *const InitTaskArgs) -> i32,
     pub exit_task: Option<extern "C" fn(Context, *mut Task, *mut c_void)>,
+    pub dump: Option<extern "C" fn(Context, *const DumpContext)>,
+    pub dump_cpu: Option<extern "C" fn(Context, *const DumpContext, i32, bool)>,
+    pub dump_task: Option<extern "C" fn(Context, *const DumpContext, *mut Task)>,
     pub cgroup_init: Option<extern "C" fn(Context, *const Cgroup, *const CgroupInitArgs) -> i32>,
     pub cgroup_exit: Option<extern "C" fn(Context, *const Cgroup)>,
     pub cgroup_move: Option<extern "C" fn(Context, *mut Task, *const Cgroup, *const Cgroup)>,

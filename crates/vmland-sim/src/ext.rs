@@ -249,6 +249,46 @@ impl<U: UserSpace> Ext<U> {
         tasks.into_iter().reduce(first)
     }
 
+    /// Keeps the records of the scheduler's ring `name` from now on.
+    pub fn keep_apart(&mut self, name: &str) {
+        let ring = self.native.global::<c_void>(name);
+        self.kernel().apart = ring;
+    }
+
+    /// Those of that ring so far.
+    pub fn take_apart(&mut self) -> Vec<Record> {
+        std::mem::take(&mut self.kernel().records_apart)
+    }
+
+    /// Sets a global variable of the scheduler's.
+    pub fn set<T>(&mut self, name: &str, value: T) {
+        self.native.set(name, value);
+    }
+
+    /// scx_dump_state(): what the scheduler tells of itself, of each CPU, of the task that runs
+    /// there and of those that wait for it.
+    pub fn dump(&mut self, at: At) -> String {
+        self.enter(at);
+        let ops = self.ops;
+        let context = abi::DumpContext { at_ns: at.now_ns };
+        let (Some(dump), Some(dump_cpu), Some(dump_task)) = (ops.dump, ops.dump_cpu, ops.dump_task)
+        else {
+            return String::new();
+        };
+        dump(abi::NO_CONTEXT, &context);
+        for cpu in 0..self.kernel().current.len() {
+            let idle = self.kernel().current[cpu].is_none();
+            dump_cpu(abi::NO_CONTEXT, &context, cpu as i32, idle);
+            for task in 0..self.vcpu_ids.len() {
+                let p = self.kernel().task(task);
+                if p.cpu == cpu as i32 && p.scx.flags & abi::TASK_QUEUED != 0 {
+                    dump_task(abi::NO_CONTEXT, &context, self.task(task));
+                }
+            }
+        }
+        std::mem::take(&mut self.kernel().dump)
+    }
+
     /// `task` gets SIGKILL. That it ends then is not modelled.
     pub fn kill(&mut self, task: TaskId) {
         self.kernel().task(task).pending |= 1 << (9 - 1);

@@ -136,9 +136,14 @@ pub struct Kernel {
     removed: Vec<Box<[u64]>>,
     /// Records, and whether they have been submitted.
     ring: VecDeque<(Record, bool)>,
+    /// A ring whose records nobody takes meanwhile, and these; null: there is none.
+    pub(crate) apart: *const c_void,
+    pub(crate) records_apart: Vec<Record>,
     pub user_ring: VecDeque<Record>,
     /// The last one taken from `user_ring`.
     taken: Option<Record>,
+    /// What the scheduler has told of itself in the dump that is being made.
+    pub(crate) dump: String,
     /// Operations on DSQs so far: what a scheduler's decisions cost.
     pub operations: u64,
     pub now_ns: u64,
@@ -210,8 +215,11 @@ impl Kernel {
             hashes: HashMap::default(),
             removed: Vec::new(),
             ring: VecDeque::new(),
+            apart: null(),
+            records_apart: Vec::new(),
             user_ring: VecDeque::new(),
             taken: None,
+            dump: String::new(),
             operations: 0,
             now_ns: 0,
             cpu: 0,
@@ -517,6 +525,7 @@ pub fn functions() -> Host {
         user_ring_next,
         timer_start,
         point,
+        dump,
         error,
     }
 }
@@ -749,8 +758,13 @@ extern "C" fn hash(
     }
 }
 
-extern "C" fn ring_reserve(kernel: *mut c_void, size: usize) -> *mut c_void {
+extern "C" fn ring_reserve(kernel: *mut c_void, ring: *const c_void, size: usize) -> *mut c_void {
     let kernel = this(kernel);
+    if ring == kernel.apart {
+        kernel.records_apart.push(Record::zeroed(size));
+        let last = kernel.records_apart.last_mut();
+        return last.map_or(null_mut(), Record::pointer);
+    }
     if (kernel.ring.len() + 1) * (size + HEADER_BYTES) > RING_RECORDS * size {
         return null_mut();
     }
@@ -762,7 +776,12 @@ extern "C" fn ring_reserve(kernel: *mut c_void, size: usize) -> *mut c_void {
 }
 
 extern "C" fn ring_submit(kernel: *mut c_void, record: *mut c_void) {
-    let ring = &mut this(kernel).ring;
+    let kernel = this(kernel);
+    let last = kernel.records_apart.last();
+    if last.is_some_and(|last| last.0.as_ptr().cast() == record.cast_const()) {
+        return;
+    }
+    let ring = &mut kernel.ring;
     let reserved = ring
         .iter_mut()
         .rev()
@@ -798,6 +817,12 @@ extern "C" fn timer_start(kernel: *mut c_void, timer: *mut Timer, ns: u64, _flag
 }
 
 extern "C" fn point(_kernel: *mut c_void, _call: *const c_char) {}
+
+extern "C" fn dump(kernel: *mut c_void, text: *const c_char) {
+    // SAFETY: shim/kfuncs.h ends it with a zero.
+    let text = unsafe { CStr::from_ptr(text) };
+    this(kernel).dump.push_str(&text.to_string_lossy());
+}
 
 extern "C" fn error(_kernel: *mut c_void, text: *const c_char) {
     // SAFETY: shim/kfuncs.h ends it with a zero.

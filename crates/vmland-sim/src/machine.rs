@@ -132,6 +132,8 @@ pub struct Task {
     pub overhead_ns: u64,
     /// Since when it has been ready or running.
     pub since_ns: u64,
+    /// It is ready as it was woken, and not as it has left its CPU.
+    pub woken: bool,
     pub cpu_ns: u64,
     /// Longest time that it was ready without a CPU.
     pub waited_ns: u64,
@@ -157,6 +159,14 @@ pub struct Moves {
     pub cpu: u64,
     pub llc: u64,
     pub node: u64,
+}
+
+/// From becoming ready to running.
+#[derive(Clone, Copy, Debug)]
+pub struct Wait {
+    pub task: TaskId,
+    pub woken: bool,
+    pub ns: u64,
 }
 
 /// What a CPU is to those that wait.
@@ -218,6 +228,9 @@ pub struct Machine<S> {
     /// that was so far.
     pub timed: bool,
     pub switch_time: Duration,
+    /// Whether to keep each wait that has ended, and these.
+    pub records_waits: bool,
+    pub waits: Vec<Wait>,
 }
 
 impl<S: Scheduler> Machine<S> {
@@ -247,6 +260,8 @@ impl<S: Scheduler> Machine<S> {
             scheduling_ns: 0,
             timed: false,
             switch_time: Duration::ZERO,
+            records_waits: false,
+            waits: Vec::new(),
         };
         for cpu in &mut machine.cpus {
             cpu.tick_phase_ns = machine.random.u64(0..machine.costs.tick_ns);
@@ -285,6 +300,7 @@ impl<S: Scheduler> Machine<S> {
             step_start_ns: 0,
             overhead_ns: 0,
             since_ns: 0,
+            woken: false,
             cpu_ns: 0,
             waited_ns: 0,
             last_cpu: None,
@@ -443,6 +459,7 @@ impl<S: Scheduler> Machine<S> {
         }
         self.set_state(task, State::Ready);
         self.tasks[task].since_ns = self.now_ns;
+        self.tasks[task].woken = true;
         self.scheduler.wake(self.at(cpu), task);
         self.after_scheduler(cpu);
         self.interrupted_for_scheduler(cpu);
@@ -535,10 +552,17 @@ impl<S: Scheduler> Machine<S> {
                     false => State::Ready,
                 };
                 self.set_state(prev, state);
+                self.tasks[prev].woken = false;
             }
             if let Some(next) = next {
                 let task = &mut self.tasks[next];
-                task.waited_ns = task.waited_ns.max(self.now_ns - task.since_ns);
+                let wait = Wait {
+                    task: next,
+                    woken: task.woken,
+                    ns: self.now_ns - task.since_ns,
+                };
+                self.waits.extend(self.records_waits.then_some(wait));
+                task.waited_ns = task.waited_ns.max(wait.ns);
                 task.since_ns = self.now_ns;
                 self.set_state(next, State::Running(cpu));
                 spent_ns += self.costs.switch_ns;

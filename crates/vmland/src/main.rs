@@ -13,6 +13,7 @@ mod metrics;
 mod observe;
 mod sched_ext;
 mod top;
+mod trace;
 mod vm;
 mod vms;
 mod why;
@@ -40,6 +41,7 @@ enum Command {
     Top(top::Opts),
     Metrics(metrics::Opts),
     Why(why::Opts),
+    Trace(trace::Opts),
     Ab(Box<ab::Opts>),
     Bench(Box<bench::Opts>),
     Doctor(doctor::Opts),
@@ -65,6 +67,7 @@ fn main() -> ExitCode {
         Command::Top(opts) => top::run(&opts),
         Command::Metrics(opts) => metrics::run(&opts),
         Command::Why(opts) => why::run(&opts),
+        Command::Trace(opts) => trace::run(&opts),
         Command::Ab(opts) => ab::run(&opts),
         Command::Bench(opts) => bench::run(&opts),
         Command::Doctor(opts) => doctor::run(&opts),

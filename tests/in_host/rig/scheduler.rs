@@ -59,6 +59,10 @@ impl Scheduler {
         read(&self.log)
     }
 
+    pub fn log_file(&self) -> &str {
+        &self.log
+    }
+
     pub fn signal(&self, name: &str) {
         kill(self.pid(), name);
     }

@@ -327,9 +327,9 @@ extern "C" fn hash(
     (world(w).functions.hash)(kernel_of(w), map, key, size, what)
 }
 
-extern "C" fn ring_reserve(w: Address, size: usize) -> *mut c_void {
+extern "C" fn ring_reserve(w: Address, ring: *const c_void, size: usize) -> *mut c_void {
     point(w, "ringbuf_reserve", None);
-    (world(w).functions.ring_reserve)(kernel_of(w), size)
+    (world(w).functions.ring_reserve)(kernel_of(w), ring, size)
 }
 
 extern "C" fn ring_submit(w: Address, record: *mut c_void) {

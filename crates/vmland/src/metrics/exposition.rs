@@ -9,8 +9,10 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::families::{Kind, OF_HOST, OF_VMS, Series};
-use crate::observe::reading::Reading;
+use super::families::{
+    BOUNDS_NS, HISTOGRAMS_OF_VMS, HistogramFamily, Kind, OF_HOST, OF_VMS, Series,
+};
+use crate::observe::reading::{Reading, Vm};
 
 /// The name in `vmland_scheduler_info` where no sched_ext scheduler is attached.
 const STOCK: &str = "kernel";
@@ -51,8 +53,42 @@ impl Collector for Snapshot {
                 .collect();
             write(&mut encoder, family.name, family.kind, family.help, samples)?;
         }
+        for family in &HISTOGRAMS_OF_VMS {
+            write_histogram(&mut encoder, family, reading)?;
+        }
         Ok(())
     }
+}
+
+fn write_histogram(
+    encoder: &mut DescriptorEncoder<'_>,
+    family: &HistogramFamily,
+    reading: &Reading,
+) -> fmt::Result {
+    let value = |vm: &'_ Vm| (family.value)(vm).is_some();
+    if !reading.vms.values().any(value) {
+        return Ok(());
+    }
+    let unit = Some(&Unit::Seconds);
+    let mut of_all =
+        encoder.encode_descriptor(family.name, family.help, unit, MetricType::Histogram)?;
+    for vm in reading.vms.values() {
+        let Some(histogram) = (family.value)(vm) else {
+            continue;
+        };
+        let bounds = BOUNDS_NS.map(|ns| ns as f64 * 1e-9).into_iter();
+        let bounds = bounds.chain([f64::INFINITY]);
+        let buckets: Vec<_> = bounds.zip(histogram.between(&BOUNDS_NS)).collect();
+        of_all
+            .encode_family(&[("domain", vm.identity.name.as_str())])?
+            .encode_histogram::<NoLabelSet>(
+                histogram.sum_ns as f64 * 1e-9,
+                histogram.count(),
+                &buckets,
+                None,
+            )?;
+    }
+    Ok(())
 }
 
 fn write(
@@ -110,11 +146,23 @@ mod tests {
             "vmland_vm_cpu_seconds_total{domain=\"db-1\"} 0.75",
             "vmland_vm_ready_seconds_total{domain=\"db-1\"} 1.6",
             "vmland_vm_pause_exits_total{domain=\"db-1\"} 150",
+            "# TYPE vmland_vm_wait_seconds histogram",
+            "# UNIT vmland_vm_wait_seconds seconds",
+            "vmland_vm_wait_seconds_sum{domain=\"db-1\"} 2.7",
+            "vmland_vm_wait_seconds_count{domain=\"db-1\"} 150",
+            // A wait of 16.8 to 21.0 ms.
+            "vmland_vm_wait_seconds_bucket{le=\"0.016777216\",domain=\"db-1\"} 0",
+            "vmland_vm_wait_seconds_bucket{le=\"0.067108864\",domain=\"db-1\"} 150",
+            "vmland_vm_wait_seconds_bucket{le=\"+Inf\",domain=\"db-1\"} 150",
+            "vmland_vm_wakeup_latency_seconds_count{domain=\"db-1\"} 0",
             "vmland_vm_vcpus{domain=\"a\\\"} 1\\n\\\\\"} 2",
             "# EOF",
         ] {
             assert!(text.lines().any(|it| it == line), "no {line} in:\n{text}");
         }
+        // Labels have a bound: so many lines for each VM.
+        let of_db = |it: &&str| it.contains("wait_seconds") && it.contains("\"db-1\"");
+        assert_eq!(text.lines().filter(of_db).count(), BOUNDS_NS.len() + 3);
         // Nothing is known of KVM.
         assert!(!text.contains("vmland_vm_exits") && text.ends_with("# EOF\n"));
     }

@@ -6,6 +6,7 @@
 //! whose values others choose is `domain`, the name of a VM, as libvirt's exporter calls it.
 
 use crate::observe::reading::{Counters, Host, Vm};
+use vmland_control::histogram::Histogram;
 use vmland_control::stats::{Metrics, VmMetrics};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -22,6 +23,25 @@ pub struct VmFamily {
     pub help: &'static str,
     pub value: fn(&Vm) -> Option<u64>,
 }
+
+/// How long something took, in seconds.
+pub struct HistogramFamily {
+    pub name: &'static str,
+    pub help: &'static str,
+    pub value: fn(&Vm) -> Option<&Histogram>,
+}
+
+/// Upper bounds of the exported buckets, in ns: every second power of two, from 1 us to 17 s. All
+/// are bounds of the scheduler's own buckets, so no wait is in the wrong one.
+pub const BOUNDS_NS: [u64; 13] = {
+    let mut bounds = [1 << 10; 13];
+    let mut i = 1;
+    while i < bounds.len() {
+        bounds[i] = bounds[i - 1] << 2;
+        i += 1;
+    }
+    bounds
+};
 
 pub struct HostFamily {
     pub name: &'static str,
@@ -87,6 +107,20 @@ pub const OF_VMS: [VmFamily; 15] = [
         |vm| counted(vm, |it| it.throttled_ns)),
     of_vm("vmland_vm_boosted", Kind::Time, "CPU time of the vCPU threads out of turn",
         |vm| counted(vm, |it| it.boosted_ns)),
+];
+
+#[rustfmt::skip]
+pub const HISTOGRAMS_OF_VMS: [HistogramFamily; 2] = [
+    HistogramFamily {
+        name: "vmland_vm_wait",
+        help: "How long a vCPU was ready to run until it ran, each time",
+        value: |vm| Some(&vm.counters.as_ref()?.of_vm.waits),
+    },
+    HistogramFamily {
+        name: "vmland_vm_wakeup_latency",
+        help: "How long a vCPU was ready to run until it ran, each time that it was woken",
+        value: |vm| Some(&vm.counters.as_ref()?.of_vm.wakeups),
+    },
 ];
 
 const fn of_host(
@@ -176,6 +210,7 @@ mod tests {
     use super::*;
     use std::collections::HashSet;
     use std::fs::read_to_string;
+    use vmland_control::histogram;
 
     /// As Prometheus stores them.
     fn stored() -> HashSet<String> {
@@ -186,15 +221,34 @@ mod tests {
         };
         let of_vms = OF_VMS.iter().map(|it| stored(it.name, it.kind));
         let of_host = OF_HOST.iter().map(|it| stored(it.name, it.kind));
+        let parts = |it: &HistogramFamily| {
+            ["bucket", "sum", "count"].map(|part| format!("{}_seconds_{part}", it.name))
+        };
         of_vms
             .chain(of_host)
+            .chain(HISTOGRAMS_OF_VMS.iter().flat_map(parts))
             .chain(["vmland_scheduler_info".to_owned()])
             .collect()
     }
 
     #[test]
     fn each_has_a_name_of_its_own() {
-        assert_eq!(stored().len(), OF_VMS.len() + OF_HOST.len() + 1);
+        let histograms = 3 * HISTOGRAMS_OF_VMS.len();
+        assert_eq!(
+            stored().len(),
+            OF_VMS.len() + OF_HOST.len() + histograms + 1
+        );
+    }
+
+    #[test]
+    fn exported_bounds_are_those_of_buckets() {
+        let starts: HashSet<_> = (0..histogram::BUCKETS)
+            .map(|it| histogram::range_ns(it).start)
+            .collect();
+        for bound in BOUNDS_NS {
+            assert!(starts.contains(&bound), "{bound}");
+        }
+        assert_eq!(BOUNDS_NS[12], 1 << 34);
     }
 
     #[test]

@@ -63,6 +63,8 @@ pub struct VmRates {
     pub ready: Option<f64>,
     /// Mean wait for a CPU, in ms.
     pub wait_ms: Option<f64>,
+    /// What 99 % of its waits did not exceed, in ms.
+    pub wait_p99_ms: Option<f64>,
     pub runs: Option<f64>,
     pub pause_exits: Option<f64>,
     pub yields_asked: Option<f64>,
@@ -204,6 +206,8 @@ impl VmRates {
             due: None,
             ready: sum.and_then(|it| it.ready(span)),
             wait_ms: sum.and_then(Threads::wait_ms),
+            wait_p99_ms: counters
+                .and_then(|(from, to)| Some(to.waits.since(&from.waits).quantile_ns(0.99)? * 1e-6)),
             runs: sum.and_then(|it| it.runs(span)),
             pause_exits: rate(counted(|vm| vm.pause_exits)),
             yields_asked: rate(counted(|vm| vm.yields_asked)),
@@ -304,6 +308,7 @@ fn to_ns(percent: f64) -> u64 {
 pub mod tests {
     use super::*;
     use crate::observe::reading::{Counters, Host};
+    use vmland_control::histogram::Histogram;
     use vmland_identity::Vmm;
 
     const MS: u64 = 1_000_000;
@@ -363,6 +368,11 @@ pub mod tests {
             weight,
             pause_exits,
             throttled_ns: pause_exits * MS,
+            // Of 16.8 to 21.0 ms.
+            waits: Histogram {
+                sum_ns: pause_exits * 18 * MS,
+                buckets: [(60, pause_exits)].into(),
+            },
             ..VmMetrics::default()
         };
         vm.counters = Some(Counters { vm_id: 3, of_vm });
@@ -425,6 +435,8 @@ pub mod tests {
         near(web.vcpus[0].wait_ms, 3.75);
         near(db.pause_exits, 100.0);
         near(db.throttled, 5.0);
+        near(db.wait_p99_ms, 16.777_216 + 0.99 * 4.194_304);
+        assert_eq!(web.wait_p99_ms, None);
         assert_eq!((db.exits, db.poll_wasted), (None, None));
     }
 

@@ -73,7 +73,7 @@ use Source::{Kvm, Proc, Scheduler};
 
 /// The most telling first: a narrow screen has the first of them.
 #[rustfmt::skip]
-pub const COLUMNS: [Column; 15] = [
+pub const COLUMNS: [Column; 16] = [
     of_vm("cpu_percent", "CPU%", 6, 1, Proc, |vm| vm.cpu,
         "CPU time of its vCPUs; 100 is one CPU").and_of_vcpu(|it| it.cpu),
     of_vm("due_percent", "DUE%", 6, 1, Scheduler, |vm| vm.due,
@@ -82,6 +82,8 @@ pub const COLUMNS: [Column; 15] = [
         "its vCPUs were ready to run, without a CPU: steal time").and_of_vcpu(|it| it.ready),
     of_vm("wait_ms", "WAITms", 7, 2, Proc, |vm| vm.wait_ms,
         "mean wait for a CPU, each time that a vCPU got one").and_of_vcpu(|it| it.wait_ms),
+    of_vm("wait_p99_ms", "P99ms", 7, 2, Scheduler, |vm| vm.wait_p99_ms,
+        "99 % of the waits for a CPU were not longer"),
     of_vm("pause_exits_per_s", "PAUSE/s", 7, 0, Scheduler, |vm| vm.pause_exits,
         "pause exits: a vCPU spun"),
     of_vm("yields_asked_per_s", "YIELD/s", 7, 0, Scheduler, |vm| vm.yields_asked,

@@ -292,11 +292,11 @@ mod tests {
         let expected = [
             "vmland · 2 CPUs · 2 VMs, 4 vCPUs, 2.0 for each CPU",
             "4.0 vCPUs runnable · PSI cpu 25 % · scheduler 1.0 % of a CPU",
-            "VM                    vCPUs   CPU%   DUE% READY%  WAITms PAUSE/s YIELD/s HONRD/s",
-            "- web-1                   2  120.0  135.0   30.0    5.00       0       0       0",
+            "VM                    vCPUs   CPU%   DUE% READY%  WAITms   P99ms PAUSE/s YIELD/s",
+            "- web-1                   2  120.0  135.0   30.0    5.00       –       0       0",
             "    vCPU 0, thread 11         80.0          30.0    3.75",
             "    vCPU 1, thread 12         40.0          30.0    7.50",
-            "+ db-1                    2   60.0   45.0   80.0   26.67     100       0       0",
+            "+ db-1                    2   60.0   45.0   80.0   26.67   20.93     100       0",
             "",
         ];
         assert_eq!(lines[..8], expected);
@@ -313,7 +313,7 @@ mod tests {
         let app = app();
         let header = |width| drawn(&app, width, 24)[2].clone();
         assert!(header(200).ends_with("PROC% BOOST%  POLL%   RUN/s  EXIT/s"));
-        assert!(header(100).ends_with("HONRD/s RECVR/s   IPI/s THROT%"));
+        assert!(header(100).ends_with("YIELD/s HONRD/s RECVR/s   IPI/s"));
         assert!(header(36).ends_with("vCPUs   CPU%   DUE%"));
         for (width, height) in [(1, 1), (10, 3), (21, 5), (23, 9), (500, 10)] {
             assert_eq!(drawn(&app, width, height).len(), usize::from(height));

@@ -32,6 +32,10 @@ fn help_names_every_command() {
         (&["vm", "show", "--help"], &["--json", "--interval"]),
         (&["metrics", "--help"], &["ADDR", "/metrics"]),
         (&["why", "--help"], &["NAME", "--json", "--interval"]),
+        (
+            &["trace", "--help"],
+            &["--for", "--output", "--records", "ui.perfetto.dev"],
+        ),
         (&["config", "--help"], &["check", "reload", "show"]),
     ] {
         let help = text(&vmland(args).stdout);
@@ -135,6 +139,7 @@ fn asking_a_scheduler_that_is_not_there_is_said_so() {
         &["vms", "--json"],
         &["why", "a"],
         &["why", "a", "--json"],
+        &["trace", "-o", "/nowhere/trace.json"],
         &["vm", "show", "a"],
         &["vm", "set", "a", "weight=200"],
         &["vm", "set", "a", "weight=200", "--save"],
