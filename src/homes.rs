@@ -10,7 +10,7 @@
 //! | rule | bound |
 //! | --- | --- |
 //! | a VM is at home where its memory is | unless the pressure elsewhere is less by [`REMOTE`] |
-//! | a VM moves | if the larger of the two pressures drops by [`GAIN`] |
+//! | a VM moves | if it finds a pressure that is less by [`GAIN`], or [`GAIN`] / [`ROOM`] where there is room |
 //! | and stays for | [`STAY_NS`] |
 //! | a move that has not brought the pressures closer is undone | and the VM stays for [`REST_NS`] |
 //!
@@ -25,6 +25,10 @@ use crate::topology::Domains;
 /// By that much of a domain's CPUs the pressure on a node may be above that on another one before a
 /// VM leaves its memory: remote memory makes all that it does slower, by about a third.
 pub const REMOTE: f64 = 0.5;
+
+/// What a difference of pressures counts where there is room for all. It is less than [`REMOTE`]: no
+/// VM leaves its memory while there is.
+pub const ROOM: f64 = 0.4;
 
 /// Of a domain's CPUs. Less is not worth the caches, and is lost in what changes anyway.
 pub const GAIN: f64 = 0.1;
@@ -192,11 +196,11 @@ impl Homes {
         seen.memory.is_some_and(not_here)
     }
 
-    /// The pressure at `home`, and on top what the VM loses there by remote memory.
-    fn cost(&self, pressures: &[f64], seen: &Seen, home: &Range<usize>) -> f64 {
-        let pressure = mean(&pressures[home.clone()]);
+    /// The pressure at `home` with `own` on top, as it is felt, and what the VM loses there by
+    /// remote memory.
+    fn cost(&self, pressures: &[f64], seen: &Seen, home: &Range<usize>, own: f64) -> f64 {
         let remote = if self.is_remote(seen, home) { REMOTE } else { 0.0 };
-        pressure + remote
+        felt(mean(&pressures[home.clone()]) + own) + remote
     }
 
     /// What a VM of that load adds to the pressure at `home`.
@@ -207,7 +211,9 @@ impl Homes {
     /// The home of a VM that counts nowhere, and was at home at `before`.
     fn best(&self, seen: &Seen, load: f64, before: Option<Home>) -> Option<Home> {
         let pressures = self.pressures();
-        let cost = |home: &Range<usize>| self.cost(&pressures, seen, home) + self.own(load, home);
+        let cost = |home: &Range<usize>| {
+            self.cost(&pressures, seen, home, self.own(load, home))
+        };
         let candidates = self.candidates(seen);
         let best = { candidates.iter() }.min_by(|a, b| cost(a).total_cmp(&cost(b)))?;
         let stays = before.map(Home::domains).filter(|it| candidates.contains(it));
@@ -263,15 +269,24 @@ impl Homes {
     fn best_move(&self, pressures: &[f64], vm: &Vm) -> Option<(f64, Range<usize>)> {
         let from = vm.home?.domains();
         // Its own load counts there already.
-        let here = self.cost(pressures, &vm.seen, &from);
+        let here = self.cost(pressures, &vm.seen, &from, 0.0);
         let others = self.candidates(&vm.seen).into_iter();
         let others = others.filter(|it| it.len() == from.len() && *it != from);
         let gain = |to: &Range<usize>| {
-            here - self.cost(pressures, &vm.seen, to) - self.own(vm.load, to)
+            here - self.cost(pressures, &vm.seen, to, self.own(vm.load, to))
         };
         others
             .map(|to| (gain(&to), to))
             .max_by(|a, b| a.0.total_cmp(&b.0))
+    }
+}
+
+/// A domain with room for all counts for less: what is left are siblings on one core.
+fn felt(pressure: f64) -> f64 {
+    if pressure < 1.0 {
+        1.0 - ROOM * (1.0 - pressure)
+    } else {
+        pressure
     }
 }
 
@@ -434,7 +449,7 @@ mod tests {
         homes.plan(0, &vms.0);
         let loads: Vec<f64> = sizes.iter().map(|&it| f64::from(it)).collect();
         vms.run(&mut homes, 10, &loads);
-        assert_eq!(vms.run(&mut homes, 60, &loads), []);
+        assert!(vms.run(&mut homes, 60, &loads).is_empty());
     }
 
     #[test]
@@ -462,7 +477,7 @@ mod tests {
         let mut homes = host(1, 2, 4);
         let mut vms = Vms::new(&[2, 2]);
         homes.plan(0, &vms.0);
-        assert_eq!(homes.plan(1, &vms.0), []);
+        assert!(homes.plan(1, &vms.0).is_empty());
         vms.0.get_mut(&1).expect("a slot").vm_id = 9;
         assert_eq!(homes.plan(2, &vms.0), [1]);
         assert_eq!(homes.home(1).map(|(id, _)| id), Some(9));

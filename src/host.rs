@@ -23,11 +23,13 @@ const _: () = assert!(MOST_DOMAINS == vmland_limits_VMLAND_MAX_DOMAINS as usize)
 fn domains() -> &'static Domains {
     static DOMAINS: OnceLock<Domains> = OnceLock::new();
     DOMAINS.get_or_init(|| {
-        let places = places().unwrap_or_else(|e| {
-            warn!("one queue for all CPUs, as the topology cannot be read: {e:#}");
-            Vec::new()
-        });
-        Domains::new(places)
+        places().map_or_else(
+            |e| {
+                warn!("one queue for all CPUs, as the topology cannot be read: {e:#}");
+                Domains::one(Vec::new())
+            },
+            Domains::new,
+        )
     })
 }
 

@@ -41,21 +41,27 @@ impl Domains {
         places.sort_unstable();
         let llcs = places.chunk_by(|a, b| (a.node, a.llc) == (b.node, b.llc));
         let mut domains: Vec<Domain> = llcs.flat_map(split).collect();
-        merge(&mut domains, |a, b| {
-            a.cpus.len() < LEAST_CPUS || b.cpus.len() < LEAST_CPUS
-        });
+        merge(&mut domains, |last, _| last.cpus.len() < LEAST_CPUS);
+        // What is left of a node.
+        merge(&mut domains, |_, next| next.cpus.len() < LEAST_CPUS);
         let mut most = MOST_CPUS;
         while domains.len() > MOST_DOMAINS {
             most *= 2;
-            // Beyond every node, at last.
-            let any_node = most > places.len();
-            merge_up_to(&mut domains, most, any_node);
+            merge(&mut domains, |last, next| last.cpus.len() + next.cpus.len() <= most);
+            // There are more nodes with CPUs than that.
+            if most > places.len() {
+                domains.clear();
+            }
         }
         if domains.is_empty() {
-            let cpus = Vec::new();
-            domains.push(Domain { node: 0, cpus });
+            return Self::one(places.iter().map(|place| place.cpu).collect());
         }
         Self(domains)
+    }
+
+    /// One domain of these CPUs.
+    pub fn one(cpus: Vec<usize>) -> Self {
+        Self(vec![Domain { node: 0, cpus }])
     }
 
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Domain> {
@@ -139,17 +145,6 @@ fn merge(domains: &mut Vec<Domain>, these: impl Fn(&Domain, &Domain) -> bool) {
         }
         merged
     });
-}
-
-/// Merges neighbours as long as a domain has no more than `most` CPUs.
-fn merge_up_to(domains: &mut Vec<Domain>, most: usize, any_node: bool) {
-    if any_node {
-        let cpus = domains.iter_mut().flat_map(|it| it.cpus.drain(..));
-        let cpus = cpus.collect();
-        *domains = vec![Domain { node: 0, cpus }];
-        return;
-    }
-    merge(domains, |a, b| a.cpus.len() + b.cpus.len() <= most);
 }
 
 #[cfg(test)]

@@ -44,6 +44,8 @@ pub struct Settings {
     pub core_sched: bool,
     /// The nohz_full CPUs, by bit.
     pub nohz_full: u64,
+    /// One queue for all CPUs, whatever the topology.
+    pub one_queue: bool,
 }
 
 impl Default for Settings {
@@ -60,6 +62,7 @@ impl Default for Settings {
             event_ns: 500,
             core_sched: false,
             nohz_full: 0,
+            one_queue: false,
         }
     }
 }
@@ -110,7 +113,10 @@ fn domains(topology: &Topology) -> Domains {
 
 pub fn user(topology: impl Into<Topology>, settings: Settings) -> Vmland {
     let topology = topology.into();
-    let domains = domains(&topology);
+    let domains = match settings.one_queue {
+        true => Domains::one(topology.online().collect()),
+        false => domains(&topology),
+    };
     Vmland {
         settings,
         planner: Planner::new(vmland_limits_VMLAND_MAX_VMS as usize),
