@@ -18,6 +18,7 @@
 //! large as that of a VM that computes.
 
 use std::collections::BTreeMap;
+use std::iter;
 use std::ops::Range;
 
 use crate::topology::Domains;
@@ -176,10 +177,11 @@ impl Homes {
     /// The homes of the smallest size that has a CPU for each vCPU.
     fn candidates(&self, seen: &Seen) -> Vec<Range<usize>> {
         let nr = self.domains.len();
+        let all = || iter::once(0..nr);
         let sizes = [
             (0..nr).map(|it| it..it + 1).collect(),
             self.domains.nodes(),
-            vec![0..nr],
+            all().collect(),
         ];
         let may = |home: &Range<usize>| home.clone().all(|it| seen.allowed >> it & 1 == 1);
         let fits = |home: &Range<usize>| self.domains.nr_cpus(home.clone()) >= seen.vcpus as usize;
@@ -188,7 +190,7 @@ impl Homes {
             (!homes.is_empty()).then_some(homes)
         });
         // Wider than the host, or than what it may use.
-        fitting.unwrap_or_else(|| [0..nr].into_iter().filter(|home| may(home)).collect())
+        fitting.unwrap_or_else(|| all().filter(may).collect())
     }
 
     fn is_remote(&self, seen: &Seen, home: &Range<usize>) -> bool {
@@ -199,7 +201,11 @@ impl Homes {
     /// The pressure at `home` with `own` on top, as it is felt, and what the VM loses there by
     /// remote memory.
     fn cost(&self, pressures: &[f64], seen: &Seen, home: &Range<usize>, own: f64) -> f64 {
-        let remote = if self.is_remote(seen, home) { REMOTE } else { 0.0 };
+        let remote = if self.is_remote(seen, home) {
+            REMOTE
+        } else {
+            0.0
+        };
         felt(mean(&pressures[home.clone()]) + own) + remote
     }
 
@@ -211,12 +217,12 @@ impl Homes {
     /// The home of a VM that counts nowhere, and was at home at `before`.
     fn best(&self, seen: &Seen, load: f64, before: Option<Home>) -> Option<Home> {
         let pressures = self.pressures();
-        let cost = |home: &Range<usize>| {
-            self.cost(&pressures, seen, home, self.own(load, home))
-        };
+        let cost = |home: &Range<usize>| self.cost(&pressures, seen, home, self.own(load, home));
         let candidates = self.candidates(seen);
         let best = { candidates.iter() }.min_by(|a, b| cost(a).total_cmp(&cost(b)))?;
-        let stays = before.map(Home::domains).filter(|it| candidates.contains(it));
+        let stays = before
+            .map(Home::domains)
+            .filter(|it| candidates.contains(it));
         match stays {
             Some(home) if cost(&home) < cost(best) + GAIN => before,
             _ => Some(Home::of(best)),
@@ -245,7 +251,10 @@ impl Homes {
     /// Moves the VM whose move brings most, if that is enough.
     fn balance(&mut self, now_ns: u64) -> Option<u32> {
         let pressures = self.pressures();
-        let movable = self.vms.iter().filter(|(_, vm)| now_ns >= vm.stays_until_ns);
+        let movable = self
+            .vms
+            .iter()
+            .filter(|(_, vm)| now_ns >= vm.stays_until_ns);
         let moves = movable.filter_map(|(&slot, vm)| Some((slot, self.best_move(&pressures, vm)?)));
         let (slot, (gain, to)) = moves.max_by(|(_, a), (_, b)| a.0.total_cmp(&b.0))?;
         if gain < GAIN {
@@ -272,9 +281,8 @@ impl Homes {
         let here = self.cost(pressures, &vm.seen, &from, 0.0);
         let others = self.candidates(&vm.seen).into_iter();
         let others = others.filter(|it| it.len() == from.len() && *it != from);
-        let gain = |to: &Range<usize>| {
-            here - self.cost(pressures, &vm.seen, to, self.own(vm.load, to))
-        };
+        let gain =
+            |to: &Range<usize>| here - self.cost(pressures, &vm.seen, to, self.own(vm.load, to));
         others
             .map(|to| (gain(&to), to))
             .max_by(|a, b| a.0.total_cmp(&b.0))
@@ -431,7 +439,13 @@ mod tests {
         homes.plan(0, &vms.0);
         // Those of domain 0 compute, the others sleep.
         let busy: Vec<f64> = (0..4)
-            .map(|slot| if home(&homes, slot) == (0..1) { 2.0 } else { 0.0 })
+            .map(|slot| {
+                if home(&homes, slot) == (0..1) {
+                    2.0
+                } else {
+                    0.0
+                }
+            })
             .collect();
         let changed = vms.run(&mut homes, 10, &busy);
         let of_busy = (0..4).filter(|&slot| busy[slot as usize] > 0.0);
@@ -466,7 +480,7 @@ mod tests {
             }
         };
         // It takes more and more: where it came from there was room for it, and here there is none.
-        loads.iter_mut().for_each(|load| *load = 0.0);
+        loads.fill(0.0);
         loads[moved as usize] = 20.0;
         vms.run(&mut homes, 4, &loads);
         assert_eq!(home(&homes, moved), first[moved as usize]);

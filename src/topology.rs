@@ -4,7 +4,7 @@
 //! The CPUs of a last-level cache are a domain. Where more than [`MOST_CPUS`] share one, it is
 //! several domains of whole cores, as CPUs would wait for the lock of one queue. A cache with fewer
 //! than [`LEAST_CPUS`] is one domain with its neighbour on the node: a queue of a single CPU shares
-//! nothing. Domains are numbered by node, and a host of more than [`MOST_DOMAINS`] has larger ones.
+//! nothing. If no two cores of a node share one, the node is one domain. Domains are numbered by node, and a host of more than [`MOST_DOMAINS`] has larger ones.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -39,6 +39,10 @@ pub struct Domains(Vec<Domain>);
 impl Domains {
     pub fn new(mut places: Vec<Place>) -> Self {
         places.sort_unstable();
+        for of_node in places.chunk_by_mut(|a, b| a.node == b.node) {
+            join_caches_of_one_core(of_node);
+        }
+        places.sort_unstable();
         let llcs = places.chunk_by(|a, b| (a.node, a.llc) == (b.node, b.llc));
         let mut domains: Vec<Domain> = llcs.flat_map(split).collect();
         merge(&mut domains, |last, _| last.cpus.len() < LEAST_CPUS);
@@ -47,7 +51,9 @@ impl Domains {
         let mut most = MOST_CPUS;
         while domains.len() > MOST_DOMAINS {
             most *= 2;
-            merge(&mut domains, |last, next| last.cpus.len() + next.cpus.len() <= most);
+            merge(&mut domains, |last, next| {
+                last.cpus.len() + next.cpus.len() <= most
+            });
             // There are more nodes with CPUs than that.
             if most > places.len() {
                 domains.clear();
@@ -114,6 +120,18 @@ impl Domains {
         (0..nr_cpus)
             .map(|cpu| of(cpu).map_or(0, |(_, &domain)| domain))
             .collect()
+    }
+}
+
+/// Where no two cores share a cache, as hypervisors say that give their guests no caches, a node is
+/// one.
+fn join_caches_of_one_core(of_node: &mut [Place]) {
+    let mut llcs = of_node.chunk_by(|a, b| a.llc == b.llc);
+    if llcs.all(|llc| llc.iter().all(|it| it.core == llc[0].core)) {
+        let llc = of_node[0].llc;
+        for it in of_node {
+            it.llc = llc;
+        }
     }
 }
 
@@ -195,9 +213,27 @@ mod tests {
 
     #[test]
     fn a_cpu_alone_has_no_domain_to_itself() {
-        assert_eq!(sizes(&Domains::new(host(1, 5, 1, 1))), [2, 3]);
+        // Of caches with one CPU, or with several.
+        let of = |sizes: &[usize]| {
+            let llcs = sizes.iter().enumerate();
+            let llcs = llcs.flat_map(|(llc, &size)| vec![llc; size]);
+            let place = |(cpu, llc)| Place {
+                node: 0,
+                llc,
+                core: cpu,
+                cpu,
+            };
+            Domains::new(llcs.enumerate().map(place).collect())
+        };
+        assert_eq!(sizes(&of(&[2, 1])), [3]);
+        assert_eq!(sizes(&of(&[1, 2, 3, 1, 1])), [3, 3, 2]);
         assert_eq!(sizes(&Domains::new(host(2, 1, 1, 1))), [1, 1], "two nodes");
         assert_eq!(sizes(&Domains::new(host(1, 1, 1, 1))), [1]);
+    }
+
+    #[test]
+    fn caches_of_one_core_each() {
+        assert_eq!(sizes(&Domains::new(host(2, 8, 1, 2))), [16, 16]);
     }
 
     #[test]

@@ -28,7 +28,8 @@ static __always_inline bool any_idle_for(const struct task_struct *p)
 
 /*
  * Claims an idle CPU near @p: an idle core of its domain, an idle CPU there, the same in its node.
- * Negative: there is none. Not static, so that the verifier checks it once.
+ * Negative: there is none. Not static, so that the verifier checks it once. It does so as a part of
+ * ops.init() too, which may sleep: hence the lock.
  */
 __noinline s32 pick_near(struct task_struct *p __arg_trusted, s32 prev_cpu, u64 wake_flags)
 {
@@ -39,6 +40,7 @@ __noinline s32 pick_near(struct task_struct *p __arg_trusted, s32 prev_cpu, u64 
 
 	if (!taskc || is_pinned(p))
 		return -1;
+	bpf_rcu_read_lock();
 	domain = domain_of_task(p, taskc);
 	cpus = cpus_of_domain(domain);
 	if (cpus)
@@ -46,6 +48,7 @@ __noinline s32 pick_near(struct task_struct *p __arg_trusted, s32 prev_cpu, u64 
 	cpus = cpu < 0 ? cpus_of_node(domain) : NULL;
 	if (cpus)
 		cpu = scx_bpf_select_cpu_and(p, prev_cpu, wake_flags, cpus, 0);
+	bpf_rcu_read_unlock();
 	return cpu;
 }
 

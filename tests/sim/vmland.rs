@@ -13,8 +13,8 @@ use scx_vmland::topology::{Domains, MOST_DOMAINS, Place};
 
 use crate::bpf_intf::{
     dispatched_task_ctx, queued_task_ctx, vmland_counter, vmland_counter_VMLAND_NR_COUNTERS,
-    vmland_event_kind_VMLAND_EVENT_VCPU_SEEN, vmland_kvm_layout, vmland_limits_VMLAND_CPU_WORDS,
-    vmland_limits_VMLAND_MAX_VMS, vmland_domain, vmland_home, vmland_plan, vmland_vcpu,
+    vmland_domain, vmland_event_kind_VMLAND_EVENT_VCPU_SEEN, vmland_home, vmland_kvm_layout,
+    vmland_limits_VMLAND_CPU_WORDS, vmland_limits_VMLAND_MAX_VMS, vmland_plan, vmland_vcpu,
     vmland_vm_ctx, vmland_vm_params,
 };
 use crate::source;
