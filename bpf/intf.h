@@ -15,6 +15,8 @@ enum vmland_limits {
 	VMLAND_CPU_WORDS = 16,
 	/* cgroups with the cpu controller at a time. A further one counts as its parent. */
 	VMLAND_MAX_CGROUPS = 65536,
+	/* Domains (domain/domain.bpf.h). LLCs of a larger host share one. */
+	VMLAND_MAX_DOMAINS = 64,
 };
 
 /* Weight of an ordinary task at nice 0, and of a cgroup whose cpu.weight is 100. */
@@ -57,7 +59,7 @@ enum vmland_counter {
 	VMLAND_YIELD_PLAIN,	/* sched_yield(), without a target */
 
 	/* Hand-offs, by where the target was. */
-	VMLAND_HANDOFF_SHARED,	/* in the shared queue */
+	VMLAND_HANDOFF_SHARED,	/* in the queue of a domain */
 	VMLAND_HANDOFF_PINNED,	/* in a per-CPU queue */
 	VMLAND_HANDOFF_REMOTE,	/* put first on its own CPU: it may not run here */
 	VMLAND_HANDOFF_SERVED,	/* running, or in a local DSQ */
@@ -66,7 +68,8 @@ enum vmland_counter {
 
 	/* Dispatches, by where the task came from. */
 	VMLAND_DISPATCH_IDLE,	/* it woke, and got an idle CPU */
-	VMLAND_DISPATCH_SHARED,	/* from the shared queue */
+	VMLAND_DISPATCH_SHARED,	/* from the queue of the CPU's domain */
+	VMLAND_DISPATCH_BEYOND,	/* from that of another domain */
 	VMLAND_DISPATCH_PINNED,	/* from a per-CPU queue */
 	VMLAND_DISPATCH_KEPT,	/* it had the CPU, and the earliest deadline */
 
@@ -250,6 +253,20 @@ struct vmland_plan {
 #define VMLAND_VM_COSCHED_OFF 16
 /* Its vCPUs are a gang, whatever the planner finds (cosched/gang.bpf.h). */
 #define VMLAND_VM_COSCHED_STRICT 32
+
+/* A domain: CPUs that share a queue. */
+struct vmland_domain {
+	unsigned short nr_cpus;
+	unsigned char node_first;	/* the first domain of its node */
+	unsigned char node_domains;	/* how many that has */
+};
+
+/* The domains that a VM is at home in: @nr from @first on. User space writes them. */
+struct vmland_home {
+	unsigned int vm_id;	/* 0, or another than the VM's: it has no home */
+	unsigned short first;
+	unsigned short nr;	/* 0: it has no home */
+};
 
 /* The CPUs that a VM prefers: the argument of placement/prefer.bpf.c. */
 struct vmland_preference {

@@ -7,6 +7,7 @@
  *   classify/   which task is a vCPU, and of which VM
  *   params/     parameters of VMs, effective settings of tasks
  *   vtime/      virtual time: vruntime, deadlines, charging, transfer
+ *   domain/     which CPUs share a queue; the homes of VMs
  *   queue/      choosing the next task from the queues
  *   handoff/    directed yields, hand-offs, turns, affinity hints, boost budgets
  *   ipi/        senders and receivers of IPIs
@@ -35,6 +36,8 @@
 #include "cosched/gang.bpf.h"
 #include "cosched/skew.bpf.h"
 #include "counters.bpf.h"
+#include "domain/domain.bpf.h"
+#include "domain/home.bpf.h"
 #include "dump/dump.bpf.h"
 #include "handoff/handoff.bpf.h"
 #include "handoff/turn.bpf.h"
@@ -88,7 +91,7 @@ void BPF_STRUCT_OPS(vmland_enqueue, struct task_struct *p, u64 enq_flags)
 	bool wakeup = enq_flags & SCX_ENQ_WAKEUP, yielded;
 	struct vmland_task_ctx *taskc = taskc_of(p);
 	struct vmland_cpu_ctx *cpuc = cpuc_of(cpu);
-	u64 now = scx_bpf_now(), until, place;
+	u64 now = scx_bpf_now(), until, place, dsq, vtime;
 
 	if (!taskc || !cpuc) {
 		scx_bpf_error("no context for pid %d", p->pid);
@@ -122,15 +125,18 @@ void BPF_STRUCT_OPS(vmland_enqueue, struct task_struct *p, u64 enq_flags)
 	/* A yielder's deadline is relative to its target's; new settings would change that. */
 	if (!yielded)
 		effective_refresh(p, taskc);
-	bound_lag(taskc, cpuc->vtime, wakeup ? 1 : CREDIT_SLICES);
+	vtime_follow(cpuc);
+	dsq = queue_of(p, taskc, cpu);
+	vtime = queue_vtime(dsq, cpuc, cpu);
+	bound_lag(taskc, vtime, wakeup ? 1 : CREDIT_SLICES);
 	__sync_fetch_and_add(&nr_kernel_dispatches, 1);
-	if (wakeup && runs_next(p, taskc, cpuc))
-		place = next_place(taskc, cpuc);
+	if (wakeup && runs_next(p, taskc, vtime))
+		place = next_place(taskc, vtime);
 	else if (wakeup && !any_idle_for(p) && preempt_if_due(p, taskc, enq_flags))
 		return;
 	else
-		place = taskc->gang ? gang_deadline(taskc, cpuc, now) : deadline(taskc);
-	scx_bpf_dsq_insert_vtime(p, queue_of(p, cpu), taskc->slice_ns, place, enq_flags);
+		place = taskc->gang ? gang_deadline(taskc, vtime, now) : deadline(taskc);
+	scx_bpf_dsq_insert_vtime(p, dsq, taskc->slice_ns, place, enq_flags);
 	if (!wake_cpu_for(p))
 		mark_search_in_vain(now);
 }
@@ -157,13 +163,16 @@ void BPF_STRUCT_OPS(vmland_dispatch, s32 cpu, struct task_struct *prev)
 			cpuc->suspended_pid = 0;
 	}
 	if (usersched_serve()) {
-		kick_idle_for_waiting(SHARED_DSQ);
+		kick_idle_after(cpu, !prev);
 		return;
 	}
 	if (any_skew && can_continue(prev) && skew_rotate(prev, cpu))
 		return;
+	cpuc->competes = prev;
+	if (!prev)
+		vtime_catch_up(cpuc);
 	serve_queues(cpuc, cpu, prev);
-	kick_idle_for_waiting(SHARED_DSQ);
+	kick_idle_after(cpu, !prev);
 	usersched_keep(prev);
 	if (!prev)
 		stays_idle(cpuc, cpu);
@@ -204,12 +213,15 @@ void BPF_STRUCT_OPS(vmland_running, struct task_struct *p)
 	vcpu_runnable(taskc);
 	cgroup_runnable(p, taskc);
 	effective_refresh(p, taskc);
+	home_running(taskc, scx_bpf_task_cpu(p));
+	vtime_follow(cpuc);
 	bound_lag(taskc, cpuc->vtime, handed || cpuc->from_queue ? CREDIT_SLICES : 1);
 	if (cpuc->from_queue) {
 		cpuc->from_queue = false;
 		/* One that was put before its turn does not stand for the others. */
 		if (!time_before(p->scx.dsq_vtime, taskc->vruntime))
 			vtime_advance(cpuc, taskc->vruntime);
+		domain_advance(cpuc, scx_bpf_task_cpu(p), cpuc->competes);
 	}
 	cpuc->curr_vruntime = taskc->vruntime;
 	cpuc->curr_start = taskc->run_start;
@@ -307,11 +319,15 @@ bool BPF_STRUCT_OPS(vmland_core_sched_before, struct task_struct *a, struct task
 
 void BPF_STRUCT_OPS(vmland_enable, struct task_struct *p)
 {
-	struct vmland_cpu_ctx *cpuc = cpuc_of(scx_bpf_task_cpu(p));
+	s32 cpu = scx_bpf_task_cpu(p);
+	struct vmland_cpu_ctx *cpuc = cpuc_of(cpu);
 	struct vmland_task_ctx *taskc = taskc_of(p);
 
-	if (taskc && cpuc)
-		taskc->vruntime = cpuc->vtime;
+	if (!taskc || !cpuc)
+		return;
+	vtime_follow(cpuc);
+	taskc->vruntime = cpuc->vtime;
+	home_running(taskc, cpu);
 }
 
 s32 BPF_STRUCT_OPS(vmland_init_task, struct task_struct *p,
@@ -363,7 +379,7 @@ void BPF_STRUCT_OPS(vmland_update_idle, s32 cpu, bool idle)
 	if (idle)
 		becomes_idle(cpu);
 	else
-		kick_idle_for_waiting(SHARED_DSQ);
+		kick_idle_after(cpu, true);
 }
 
 /* Its vtime may be long behind: the next task from a queue brings it up to date. */
@@ -407,6 +423,9 @@ s32 BPF_STRUCT_OPS_SLEEPABLE(vmland_init)
 
 	bpf_for(i, 0, THROTTLED_DSQS)
 		err = err ?: scx_bpf_create_dsq(THROTTLED_DSQ + i, -1);
+	bpf_for(i, 0, nr_domains)
+		err = err ?: scx_bpf_create_dsq(domain_queue(i), -1);
+	err = err ?: domains_init();
 	err = err ?: vm_slots_init();
 	err = err ?: cgroup_slots_init();
 	run_timers_init();

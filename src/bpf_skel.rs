@@ -15,7 +15,7 @@ use scx_utils::compat::{ksym_exists, struct_has_field};
 use scx_vmland::nohz;
 use vmland_host::core_sched;
 
-use crate::verifier;
+use crate::{host, verifier};
 
 mod generated {
     #![allow(warnings)]
@@ -89,6 +89,7 @@ fn leave_out(mut skel: OpenBpfSkel<'_>) -> OpenBpfSkel<'_> {
     }
     follow_nohz_full(&mut skel);
     follow_core_sched(&mut skel);
+    host::follow_domains(&mut skel);
     verifier::ask(skel.open_object_mut());
     skel
 }

@@ -6,6 +6,7 @@ mod bpf_skel;
 mod clients;
 mod descriptors;
 mod group_weight;
+mod host;
 mod identify;
 mod kvm;
 mod metrics;

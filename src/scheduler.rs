@@ -211,6 +211,7 @@ impl<'a> Scheduler<'a> {
             vms: MapHandle::try_from(&maps.vmland_vms)?,
             params: MapHandle::try_from(&maps.vmland_vm_params)?,
             preferred: MapHandle::try_from(&maps.vmland_preferred)?,
+            homes: MapHandle::try_from(&maps.vmland_homes)?,
             group_weight: GroupWeight::new(&self.bpf.skel.progs.vmland_override)?,
             board: self.board.clone(),
             tracer: Tracer::new(

@@ -8,7 +8,7 @@
 //! - when a VM has been identified ([`identify`]), which may change them,
 //! - for clients of the control socket, which may change what is effective,
 //! - for SIGHUP, and reads the configuration anew; one with an error changes nothing,
-//! - every [`BACKSTOP`].
+//! - every [`BACKSTOP`]; and on a host with several domains more often, for homes of VMs.
 
 use std::os::fd::AsFd;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -78,7 +78,14 @@ fn watch(
     let changed = || events.as_ref().map_or(Changed::Any, VcpuEvents::take);
     let mut wakers = vec![hangups.as_fd(), identifier.as_fd()];
     wakers.extend(events.as_ref().map(VcpuEvents::as_fd));
-    let mut vms = Vms::new(maps, identifier);
+    let mut vms = match Vms::new(maps, identifier) {
+        Ok(vms) => vms,
+        Err(e) => {
+            error!("no VM gets its settings: {e:#}");
+            return;
+        }
+    };
+    let patience = vms.home_period().unwrap_or(BACKSTOP);
     let mut limits = Limits::default();
     let mut identified = Instant::now();
     loop {
@@ -95,7 +102,8 @@ fn watch(
             reload(&mut now, &mut vms);
         }
         vms.write_params(&now);
-        server.turn(&wakers, BACKSTOP, |line| {
+        vms.plan_homes();
+        server.turn(&wakers, patience, |line| {
             vms.update(changed());
             let running = vms.running();
             let answered = answer(line, &mut now, &running, &vms);

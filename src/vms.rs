@@ -7,12 +7,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::mem;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use log::{debug, warn};
 use scx_vmland::board::Board;
 use scx_vmland::cgroup_users::CgroupUsers;
+use scx_vmland::homes::Seen;
 use scx_vmland::limits::Limit;
 use vmland_control::trace::Tracing;
 use vmland_control::{Planned, Running, Scheduler};
@@ -20,6 +22,7 @@ use vmland_settings::{EffectiveSettings, Settings, VmFacts};
 
 use crate::bpf_intf::{VMLAND_VM_PREFERS_CPUS, vmland_vm_ctx};
 use crate::group_weight::GroupWeight;
+use crate::host::{self, HomeKeeper};
 use crate::identify::{Identified, Identifier, Question};
 use crate::metrics::{self, lookup};
 use crate::params::params;
@@ -35,6 +38,7 @@ pub struct Maps {
     pub vms: MapHandle,
     pub params: MapHandle,
     pub preferred: MapHandle,
+    pub homes: MapHandle,
     pub group_weight: GroupWeight,
     pub board: Arc<Board>,
     pub tracer: Tracer,
@@ -44,6 +48,8 @@ pub struct Vms<'a> {
     maps: Maps,
     identifier: &'a Identifier,
     preferences: Preferences,
+    /// None: the host has one domain.
+    home_keeper: Option<HomeKeeper>,
     /// By slot.
     known: BTreeMap<u32, Known>,
     /// Slots of VMs whose parameters are to be written.
@@ -64,6 +70,8 @@ struct Known {
     /// The kernel's id.
     cgroup: Option<u64>,
     asked: Asked,
+    /// Domains that its settings let it be at home in, by bit.
+    domains: u64,
 }
 
 /// Whether an answer of the identifier is due.
@@ -90,8 +98,10 @@ impl Scheduler for Vms<'_> {
 }
 
 impl<'a> Vms<'a> {
-    pub fn new(maps: Maps, identifier: &'a Identifier) -> Self {
-        Self {
+    pub fn new(maps: Maps, identifier: &'a Identifier) -> Result<Self> {
+        let homes = MapHandle::try_from(&maps.homes)?;
+        Ok(Self {
+            home_keeper: HomeKeeper::new(homes),
             maps,
             identifier,
             preferences: Preferences::default(),
@@ -100,7 +110,32 @@ impl<'a> Vms<'a> {
             to_identify: BTreeSet::new(),
             users: CgroupUsers::default(),
             outweighed: HashSet::new(),
-        }
+        })
+    }
+
+    /// How often [`Self::plan_homes`] is to be called; None: never.
+    pub fn home_period(&self) -> Option<Duration> {
+        self.home_keeper.is_some().then_some(HomeKeeper::PERIOD)
+    }
+
+    /// Gives each VM a home.
+    pub fn plan_homes(&mut self) {
+        let Some(keeper) = &mut self.home_keeper else {
+            return;
+        };
+        let seen = self.known.iter().filter_map(|(&slot, known)| {
+            let vm = lookup::<vmland_vm_ctx>(&self.maps.vms, &slot.to_ne_bytes());
+            let vm = vm.ok().flatten().filter(|vm| vm.vm_id == known.id)?;
+            let seen = Seen {
+                vm_id: vm.vm_id,
+                vcpus: vm.nr_vcpus,
+                cpu_ns: vm.cpu_ns,
+                memory: None,
+                allowed: known.domains,
+            };
+            Some((slot, seen))
+        });
+        keeper.plan(&seen.collect());
     }
 
     pub fn times_reached(&self, limit: Limit) -> u64 {
@@ -255,9 +290,13 @@ impl<'a> Vms<'a> {
     }
 
     fn write_params_of(&mut self, slot: u32, now: &EffectiveSettings) -> Result<()> {
-        let Some(vm) = self.known.get(&slot) else {
+        let Some(vm) = self.known.get_mut(&slot) else {
             return Ok(());
         };
+        let of_vm = |facts| now.settings_for(facts);
+        let settings = vm.running.as_ref().map(|vm| of_vm(&vm.facts));
+        vm.domains = host::domains_of(settings.and_then(|it| it.cpus).as_ref());
+        let vm = &*vm;
         let write = |settings: &Settings| {
             debug!("VM {} ({:?}): {settings:?}", vm.id, vm.name());
             write(&self.maps, &self.preferences, slot, vm.id, settings)
@@ -305,6 +344,7 @@ impl Known {
             running: None,
             cgroup: None,
             asked: Asked::No,
+            domains: u64::MAX,
         }
     }
 

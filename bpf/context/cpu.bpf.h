@@ -10,6 +10,8 @@ struct vmland_cpu_ctx {
 	u64 vtime;
 	/* The next task to run was taken from a queue. */
 	bool from_queue;
+	/* It had a task when it asked for the next one. */
+	bool competes;
 	/* The kernel asks for no decision about this CPU (placement/hotplug.bpf.h). */
 	bool offline;
 	/* It schedules since it looks again for tasks (placement/update_idle.bpf.h). */
@@ -45,6 +47,10 @@ struct vmland_cpu_ctx {
 	s32 handoff_pid;
 	/* The task that a hand-off put first here, until a task runs; 0: none. */
 	s32 expected_pid;
+
+	/* Dispatches, and looks at other domains (queue/beyond.bpf.h). */
+	u32 dispatches;
+	u32 looks;
 } __attribute__((aligned(64)));
 
 struct {

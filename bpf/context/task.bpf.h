@@ -56,6 +56,12 @@ struct vmland_task_ctx {
 	bool running;		/* its VM counts it as running */
 	bool has_preferred;	/* its VM prefers some CPUs (placement/prefer.bpf.h) */
 
+	/* Where it is at home (domain/home.bpf.h). */
+	u16 home_first;		/* domain */
+	u16 home_domains;	/* how many from there on; 0: it has no home */
+	u32 domain;		/* the last one at home that it ran in */
+	s32 last_cpu;		/* the last one that it ran on */
+
 	/* cgroups (cgroup/cgroup.bpf.h). */
 	u32 cgroup_slot;	/* 0: the root */
 	u32 runnable_in;	/* of a runnable vCPU: 1 + the slot of the cgroup that

@@ -49,12 +49,10 @@ static __always_inline bool gang_has_turn(const struct vmland_vm_ctx *vmc, u64 n
 }
 
 /*
- * The deadline of the waiting vCPUs of the VM of @taskc. @cpuc is of the CPU that @taskc waits
- * for. The first one whose turn ends computes it: for those that have not been charged yet it
+ * The deadline of the waiting vCPUs of the VM of @taskc, which competes at @vtime. The first one whose turn ends computes it: for those that have not been charged yet it
  * adds what they will be.
  */
-static __always_inline u64 gang_deadline(const struct vmland_task_ctx *taskc,
-					 const struct vmland_cpu_ctx *cpuc, u64 now)
+static __always_inline u64 gang_deadline(const struct vmland_task_ctx *taskc, u64 vtime, u64 now)
 {
 	struct vmland_vm_ctx *vmc = vmc_of(taskc->vm_slot);
 	u64 vruntime, still;
@@ -64,7 +62,7 @@ static __always_inline u64 gang_deadline(const struct vmland_task_ctx *taskc,
 	if (gang_has_turn(vmc, now) || vmc->waits)
 		return vmc->turn_deadline;
 	still = (u64)(vmc->nr_running - (taskc->running ? 1 : 0)) * (now - vmc->turn_start);
-	vruntime = lag_base(taskc, cpuc->vtime, CREDIT_SLICES) +
+	vruntime = lag_base(taskc, vtime, CREDIT_SLICES) +
 		   ns_to_vtime(still, taskc->vm_weight ?: 1);
 	vmc->turn_deadline = ((vruntime + slice_vtime(taskc)) >> GANG_DEADLINE_BITS <<
 			      GANG_DEADLINE_BITS) + taskc->vm_slot % (1 << GANG_DEADLINE_BITS);

@@ -89,7 +89,7 @@ __noinline int skew_rotate(struct task_struct *prev __arg_trusted, s32 cpu)
 	charge(prev, taskc, now);
 	if (throttled_until(prev, taskc, now))
 		return false;
-	if (skew_switch(taskc, SHARED_DSQ, cpu, left))
+	if (skew_switch(taskc, shared_queue_of(cpu), cpu, left))
 		return true;
 	scx_bpf_task_set_slice(prev, left);
 	cpuc->stop_at = cpuc->turn_end;

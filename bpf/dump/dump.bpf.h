@@ -9,8 +9,7 @@
  *   dump_task  a running or waiting task: VM and vCPU, weight, lag, wait, throttling
  *
  * Times are in us. "ago" and "in" count from the moment at which the line is written, for CPUs go on
- * during a dump. A lag is how much the task is
- * owed, against the vtime of its CPU.
+ * during a dump. A lag is how much the task is owed, against the vtime of its CPU.
  *
  * Limits. The kernel keeps 32 KiB of an ejection's dump (--exit-dump-len), and tasks come last. So
  * DUMP_VMS VMs are told of at most: 64, in about 6 KiB. No lock is taken, so numbers of one line
@@ -26,6 +25,7 @@
 #include "../context/cpu.bpf.h"
 #include "../context/queues.bpf.h"
 #include "../context/task.bpf.h"
+#include "../domain/domain.bpf.h"
 
 #define DUMP_VMS 64
 
@@ -44,8 +44,10 @@ static __always_inline void dump_queues(void)
 
 	bpf_for(i, 0, THROTTLED_DSQS)
 		throttled += scx_bpf_dsq_nr_queued(THROTTLED_DSQ + i);
-	scx_bpf_dump("vmland: shared queue %d waiting, throttled %u\n",
-		     scx_bpf_dsq_nr_queued(SHARED_DSQ), throttled);
+	scx_bpf_dump("vmland: throttled %u\n", throttled);
+	bpf_for(i, 0, nr_domains)
+		scx_bpf_dump("vmland: queue of domain %u: %d waiting\n", i,
+			     scx_bpf_dsq_nr_queued(domain_queue(i)));
 }
 
 /* The VM in @slot, if one of its vCPUs is runnable. Not static: the verifier checks it once. */

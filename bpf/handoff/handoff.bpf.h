@@ -25,7 +25,7 @@
 /* The counter of a target that waited in @dsq. */
 static __always_inline u32 handoff_counter(u64 dsq)
 {
-	return dsq == SHARED_DSQ ? VMLAND_HANDOFF_SHARED : VMLAND_HANDOFF_PINNED;
+	return dsq < MAX_CPUS ? VMLAND_HANDOFF_PINNED : VMLAND_HANDOFF_SHARED;
 }
 
 /*

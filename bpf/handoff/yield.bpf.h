@@ -16,7 +16,7 @@
  *
  * Limits. A target runs out of turn only within the limits of turn.bpf.h and boost.bpf.h.
  * Beyond them the hint is still honoured, but in turn: the yielder leaves its CPU, defers
- * behind the target, and both wait for their deadlines.
+ * behind the target, and both wait for their deadlines. So it is on a CPU away from home.
  */
 #ifndef VMLAND_HANDOFF_YIELD_BPF_H
 #define VMLAND_HANDOFF_YIELD_BPF_H
@@ -27,6 +27,7 @@
 #include "../context/cpu.bpf.h"
 #include "../context/task.bpf.h"
 #include "../counters.bpf.h"
+#include "../domain/home.bpf.h"
 #include "../ipi/pending.bpf.h"
 #include "../params/params.bpf.h"
 #include "../vtime/charge.bpf.h"
@@ -69,6 +70,7 @@ static bool handoff_to_receiver(struct task_struct *sender, struct vmland_task_c
 		return false;
 	receiverc = taskc_of(receiver);
 	if (receiverc && may_run_out_of_turn(receiverc, cpuc->vtime) &&
+	    handoff_stays_home(receiver, receiverc, scx_bpf_task_cpu(sender)) &&
 	    turn_left_or_prolonged(cpuc)) {
 		if (yields && !cpuc->suspended_pid && vmland_receiver_ns < RECEIVER_MOST_NS) {
 			cpuc->suspended_pid = sender->pid;
@@ -129,7 +131,8 @@ static bool yield_directed(struct task_struct *yielder, struct vmland_task_ctx *
 		targetc->passed_over = true;
 		count(VMLAND_YIELD_WOKEN);
 		return false;
-	} else if (may_run_out_of_turn(targetc, cpuc->vtime) && turn_left(cpuc)) {
+	} else if (may_run_out_of_turn(targetc, cpuc->vtime) && turn_left(cpuc) &&
+		   handoff_stays_home(target, targetc, scx_bpf_task_cpu(yielder))) {
 		equalize_vruntime(yielderc, targetc, cpuc);
 		cpuc->handoff_pid = target->pid;
 		count(VMLAND_YIELD_HONOURED);

@@ -32,6 +32,7 @@
 #include "../cgroup/cgroup.bpf.h"
 #include "../classify/vm.bpf.h"
 #include "../context/task.bpf.h"
+#include "../domain/home.bpf.h"
 #include "../intf.h"
 #include "params.bpf.h"
 
@@ -81,6 +82,7 @@ __noinline int effective_update(u64 weight, struct vmland_task_ctx *taskc __arg_
 	if (vmc && vmc->weight != taskc->vm_weight)
 		vmc->weight = taskc->vm_weight;
 	cap_refresh(taskc, params);
+	home_refresh(taskc);
 	taskc->ipi_window_ns = !mechanism_on(VMLAND_RECEIVERS) ? 0 :
 			       params ? params->ipi_window_ns : vmland_ipi_window_ns;
 	taskc->has_preferred = params && (params->flags & VMLAND_VM_PREFERS_CPUS);

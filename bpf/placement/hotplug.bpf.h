@@ -23,22 +23,28 @@
 /* Some CPU is, or has been, offline. */
 static bool any_offline;
 
-/* The tasks of @cpu, which is offline, leave @queue. */
-static int tasks_leave(u64 queue, s32 cpu)
+/* The tasks in @queue leave it whose CPUs are offline. */
+static int tasks_leave(u64 queue)
 {
 	struct task_struct *p;
+	s32 cpu;
 
-	bpf_for_each(scx_dsq, p, queue, 0)
-		if (scx_bpf_task_cpu(p) == cpu)
+	bpf_for_each(scx_dsq, p, queue, 0) {
+		cpu = scx_bpf_task_cpu(p);
+		if (is_offline(cpu))
 			scx_bpf_dsq_move(BPF_FOR_EACH_ITER, p, SCX_DSQ_LOCAL_ON | cpu, 0);
+	}
 	return 0;
 }
 
-/* The tasks of @cpu, which is offline, leave the queues. */
-static void tasks_leave_queues(s32 cpu)
+/* Likewise those in all queues of domains. A task of any CPU may be in each of them. */
+static int tasks_leave_domains(void)
 {
-	tasks_leave(cpu, cpu);
-	tasks_leave(SHARED_DSQ, cpu);
+	u32 i;
+
+	bpf_for(i, 0, nr_domains)
+		tasks_leave(domain_queue(i));
+	return 0;
 }
 
 /* Tasks may have been put into queues of CPUs that are offline: they leave. */
@@ -48,8 +54,8 @@ static int tasks_leave_offline(void)
 
 	bpf_for(cpu, 0, nr_cpu_ids)
 		if (is_offline(cpu))
-			tasks_leave_queues(cpu);
-	return 0;
+			tasks_leave(cpu);
+	return tasks_leave_domains();
 }
 
 /* ops.cpu_offline(). */
@@ -60,7 +66,8 @@ static __always_inline void cpu_goes_offline(s32 cpu)
 	if (!cpuc)
 		return;
 	cpuc->offline = any_offline = true;
-	tasks_leave_queues(cpu);
+	tasks_leave(cpu);
+	tasks_leave_domains();
 	cpuc->curr_weight = 0;
 	cpuc->suspended_pid = 0;
 	cpuc->handoff_pid = cpuc->expected_pid = 0;

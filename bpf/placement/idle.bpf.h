@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Idle CPUs: a waking task gets one at once, and a queued task has one woken for it. A CPU
- * that the task's VM prefers is chosen first (prefer.bpf.h); after that it is the framework's
- * choice.
+ * that the task's VM prefers is chosen first (prefer.bpf.h); then one of its domain
+ * (domain/home.bpf.h), then of that one's node; after that it is the framework's choice.
  */
 #ifndef VMLAND_PLACEMENT_IDLE_BPF_H
 #define VMLAND_PLACEMENT_IDLE_BPF_H
@@ -11,6 +11,8 @@
 #include "../cgroup/limits.bpf.h"
 #include "../context/cpu.bpf.h"
 #include "../context/task.bpf.h"
+#include "../domain/domain.bpf.h"
+#include "../domain/home.bpf.h"
 #include "claim.bpf.h"
 #include "prefer.bpf.h"
 
@@ -22,6 +24,32 @@ static __always_inline bool any_idle_for(const struct task_struct *p)
 
 	scx_bpf_put_idle_cpumask(idle);
 	return any;
+}
+
+/*
+ * Claims an idle CPU near @p: an idle core of its domain, an idle CPU there, the same in its node.
+ * Negative: there is none. Not static, so that the verifier checks it once. It does so as a part of
+ * ops.init() too, which may sleep: hence the lock.
+ */
+__noinline s32 pick_near(struct task_struct *p __arg_trusted, s32 prev_cpu, u64 wake_flags)
+{
+	const struct vmland_task_ctx *taskc = taskc_of(p);
+	const struct cpumask *cpus;
+	u32 domain;
+	s32 cpu = -1;
+
+	if (!taskc || is_pinned(p))
+		return -1;
+	bpf_rcu_read_lock();
+	domain = domain_of_task(p, taskc);
+	cpus = cpus_of_domain(domain);
+	if (cpus)
+		cpu = scx_bpf_select_cpu_and(p, prev_cpu, wake_flags, cpus, 0);
+	cpus = cpu < 0 ? cpus_of_node(domain) : NULL;
+	if (cpus)
+		cpu = scx_bpf_select_cpu_and(p, prev_cpu, wake_flags, cpus, 0);
+	bpf_rcu_read_unlock();
+	return cpu;
 }
 
 /*
@@ -54,6 +82,8 @@ static __always_inline s32 select_cpu(struct task_struct *p, s32 prev_cpu, u64 w
 	}
 
 	cpu = pick_preferred(p, prev_cpu, wake_flags);
+	if (cpu < 0 && many_domains())
+		cpu = pick_near(p, prev_cpu, wake_flags);
 	if (cpu < 0)
 		cpu = pick_idle_cpu(p, prev_cpu, wake_flags);
 	/* From one that is offline the kernel would put @p on another CPU, behind others. */
@@ -70,9 +100,12 @@ static __always_inline s32 select_cpu(struct task_struct *p, s32 prev_cpu, u64 w
  */
 static __always_inline void no_debt_on_idle_cpu(struct vmland_task_ctx *taskc, s32 cpu)
 {
-	const struct vmland_cpu_ctx *cpuc = cpuc_of(cpu);
+	struct vmland_cpu_ctx *cpuc = cpuc_of(cpu);
 
-	if (cpuc && time_after(taskc->vruntime, cpuc->vtime))
+	if (!cpuc)
+		return;
+	vtime_catch_up(cpuc);
+	if (time_after(taskc->vruntime, cpuc->vtime))
 		taskc->vruntime = cpuc->vtime;
 }
 
@@ -81,7 +114,9 @@ static __always_inline bool kick_idle(struct task_struct *p)
 {
 	s32 cpu = pick_preferred(p, scx_bpf_task_cpu(p), 0);
 
-	if (cpu < 0)
+	if (cpu < 0 && many_domains() && any_idle_for(p))
+		cpu = pick_near(p, scx_bpf_task_cpu(p), 0);
+	if (cpu < 0 || is_offline(cpu))
 		cpu = claim_idle(p->cpus_ptr);
 	if (cpu < 0)
 		return false;

@@ -15,27 +15,24 @@
 #define VMLAND_PLACEMENT_KTHREAD_BPF_H
 
 #include <scx/common.bpf.h>
-#include "../context/cpu.bpf.h"
 #include "../context/task.bpf.h"
 #include "../vtime/vtime.bpf.h"
 
-/* @p has woken and belongs to the CPU of @cpuc: does it run next? */
+/* @p has woken and competes at @vtime: does it run next? */
 static __always_inline bool runs_next(const struct task_struct *p,
-				      const struct vmland_task_ctx *taskc,
-				      const struct vmland_cpu_ctx *cpuc)
+				      const struct vmland_task_ctx *taskc, u64 vtime)
 {
 	return (p->flags & PF_KTHREAD) &&
-	       !time_after(taskc->vruntime, cpuc->vtime + slice_vtime(taskc));
+	       !time_after(taskc->vruntime, vtime + slice_vtime(taskc));
 }
 
 /*
  * The place in its queue of the task of @taskc, which runs next: not in a local DSQ, as the
  * kernel would not call ops.dispatch() then, and a hand-off that is noted would be lost.
  */
-static __always_inline u64 next_place(const struct vmland_task_ctx *taskc,
-				      const struct vmland_cpu_ctx *cpuc)
+static __always_inline u64 next_place(const struct vmland_task_ctx *taskc, u64 vtime)
 {
-	return cpuc->vtime - slice_vtime(taskc);
+	return vtime - slice_vtime(taskc);
 }
 
 #endif /* VMLAND_PLACEMENT_KTHREAD_BPF_H */

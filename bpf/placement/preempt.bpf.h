@@ -35,6 +35,8 @@
 #include "../context/task.bpf.h"
 #include "../cosched/gang.bpf.h"
 #include "../counters.bpf.h"
+#include "../domain/domain.bpf.h"
+#include "../domain/home.bpf.h"
 #include "../params/params.bpf.h"
 #include "../vtime/lag.bpf.h"
 #include "../vtime/vtime.bpf.h"
@@ -64,6 +66,15 @@ static __always_inline u64 first_slice(const struct vmland_task_ctx *taskc)
 	return vmc && gang_has_turn(vmc, now) ? vmc->turn_end - now : FIRST_SLICE_NS;
 }
 
+/* The CPU that is examined first: the one that @p waits on may be away from home. */
+static __always_inline u32 first_to_preempt(const struct task_struct *p,
+					    const struct vmland_task_ctx *taskc)
+{
+	s32 cpu = scx_bpf_task_cpu(p);
+
+	return at_home(taskc, domain_of(cpu)) || is_pinned(p) ? cpu : taskc->last_cpu;
+}
+
 /*
  * Chooses the CPU that @p, which has woken, is to have at once. Sets *@preempts: it
  * preempts the task there, and does not wait for the first slice of another one. Returns -1 if
@@ -74,7 +85,7 @@ __noinline s32 preempt_choose(struct task_struct *p __arg_trusted,
 			      bool *preempts __arg_nonnull)
 {
 	s64 least = vm_has_flag(taskc, VMLAND_VM_LATENCY_LOW) ? 0 : vmland_slice_min_ns;
-	u32 nr = nr_cpu_ids ?: 1, start = scx_bpf_task_cpu(p), i;
+	u32 nr = nr_cpu_ids ?: 1, start = first_to_preempt(p, taskc), i;
 	const struct vmland_cpu_ctx *cpuc;
 	u64 now = scx_bpf_now(), vruntime = vruntime_with_account(taskc);
 	bool late = first_slice(taskc) != FIRST_SLICE_NS;
@@ -89,7 +100,8 @@ __noinline s32 preempt_choose(struct task_struct *p __arg_trusted,
 		cpu = (start + i) % nr;
 		cpuc = cpuc_of(cpu);
 		/* On one that is offline tasks run until the kernel moves them. */
-		if (!cpuc || cpuc->offline || !bpf_cpumask_test_cpu(cpu, p->cpus_ptr))
+		if (!cpuc || cpuc->offline || !bpf_cpumask_test_cpu(cpu, p->cpus_ptr) ||
+		    !at_home(taskc, domain_of(cpu)))
 			continue;
 		if (cpuc->suspended_pid) {
 			if (queue < 0 && !late && (owed || (s64)(cpuc->suspended_vruntime -

@@ -39,6 +39,7 @@
 #include "../context/cpu.bpf.h"
 #include "../context/cpu_timer.bpf.h"
 #include "../context/queues.bpf.h"
+#include "../queue/waits.bpf.h"
 
 #define LATE_NS (100 * 1000ULL)
 #define MARK_NS (25 * 1000ULL)
@@ -57,11 +58,6 @@ static __always_inline void mark_search_in_vain(u64 now)
 {
 	if (time_after(now, searched_in_vain_at + MARK_NS))
 		searched_in_vain_at = now;
-}
-
-static __always_inline bool any_queued(s32 cpu)
-{
-	return scx_bpf_dsq_nr_queued(SHARED_DSQ) || scx_bpf_dsq_nr_queued(cpu);
 }
 
 static int idle_timer_fire(void *map, u32 *cpu, struct vmland_cpu_timer *timer)

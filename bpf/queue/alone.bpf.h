@@ -15,7 +15,7 @@
  *   elsewhere, and no CPU idles       a task's that is alone where the new one may run
  *
  * That task keeps its CPU for the rest of its turn, if there is one, and then competes. What it
- * has run for alone it does not owe. In the shared queue, each task that begins to wait makes one
+ * has run for alone it does not owe. In the queue of a domain, each task that begins to wait makes one
  * CPU compete. So all CPUs do before the queue has come round.
  *
  * Limits. A CPU whose task becomes alone while another CPU queues one can miss that. And while the
@@ -33,10 +33,12 @@
 
 #include "../framework.bpf.h"
 #include "../context/cpu.bpf.h"
+#include "../context/queues.bpf.h"
 #include "../context/task.bpf.h"
 #include "../handoff/turn.bpf.h"
 #include "../intf.h"
 #include "../placement/idle.bpf.h"
+#include "waits.bpf.h"
 
 #define ALONE_SCAN 16
 
@@ -60,8 +62,9 @@ static __always_inline bool is_nohz_full(s32 cpu)
 /* Does anybody wait who may be for @cpu? */
 static __always_inline bool anybody_waits(s32 cpu)
 {
-	return scx_bpf_dsq_nr_queued(cpu) || scx_bpf_dsq_nr_queued(SHARED_DSQ) ||
-	       scx_bpf_dsq_nr_queued(SCX_DSQ_LOCAL_ON | cpu);
+	return scx_bpf_dsq_nr_queued(cpu) || scx_bpf_dsq_nr_queued(shared_queue_of(cpu)) ||
+	       scx_bpf_dsq_nr_queued(SCX_DSQ_LOCAL_ON | cpu) ||
+	       (many_domains() && any_domain_waits(cpu));
 }
 
 /*

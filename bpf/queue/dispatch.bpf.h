@@ -14,6 +14,9 @@
 #include "../cosched/gang.bpf.h"
 #include "../cosched/skew.bpf.h"
 #include "../counters.bpf.h"
+#include "../domain/distance.bpf.h"
+#include "../domain/domain.bpf.h"
+#include "../domain/home.bpf.h"
 #include "../handoff/turn.bpf.h"
 #include "../params/effective.bpf.h"
 #include "../placement/claim.bpf.h"
@@ -24,6 +27,7 @@
 #include "../vtime/lag.bpf.h"
 #include "../vtime/vtime.bpf.h"
 #include "alone.bpf.h"
+#include "beyond.bpf.h"
 #include "queue.bpf.h"
 #include "run_timer.bpf.h"
 #include "slice.bpf.h"
@@ -32,6 +36,12 @@
 static __always_inline bool can_continue(const struct task_struct *prev)
 {
 	return prev && is_queued(prev) && !is_usersched_task(prev);
+}
+
+/* Is @best, which is found, a task of the domain of @cpu? */
+static __always_inline bool is_near(const struct queue_head *best, s32 cpu)
+{
+	return !many_domains() || best->dsq < MAX_CPUS || best->dsq == shared_queue_of(cpu);
 }
 
 /*
@@ -45,6 +55,7 @@ __noinline int keep_prev(struct task_struct *prev __arg_trusted,
 	struct vmland_task_ctx *taskc = taskc_of(prev);
 	struct vmland_cpu_ctx *cpuc = cpuc_of(cpu);
 	u64 now = scx_bpf_now(), least, own;
+	bool near;
 
 	if (!taskc || !cpuc)
 		return false;
@@ -58,20 +69,29 @@ __noinline int keep_prev(struct task_struct *prev __arg_trusted,
 	/* One that was put before its turn says nothing of the vruntime of others. */
 	if (best->found && time_before(best->deadline, best->vruntime))
 		return false;
-	if (best->found) {
+	near = best->found && is_near(best, cpu);
+	/* Virtual time in other domains says nothing of what @prev has waited for. */
+	if (near) {
 		least = best->vruntime - slice_vtime(taskc) -
 			DEBT_SLICES * (best->deadline - best->vruntime);
 		if (time_before(taskc->vruntime, least))
 			taskc->vruntime = least;
-		own = taskc->gang ? gang_deadline(taskc, cpuc, now) : deadline(taskc);
-		if (!time_before(own + deadline_penalty(prev, taskc, cpu), best->least))
+	}
+	if (best->found) {
+		own = taskc->gang ? gang_deadline(taskc, cpuc->vtime, now) : deadline(taskc);
+		own += deadline_penalty(prev, taskc, cpu) +
+		       distance_penalty(taskc, domain_of_task(prev, taskc), domain_of(cpu));
+		if (!time_before(own, best->least))
 			return false;
 		/*
 		 * @best may be behind by nearly a slice of its own, by the order of deadlines.
 		 * If vtime stood there, a heavy @prev beside a light @best would be forgiven
 		 * the time that it is ahead: the bound of its debt is slices of its own.
 		 */
-		vtime_advance(cpuc, taskc->vruntime);
+		if (near) {
+			vtime_advance(cpuc, taskc->vruntime);
+			domain_advance(cpuc, cpu, true);
+		}
 	} else {
 		owe_nothing(taskc, cpuc->vtime);
 	}
@@ -98,6 +118,15 @@ static __always_inline bool kick_idle_for(const struct task_struct *p)
 	return true;
 }
 
+static __always_inline bool any_idle(void)
+{
+	const struct cpumask *idle = scx_bpf_get_idle_cpumask();
+	bool none = bpf_cpumask_empty(idle);
+
+	scx_bpf_put_idle_cpumask(idle);
+	return !none;
+}
+
 /*
  * Wakes an idle CPU for a task of @dsq. When that was queued, a CPU may have been woken for it
  * that has taken another task, which came at the same time. The idle CPUs may be
@@ -105,23 +134,40 @@ static __always_inline bool kick_idle_for(const struct task_struct *p)
  */
 __noinline int kick_idle_for_waiting(u64 dsq)
 {
-	const struct cpumask *idle;
 	struct task_struct *p;
 	u32 scanned = 0;
-	bool none;
 
-	if (!scx_bpf_dsq_nr_queued(dsq))
-		return 0;
-	idle = scx_bpf_get_idle_cpumask();
-	none = bpf_cpumask_empty(idle);
-	scx_bpf_put_idle_cpumask(idle);
-	if (none)
+	if (!scx_bpf_dsq_nr_queued(dsq) || !any_idle())
 		return 0;
 	bpf_for_each(scx_dsq, p, dsq, 0) {
 		if (kick_idle_for(p) || ++scanned == QUEUE_SCAN)
 			break;
 	}
 	return 0;
+}
+
+/*
+ * Likewise for tasks of all domains, from that of @cpu on: this CPU may have been woken for one of
+ * any. Not static, so that the verifier checks it once.
+ */
+__noinline int kick_idle_for_domains(s32 cpu)
+{
+	u32 own = domain_of(cpu), i;
+
+	if (!any_idle())
+		return 0;
+	bpf_for(i, 0, nr_domains)
+		kick_idle_for_waiting(domain_queue(domain_near(own, i)));
+	return 0;
+}
+
+/* @cpu has chosen a task; @was_idle: it had none before. */
+static __always_inline void kick_idle_after(s32 cpu, bool was_idle)
+{
+	if (many_domains() && was_idle)
+		kick_idle_for_domains(cpu);
+	else
+		kick_idle_for_waiting(shared_queue_of(cpu));
 }
 
 /*
@@ -141,18 +187,26 @@ static __always_inline bool turn_not_alone(struct task_struct *prev, struct vmla
 /* Chooses the next task of @cpu, which is this CPU; @prev had it. */
 static void serve_queues(struct vmland_cpu_ctx *cpuc, s32 cpu, struct task_struct *prev)
 {
+	bool continues = can_continue(prev), looks = looks_beyond(cpuc);
+	u64 dsq = shared_queue_of(cpu), beyond = 0;
 	struct queue_head best = {};
 
-	/* The common case: tasks wait in the shared queue only, and its head is to be taken. */
-	if (!can_continue(prev) && !any_preferred &&
-	    (!any_sticky || scx_bpf_dsq_nr_queued(SHARED_DSQ) < 2) &&
-	    !scx_bpf_dsq_nr_queued(cpu)) {
-		queue_take(SHARED_DSQ, cpuc);
+	/* The common case: tasks wait in the domain's queue only, and its head is to be taken. */
+	if (!continues && !looks && !any_preferred &&
+	    (!any_sticky || scx_bpf_dsq_nr_queued(dsq) < 2) && !scx_bpf_dsq_nr_queued(cpu)) {
+		if (!queue_take(dsq, cpuc) && many_domains())
+			take_beyond(cpu);
 		return;
 	}
-	queue_peek(SHARED_DSQ, cpu, &best);
+	queue_peek(dsq, cpu, &best);
 	queue_peek(cpu, cpu, &best);
-	if (can_continue(prev) && keep_prev(prev, &best, cpu))
+	if (best.found && looks)
+		beyond = next_beyond(cpuc, cpu);
+	else if (many_domains() && !best.found && continues)
+		beyond = nobody_waits_near(cpuc, cpu);
+	if (beyond)
+		queue_peek(beyond, cpu, &best);
+	if (continues && keep_prev(prev, &best, cpu))
 		return;
 	if (best.found &&
 	    (best.overtakes ? queue_take_best(&best, cpuc, cpu) : queue_take(best.dsq, cpuc)))
@@ -161,11 +215,11 @@ static void serve_queues(struct vmland_cpu_ctx *cpuc, s32 cpu, struct task_struc
 	 * Another CPU has taken it meanwhile, or the watchdog has requeued all tasks: an iterator
 	 * does not see those that were inserted after its creation.
 	 */
-	if (queue_take(SHARED_DSQ, cpuc) || queue_take(cpu, cpuc))
+	if (queue_take(dsq, cpuc) || queue_take(cpu, cpuc) || (many_domains() && take_beyond(cpu)))
 		return;
 	/* Nothing is left: @prev goes on, as nobody would wake this CPU for it. */
 	best.found = false;
-	if (can_continue(prev))
+	if (continues)
 		keep_prev(prev, &best, cpu);
 }
 

@@ -9,6 +9,8 @@
  *   their VM prefers other CPUs         placement/prefer.bpf.h
  *   they are sticky on another CPU      handoff/sticky.bpf.h
  *
+ * In the queue of another domain all tasks count as later, by the distance (domain/distance.bpf.h).
+ *
  * So the task to take may stand behind the head of its queue.
  */
 #ifndef VMLAND_QUEUE_QUEUE_BPF_H
@@ -19,6 +21,7 @@
 #include "../context/queues.bpf.h"
 #include "../context/task.bpf.h"
 #include "../counters.bpf.h"
+#include "../domain/distance.bpf.h"
 #include "../handoff/sticky.bpf.h"
 #include "../placement/prefer.bpf.h"
 #include "../vtime/vtime.bpf.h"
@@ -57,16 +60,17 @@ static __always_inline bool queue_compare(struct task_struct *p, u64 dsq, s32 cp
 					  bool overtakes, struct queue_head *best)
 {
 	struct vmland_task_ctx *taskc = taskc_of(p);
-	u64 here, order;
+	u64 near, here, order;
 
 	if (!taskc)
 		return true;
-	here = p->scx.dsq_vtime + deadline_penalty(p, taskc, cpu);
+	near = p->scx.dsq_vtime + queue_penalty(taskc, dsq, cpu);
+	here = near + deadline_penalty(p, taskc, cpu);
 	order = sticky_elsewhere(p, taskc, cpu) ? here + slice_vtime(taskc) : here;
 	if (!best->found || time_before(here, best->least))
 		best->least = here;
 	if (best->found && !time_before(order, best->order))
-		return order != p->scx.dsq_vtime;
+		return order != near;
 	best->dsq = dsq;
 	best->deadline = p->scx.dsq_vtime;
 	best->vruntime = taskc->vruntime;
@@ -74,7 +78,7 @@ static __always_inline bool queue_compare(struct task_struct *p, u64 dsq, s32 cp
 	best->pid = p->pid;
 	best->found = true;
 	best->overtakes = overtakes;
-	return order != p->scx.dsq_vtime;
+	return order != near;
 }
 
 /*
@@ -106,7 +110,9 @@ __noinline int queue_peek(u64 dsq, s32 cpu, struct queue_head *best __arg_nonnul
 static __always_inline void queue_taken(u64 dsq, struct vmland_cpu_ctx *cpuc)
 {
 	cpuc->from_queue = true;
-	count(dsq == SHARED_DSQ ? VMLAND_DISPATCH_SHARED : VMLAND_DISPATCH_PINNED);
+	count(dsq < MAX_CPUS ? VMLAND_DISPATCH_PINNED :
+	      dsq == shared_queue_of(bpf_get_smp_processor_id()) ? VMLAND_DISPATCH_SHARED :
+								   VMLAND_DISPATCH_BEYOND);
 }
 
 /* Takes the first task of @dsq that may run on this CPU. The CPU's vtime will follow it. */

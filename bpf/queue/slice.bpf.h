@@ -43,8 +43,9 @@ static __always_inline bool needs_whole_slice(const struct vmland_task_ctx *task
 static __always_inline u64 slice_to_run(const struct task_struct *p,
 					const struct vmland_task_ctx *taskc, s32 cpu, u64 slice)
 {
+	u64 cpus = many_domains() ? domains[domain_of(cpu)].nr_cpus : p->nr_cpus_allowed;
 	u64 waiting = scx_bpf_dsq_nr_queued(cpu) +
-		      scx_bpf_dsq_nr_queued(SHARED_DSQ) / (p->nr_cpus_allowed ?: 1), crowd;
+		      scx_bpf_dsq_nr_queued(shared_queue_of(cpu)) / (cpus ?: 1), crowd;
 
 	if (slice > vmland_slice_min_ns && !needs_whole_slice(taskc))
 		slice = vmland_slice_min_ns;

@@ -11,6 +11,14 @@
  * cgroup to itself; that of another task is its cgroup's. The root has none. The lag of the
  * account is bounded by the vtime of the CPU, and that of a task by the vruntime of its account.
  * So what a task is forgiven, its VM or its cgroup still owes.
+ *
+ * Domains. The vtimes of two domains are apart by a distance (domain/distance.bpf.h), and the vCPUs
+ * of a VM, or the tasks of a cgroup, may run in both. Bounded as closely as in one domain, the
+ * account would be raised in the one and cut in the other, again and again. So where there are
+ * several the bounds are wider.
+ *
+ *   constant       value  why
+ *   SPREAD_SLICES  5      the largest distance
  */
 #ifndef VMLAND_VTIME_LAG_BPF_H
 #define VMLAND_VTIME_LAG_BPF_H
@@ -19,7 +27,10 @@
 #include "../cgroup/cgroup.bpf.h"
 #include "../classify/vm.bpf.h"
 #include "../context/task.bpf.h"
+#include "../domain/domain.bpf.h"
 #include "vtime.bpf.h"
+
+#define SPREAD_SLICES 5
 
 /* @vruntime, in the bounds around @vtime. */
 static __always_inline u64 lag_bounded(u64 vruntime, u64 vtime, u64 credit, u64 debt)
@@ -59,6 +70,15 @@ static __always_inline void account_charge(struct vmland_account *account, u64 n
 	__sync_fetch_and_add(&account->vruntime, ns_to_vtime(ns, weight ?: 1));
 }
 
+/*
+ * By how many slices more what has waited may be from the vtime of a domain, as domains are apart.
+ * What has slept has no claim from another domain.
+ */
+static __always_inline u64 spread(u64 credit_slices)
+{
+	return many_domains() && credit_slices > 1 ? SPREAD_SLICES : 0;
+}
+
 /* What the lag of the task of @taskc is measured from, on a CPU of vtime @vtime. */
 static __always_inline u64 lag_base(const struct vmland_task_ctx *taskc, u64 vtime,
 				    u64 credit_slices)
@@ -69,7 +89,8 @@ static __always_inline u64 lag_base(const struct vmland_task_ctx *taskc, u64 vti
 	if (!account)
 		return vtime;
 	was = account->vruntime;
-	bounded = lag_bounded(was, vtime, credit_slices * slice, DEBT_SLICES * slice);
+	bounded = lag_bounded(was, vtime, (credit_slices + spread(credit_slices)) * slice,
+			      (DEBT_SLICES + spread(CREDIT_SLICES)) * slice);
 	if (bounded == was)
 		return was;
 	__sync_val_compare_and_swap(&account->vruntime, was, bounded);
@@ -82,16 +103,20 @@ static __always_inline u64 lag_base(const struct vmland_task_ctx *taskc, u64 vti
 static __always_inline void bound_lag(struct vmland_task_ctx *taskc, u64 vtime,
 				      u64 credit_slices)
 {
-	u64 slice = slice_vtime(taskc), credit = credit_slices * slice;
+	u64 slice = slice_vtime(taskc), credit = credit_slices * slice, debt = DEBT_SLICES * slice;
 	u64 base = lag_base(taskc, vtime, credit_slices);
 
 	if (taskc->gang) {
 		taskc->vruntime = base;
 		return;
 	}
-	if (!account_of(taskc) && time_before(taskc->vruntime, base - credit))
-		taskc->owed_until = owed_until(base - credit, slice);
-	taskc->vruntime = lag_bounded(taskc->vruntime, base, credit, DEBT_SLICES * slice);
+	if (!account_of(taskc)) {
+		credit += spread(credit_slices) * slice;
+		debt += spread(CREDIT_SLICES) * slice;
+		if (time_before(taskc->vruntime, base - credit))
+			taskc->owed_until = owed_until(base - credit, slice);
+	}
+	taskc->vruntime = lag_bounded(taskc->vruntime, base, credit, debt);
 }
 
 /* Has the task of @taskc, or its account, had less than its share? */

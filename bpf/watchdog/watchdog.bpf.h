@@ -88,8 +88,8 @@ static u64 rescue_after_ns = RESCUE_NS;
  */
 static u32 scans_left, rescues_left;
 
-/* The deadline of @taskc, whose lag is bounded as if it were enqueued now. */
-static __always_inline u64 requeue_deadline(const struct vmland_task_ctx *taskc, s32 cpu)
+/* The deadline of @taskc, whose lag is bounded as if it were enqueued to @dsq now. */
+static __always_inline u64 requeue_deadline(const struct vmland_task_ctx *taskc, u64 dsq, s32 cpu)
 {
 	const struct vmland_cpu_ctx *cpuc = cpuc_of(cpu);
 	struct vmland_task_ctx now = { .vruntime = taskc->vruntime, .weight = taskc->weight,
@@ -97,7 +97,7 @@ static __always_inline u64 requeue_deadline(const struct vmland_task_ctx *taskc,
 				       .vm_slot = taskc->vm_slot };
 
 	if (cpuc)
-		bound_lag(&now, cpuc->vtime, CREDIT_SLICES);
+		bound_lag(&now, queue_vtime(dsq, cpuc, cpu), CREDIT_SLICES);
 	return deadline(&now);
 }
 
@@ -111,7 +111,7 @@ static u64 unthrottle_expired(u64 dsq, u64 now)
 {
 	struct vmland_task_ctx *taskc;
 	struct task_struct *p;
-	u64 until;
+	u64 until, queue;
 	s32 cpu;
 
 	if (!scx_bpf_dsq_nr_queued(dsq))
@@ -143,8 +143,9 @@ static u64 unthrottle_expired(u64 dsq, u64 now)
 		if (has_waited(taskc, RESCUE_THROTTLED_NS, now) && taskc->throttled_lag > 0)
 			taskc->throttled_lag = 0;
 		unthrottle(taskc, cpu, now);
-		scx_bpf_dsq_move_set_vtime(BPF_FOR_EACH_ITER, requeue_deadline(taskc, cpu));
-		if (scx_bpf_dsq_move_vtime(BPF_FOR_EACH_ITER, p, queue_of(p, cpu), 0))
+		queue = queue_of(p, taskc, cpu);
+		scx_bpf_dsq_move_set_vtime(BPF_FOR_EACH_ITER, requeue_deadline(taskc, queue, cpu));
+		if (scx_bpf_dsq_move_vtime(BPF_FOR_EACH_ITER, p, queue, 0))
 			wake_cpu_for(p);
 	}
 	return UNTHROTTLE_NS;
@@ -181,8 +182,8 @@ static int watchdog_scan(u64 dsq, u64 now, bool requeue)
 			continue;
 		if (is_rescued(p, taskc, now)) {
 			/* Without its debt, which would move the CPU's vtime when it runs. */
-			taskc->vruntime = cpuc->vtime;
-			at = cpuc->vtime - RESCUE_NS;
+			taskc->vruntime = queue_vtime(dsq, cpuc, cpu);
+			at = taskc->vruntime - RESCUE_NS;
 			scx_bpf_dsq_move_set_slice(BPF_FOR_EACH_ITER, RESCUE_SLICE_NS);
 			count(VMLAND_RESCUED);
 		} else if (requeue) {
@@ -196,7 +197,7 @@ static int watchdog_scan(u64 dsq, u64 now, bool requeue)
 					throttle(taskc, cpu, now);
 				continue;
 			}
-			at = requeue_deadline(taskc, cpu);
+			at = requeue_deadline(taskc, dsq, cpu);
 		} else {
 			continue;
 		}
@@ -269,11 +270,22 @@ __noinline int alone_check_for(struct task_struct *p __arg_trusted, u64 now)
 	return 0;
 }
 
+/* Likewise those whose CPU the first task in @dsq may run on. */
+static int alone_check_domain(u64 dsq, u64 now)
+{
+	struct task_struct *p;
+
+	bpf_for_each(scx_dsq, p, dsq, 0) {
+		alone_check_for(p, now);
+		break;
+	}
+	return 0;
+}
+
 static int watchdog_fire(void *map, int *key, struct bpf_timer *timer)
 {
 	u64 now = clock_now(), next = WATCHDOG_NS, again;
 	bool requeue = requeue_due;
-	struct task_struct *p;
 	s32 cpu;
 	u32 i;
 
@@ -288,10 +300,8 @@ static int watchdog_fire(void *map, int *key, struct bpf_timer *timer)
 	}
 	if (any_nohz_full) {
 		alone_check(requeue, now);
-		bpf_for_each(scx_dsq, p, SHARED_DSQ, 0) {
-			alone_check_for(p, now);
-			break;
-		}
+		bpf_for(i, 0, nr_domains)
+			alone_check_domain(domain_queue(i), now);
 	}
 	if (requeue || time_after(now, last_rescue_scan + RESCUE_SCAN_NS)) {
 		last_rescue_scan = now;
@@ -299,7 +309,8 @@ static int watchdog_fire(void *map, int *key, struct bpf_timer *timer)
 		rescues_left = RESCUES_AT_A_TIME;
 		bpf_for(cpu, 0, nr_cpu_ids)
 			watchdog_scan(cpu, now, requeue);
-		watchdog_scan(SHARED_DSQ, now, requeue);
+		bpf_for(i, 0, nr_domains)
+			watchdog_scan(domain_queue(i), now, requeue);
 		if (!rescues_left && rescue_after_ns < RESCUE_MOST_NS)
 			rescue_after_ns += RESCUE_STEP_NS;
 		else if (rescues_left && rescue_after_ns > RESCUE_NS)

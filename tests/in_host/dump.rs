@@ -28,7 +28,7 @@ fn sysrq_d_tells_of_vms_and_queues() {
     let lines = dumped();
     println!("{}", lines.join("\n"));
     let any = |is: &dyn Fn(&String) -> bool| lines.iter().any(is);
-    assert!(any(&|it| it.starts_with("shared queue ")));
+    assert!(any(&|it| it.starts_with("queue of domain 0: ")));
     for vm in [1, 2] {
         assert!(any(&|it| it.starts_with(&format!("VM {vm} slot "))), "{vm}");
     }
@@ -95,7 +95,7 @@ fn an_ejection_tells_who_waited() {
     assert_eq!(status.code(), Some(70));
     assert!(log.contains("runnable task stall"));
     let after = |text: &str| log.split_once(text).expect("it is told").1;
-    assert!(after("vmland: shared queue ").contains("vmland: VM 1 slot "));
+    assert!(after("vmland: queue of domain 0: ").contains("vmland: VM 1 slot "));
     // Beside the task, kernel threads may wait.
     let number = |text: &str| text.split(' ').next().and_then(|it| it.parse::<u64>().ok());
     let queues = log.split("vmland: queue of this CPU ").skip(1);

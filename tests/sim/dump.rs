@@ -19,7 +19,7 @@ fn tells_of_queues_cpus_and_vms() {
     let dump = host.scheduler.dump(at);
     println!("{dump}");
     let count = |text: &str| dump.matches(text).count();
-    assert_eq!(count("shared queue"), 1);
+    assert_eq!(count("queue of domain 0: "), 1);
     assert_eq!(count("throttled 2\n"), 1);
     assert_eq!(count("queue of this CPU"), 2);
     // Throttled vCPUs are not runnable, and what their VM is stands with them.

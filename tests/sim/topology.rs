@@ -139,7 +139,11 @@ fn a_vcpu_that_moves_interrupts_its_cpu() {
 #[test]
 fn queue_locks_are_waited_for() {
     let waiting = |topology: Topology| {
-        let scheduler = vmland(&topology, Settings::default());
+        let settings = Settings {
+            one_queue: true,
+            ..Settings::default()
+        };
+        let scheduler = vmland(&topology, settings);
         let mut host = Machine::new(&topology, scheduler, Costs::large(), 1);
         for _ in 0..2 * topology.nr_cpus() {
             host.add_vm(Load::Message { each_ns: 20_000 }, 2, 100);

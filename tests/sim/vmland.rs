@@ -2,21 +2,24 @@
 //! scx_vmland's user space: the planner of `src/planner.rs`, and the loop around it as
 //! `src/scheduler.rs` has it. How long a round takes is modelled.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::c_void;
 use std::mem::{offset_of, zeroed};
 
 use scx_vmland::event::{self, Record};
+use scx_vmland::homes::{BALANCE_NS, Homes, Seen};
 use scx_vmland::planner::Planner;
+use scx_vmland::topology::{Domains, MOST_DOMAINS, Place};
 
 use crate::bpf_intf::{
     dispatched_task_ctx, queued_task_ctx, vmland_counter, vmland_counter_VMLAND_NR_COUNTERS,
-    vmland_event_kind_VMLAND_EVENT_VCPU_SEEN, vmland_kvm_layout, vmland_limits_VMLAND_CPU_WORDS,
-    vmland_limits_VMLAND_MAX_VMS, vmland_plan, vmland_vcpu, vmland_vm_params, vmland_waits,
+    vmland_domain, vmland_event_kind_VMLAND_EVENT_VCPU_SEEN, vmland_home, vmland_kvm_layout,
+    vmland_limits_VMLAND_CPU_WORDS, vmland_limits_VMLAND_MAX_VMS, vmland_plan, vmland_vcpu,
+    vmland_vm_ctx, vmland_vm_params, vmland_waits,
 };
 use crate::source;
 use vmland_control::histogram::Histogram;
-use vmland_sim::abi::{CpuMask, KvmVcpu, Task};
+use vmland_sim::abi::{CpuMask, KvmVcpu, MAX_CPUS, Task};
 use vmland_sim::ext::{Ext, UserSpace};
 use vmland_sim::kernel::Kernel;
 use vmland_sim::native::Native;
@@ -42,6 +45,8 @@ pub struct Settings {
     pub core_sched: bool,
     /// The nohz_full CPUs, by bit.
     pub nohz_full: u64,
+    /// One queue for all CPUs, whatever the topology.
+    pub one_queue: bool,
 }
 
 impl Default for Settings {
@@ -58,6 +63,7 @@ impl Default for Settings {
             event_ns: 500,
             core_sched: false,
             nohz_full: 0,
+            one_queue: false,
         }
     }
 }
@@ -84,9 +90,36 @@ pub struct Vmland {
     counters: *const u64,
     debt: Option<extern "C" fn(*mut Task) -> i64>,
     topology: Topology,
+    domains: Domains,
+    homes: Homes,
+    homes_of: *mut vmland_home,
+    vms: *const vmland_vm_ctx,
+    /// Slots that are, or were, of a VM, and a vCPU of it.
+    pids: BTreeMap<u32, i32>,
+    memory: HashMap<i32, usize>,
+    planned_ns: u64,
+}
+
+/// As src/host.rs has it from scx_utils.
+fn domains(topology: &Topology) -> Domains {
+    let place = |cpu| {
+        let at = topology.place(cpu);
+        Place {
+            node: at.node,
+            llc: at.llc,
+            core: at.core,
+            cpu,
+        }
+    };
+    Domains::new(topology.online().map(place).collect())
 }
 
 pub fn user(topology: impl Into<Topology>, settings: Settings) -> Vmland {
+    let topology = topology.into();
+    let domains = match settings.one_queue {
+        true => Domains::one(topology.online().collect()),
+        false => domains(&topology),
+    };
     Vmland {
         settings,
         planner: Planner::new(vmland_limits_VMLAND_MAX_VMS as usize),
@@ -98,7 +131,14 @@ pub fn user(topology: impl Into<Topology>, settings: Settings) -> Vmland {
         slots: HashMap::new(),
         counters: std::ptr::null(),
         debt: None,
-        topology: topology.into(),
+        topology,
+        homes: Homes::new(domains.clone()),
+        domains,
+        homes_of: std::ptr::null_mut(),
+        vms: std::ptr::null(),
+        pids: BTreeMap::new(),
+        memory: HashMap::new(),
+        planned_ns: 0,
     }
 }
 
@@ -141,6 +181,7 @@ impl Vmland {
             return;
         };
         self.slots.insert(pid, vcpu.vm_slot);
+        self.pids.insert(vcpu.vm_slot, pid);
         let weight = self.vm_weights.get(&pid).copied().unwrap_or(100);
         // SAFETY: numbers only, and a slot of the map.
         unsafe {
@@ -152,6 +193,39 @@ impl Vmland {
                 skew_ns: self.settings.skew_ns,
                 ..zeroed()
             };
+        }
+    }
+}
+
+impl Vmland {
+    /// As src/host.rs does.
+    fn plan_homes(&mut self, now_ns: u64) {
+        if self.domains.len() < 2 {
+            return;
+        }
+        self.planned_ns = now_ns;
+        let seen = self.pids.iter().filter_map(|(&slot, pid)| {
+            // SAFETY: a slot of the map.
+            let vm = unsafe { &*self.vms.add(slot as usize) };
+            let seen = Seen {
+                vm_id: vm.vm_id,
+                vcpus: vm.nr_vcpus,
+                cpu_ns: vm.cpu_ns,
+                memory: self.memory.get(pid).copied(),
+                allowed: u64::MAX,
+            };
+            (vm.vm_id != 0).then_some((slot, seen))
+        });
+        for slot in self.homes.plan(now_ns, &seen.collect()) {
+            let (vm_id, home) = self.homes.home(slot).unwrap_or_default();
+            // SAFETY: likewise.
+            unsafe {
+                *self.homes_of.add(slot as usize) = vmland_home {
+                    vm_id,
+                    first: home.first,
+                    nr: home.nr,
+                };
+            }
         }
     }
 }
@@ -194,6 +268,27 @@ impl UserSpace for Vmland {
         native.set("has_core_sched", self.settings.core_sched);
         native.set("any_nohz_full", nohz_full[0] != 0);
         native.set("nohz_full_cpus", nohz_full);
+        let mut cpu_domains = [0_u8; MAX_CPUS];
+        let of_cpus = self.domains.of_cpus(self.topology.nr_cpus());
+        cpu_domains[..of_cpus.len()].copy_from_slice(&of_cpus);
+        let mut domains = [vmland_domain {
+            nr_cpus: 0,
+            node_first: 0,
+            node_domains: 0,
+        }; MOST_DOMAINS];
+        for (domain, it) in self.domains.iter().enumerate() {
+            let of_node = self.domains.of_node(domain);
+            domains[domain] = vmland_domain {
+                nr_cpus: it.cpus.len() as u16,
+                node_first: of_node.start as u8,
+                node_domains: of_node.len() as u8,
+            };
+        }
+        native.set("nr_domains", self.domains.len() as u32);
+        native.set("cpu_domains", cpu_domains);
+        native.set("domains", domains);
+        self.homes_of = native.array("vmland_homes", vmland_limits_VMLAND_MAX_VMS as usize);
+        self.vms = native.array("vmland_vms", vmland_limits_VMLAND_MAX_VMS as usize);
         self.params = native.array("vmland_vm_params", vmland_limits_VMLAND_MAX_VMS as usize);
         self.plans = native.array("vmland_plans", vmland_limits_VMLAND_MAX_VMS as usize);
         self.counters = native.array("vmland_counters", COUNTERS * self.topology.nr_cpus());
@@ -217,6 +312,16 @@ impl UserSpace for Vmland {
         }
     }
 
+    fn memory(&mut self, pid: i32, node: usize) {
+        self.memory.insert(pid, node);
+    }
+
+    fn begins(&mut self, kernel: &Kernel) {
+        if kernel.now_ns >= self.planned_ns + BALANCE_NS {
+            self.plan_homes(kernel.now_ns);
+        }
+    }
+
     fn event(&mut self, kernel: &Kernel, queued: &queued_task_ctx) -> u64 {
         if let Some(evidence) = event::decode(&record(queued)) {
             if std::env::var("TRACE").is_ok() {
@@ -233,6 +338,7 @@ impl UserSpace for Vmland {
             }
         } else if queued.flags == u64::from(vmland_event_kind_VMLAND_EVENT_VCPU_SEEN) {
             self.vm_seen(kernel, queued.pid);
+            self.plan_homes(kernel.now_ns);
         }
         self.settings.event_ns
     }

@@ -100,8 +100,10 @@ pub struct Metrics {
     pub handoff_next: u64,
     #[stat(desc = "Waking tasks put on an idle CPU")]
     pub dispatch_idle: u64,
-    #[stat(desc = "Tasks taken from the shared queue")]
+    #[stat(desc = "Tasks taken from the queue of the CPU's domain")]
     pub dispatch_shared: u64,
+    #[stat(desc = "Tasks taken from the queue of another domain")]
+    pub dispatch_beyond: u64,
     #[stat(desc = "Tasks taken from a per-CPU queue")]
     pub dispatch_pinned: u64,
     #[stat(desc = "Tasks that kept their CPU for another slice")]

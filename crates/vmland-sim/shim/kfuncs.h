@@ -85,6 +85,26 @@ static inline u32 bpf_cpumask_weight(const struct cpumask *mask)
 	return weight;
 }
 
+static inline struct bpf_cpumask *bpf_cpumask_create(void)
+{
+	return sim_zeroed(1, sizeof(struct bpf_cpumask));
+}
+
+static inline void bpf_cpumask_set_cpu(u32 cpu, struct bpf_cpumask *mask)
+{
+	mask->cpumask.bits[cpu / 64] |= 1UL << cpu % 64;
+}
+
+/* sim_release() frees it. */
+#define bpf_cpumask_release(mask) ((void)(mask))
+
+#define bpf_kptr_xchg(to, mask) ({						\
+	typeof(*(to)) was__ = *(to);						\
+										\
+	*(to) = (mask);								\
+	was__;									\
+})
+
 #define scx_bpf_get_idle_cpumask() ((const struct cpumask *)sim_host->idle)
 #define scx_bpf_get_idle_smtmask() ((const struct cpumask *)sim_host->idle_cores)
 #define scx_bpf_put_idle_cpumask(mask) ((void)(mask))
@@ -100,8 +120,20 @@ static inline u32 bpf_cpumask_weight(const struct cpumask *mask)
 })
 #define scx_bpf_pick_idle_cpu(mask, flags) sim_host->pick_idle(K, mask, flags)
 #define __COMPAT_HAS_scx_bpf_select_cpu_and true
+
+/* Of the CPUs in @mask those that @p may use, too. */
+static inline s32 sim_select_cpu_and(const struct task_struct *p, s32 prev,
+				     const struct cpumask *mask, u64 flags)
+{
+	struct cpumask both = {};
+
+	for (s32 i = 0; i * 64 < sim_host->nr_cpus; i++)
+		both.bits[i] = mask->bits[i] & p->cpus_ptr->bits[i];
+	return sim_host->select_idle(K, prev, &both, flags);
+}
+
 #define scx_bpf_select_cpu_and(p, prev, wake_flags, mask, flags) \
-	sim_host->select_idle(K, prev, mask, flags)
+	sim_select_cpu_and(p, prev, mask, flags)
 #define scx_bpf_select_cpu_dfl(p, prev, wake_flags, is_idle) (-EBUSY)
 #define scx_bpf_test_and_clear_cpu_idle(cpu) sim_host->claim_idle(K, cpu)
 #define scx_bpf_kick_cpu(cpu, flags) sim_host->kick_cpu(K, cpu, flags)

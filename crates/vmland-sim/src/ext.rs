@@ -31,6 +31,8 @@ pub trait UserSpace {
     fn task_joins(&mut self, _pid: i32, _who: &Joins) {}
     /// The memory of the task with that pid is on `node`.
     fn memory(&mut self, _pid: i32, _node: usize) {}
+    /// A round begins, whether there are events or not.
+    fn begins(&mut self, _kernel: &Kernel) {}
     /// An event; returns what to look at it costs, in ns.
     fn event(&mut self, kernel: &Kernel, event: &Self::Event) -> u64;
     /// The next decision, if it has one to make in this round.
@@ -702,6 +704,8 @@ impl<U: UserSpace> Scheduler for Ext<U> {
 
     fn round_begins(&mut self) -> Round {
         let mut cost_ns = self.user.round_ns();
+        // SAFETY: as kernel_ref(); no native code is called.
+        self.user.begins(unsafe { &*self.kernel });
         while let Some(record) = self.kernel().ring_next() {
             // SAFETY: its BPF part writes no other records.
             let event = unsafe { record.read() };

@@ -56,6 +56,7 @@ impl<U: UserSpace> Explorer<U> {
         world.cpus[cpu].op = "user space";
         match self.round {
             0 => {
+                self.user.begins(&world.kernel);
                 while let Some(record) = world.kernel.ring_next() {
                     // SAFETY: its BPF part writes no other records.
                     let event = unsafe { record.read() };

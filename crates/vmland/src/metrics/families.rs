@@ -164,6 +164,7 @@ pub const OF_HOST: [HostFamily; 13] = [
     ]),
     of_host("vmland_handoffs", Kind::Count, "Hand-offs, by where the target was", "target", &[
         ("shared_queue", |host| total(host, |it| it.handoff_shared)),
+        ("other_queue", |host| total(host, |it| it.dispatch_beyond)),
         ("cpu_queue", |host| total(host, |it| it.handoff_pinned)),
         ("remote", |host| total(host, |it| it.handoff_remote)),
         ("served", |host| total(host, |it| it.handoff_served)),
@@ -180,6 +181,7 @@ pub const OF_HOST: [HostFamily; 13] = [
     of_host("vmland_dispatches", Kind::Count, "Tasks that got a CPU, by where they came from", "source", &[
         ("idle_cpu", |host| total(host, |it| it.dispatch_idle)),
         ("shared_queue", |host| total(host, |it| it.dispatch_shared)),
+        ("other_queue", |host| total(host, |it| it.dispatch_beyond)),
         ("cpu_queue", |host| total(host, |it| it.dispatch_pinned)),
         ("kept", |host| total(host, |it| it.dispatch_kept)),
     ]),
