@@ -4,7 +4,8 @@
 //! The CPUs of a last-level cache are a domain. Where more than [`MOST_CPUS`] share one, it is
 //! several domains of whole cores, as CPUs would wait for the lock of one queue. A cache with fewer
 //! than [`LEAST_CPUS`] is one domain with its neighbour on the node: a queue of a single CPU shares
-//! nothing. If no two cores of a node share one, the node is one domain. Domains are numbered by node, and a host of more than [`MOST_DOMAINS`] has larger ones.
+//! nothing. If no two cores of a node share one, the node is one domain. Domains are numbered by
+//! node, and a host of more than [`MOST_DOMAINS`] has larger ones.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

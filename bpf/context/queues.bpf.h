@@ -8,8 +8,8 @@
  *   THROTTLED_DSQ  tasks whose quota or cap is used up (cgroup/throttle.bpf.h): several, so that
  *   and on         many of one cgroup do not delay those of another
  *
- * The framework's SHARED_DSQ is empty. The first two are sorted by deadline (vtime/vtime.bpf.h), the last by the time at
- * which the task may run again.
+ * The first two are sorted by deadline (vtime/vtime.bpf.h), the last by the time at which the task
+ * may run again. The framework's SHARED_DSQ is empty.
  */
 #ifndef VMLAND_CONTEXT_QUEUES_BPF_H
 #define VMLAND_CONTEXT_QUEUES_BPF_H

@@ -16,7 +16,8 @@
  *
  * Limits. A target runs out of turn only within the limits of turn.bpf.h and boost.bpf.h.
  * Beyond them the hint is still honoured, but in turn: the yielder leaves its CPU, defers
- * behind the target, and both wait for their deadlines. So it is on a CPU away from home.
+ * behind the target, and both wait for their deadlines. So it is where the target would leave
+ * its home (domain/home.bpf.h).
  */
 #ifndef VMLAND_HANDOFF_YIELD_BPF_H
 #define VMLAND_HANDOFF_YIELD_BPF_H

@@ -69,7 +69,7 @@ static __always_inline s32 select_cpu(struct task_struct *p, s32 prev_cpu, u64 w
 	if (is_usersched_task(p))
 		return prev_cpu;
 	/*
-	 * Any CPU can take it from the shared queue, wherever it waits. But the kernel
+	 * Its queue does not depend on the CPU that it waits on. But the kernel
 	 * queues it on the CPU that is returned here, and another one than this CPU would be
 	 * interrupted for that, out of its guest.
 	 */

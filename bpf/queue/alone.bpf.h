@@ -15,7 +15,7 @@
  *   elsewhere, and no CPU idles       a task's that is alone where the new one may run
  *
  * That task keeps its CPU for the rest of its turn, if there is one, and then competes. What it
- * has run for alone it does not owe. In the queue of a domain, each task that begins to wait makes one
+ * has run for alone it does not owe. Each task that begins to wait in the queue of a domain makes one
  * CPU compete. So all CPUs do before the queue has come round.
  *
  * Limits. A CPU whose task becomes alone while another CPU queues one can miss that. And while the

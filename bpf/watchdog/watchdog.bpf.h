@@ -181,7 +181,7 @@ static int watchdog_scan(u64 dsq, u64 now, bool requeue)
 		if (!taskc || !cpuc)
 			continue;
 		if (is_rescued(p, taskc, now)) {
-			/* Without its debt, which would move the CPU's vtime when it runs. */
+			/* Without its debt, which would move vtime when it runs. */
 			taskc->vruntime = queue_vtime(dsq, cpuc, cpu);
 			at = taskc->vruntime - RESCUE_NS;
 			scx_bpf_dsq_move_set_slice(BPF_FOR_EACH_ITER, RESCUE_SLICE_NS);

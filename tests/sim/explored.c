@@ -20,7 +20,7 @@ u64 sim_ran_ns(struct task_struct *p)
 
 /*
  * User space decides anew about the VM of @p: a plan and parameters that the bits of @choice
- * stand for; 0: as it was at first.
+ * stand for; 0: as it was at first. And a home, by the time.
  */
 void sim_decide(struct task_struct *p, u64 choice)
 {
@@ -29,9 +29,13 @@ void sim_decide(struct task_struct *p, u64 choice)
 	u32 slot = taskc_of(p)->vm_slot, vm_id = taskc_of(p)->vm_id;
 	struct vmland_vm_params *params = bpf_map_lookup_elem(&vmland_vm_params, &slot);
 	struct vmland_plan *plan = bpf_map_lookup_elem(&vmland_plans, &slot);
+	struct vmland_home *home = bpf_map_lookup_elem(&vmland_homes, &slot);
 
 	if (!plan)
 		return;
+	home->vm_id = vm_id;
+	home->first = sim_host->now_ns / 1000 % nr_domains;
+	home->nr = sim_host->now_ns / 1000000 % (nr_domains - home->first + 1);
 	plan->gang = choice & 1;
 	plan->vm_id = vm_id;
 	params->vm_id = 0;
