@@ -67,6 +67,11 @@ pub fn follow_domains(skel: &mut OpenBpfSkel<'_>) {
     );
 }
 
+/// Does it matter where a VM's memory is?
+pub fn has_nodes() -> bool {
+    domains().nodes().len() > 1
+}
+
 /// Domains that have one of these CPUs, by bit. None: all.
 pub fn domains_of(cpus: Option<&CpuSet>) -> u64 {
     let Some(cpus) = cpus else {

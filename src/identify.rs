@@ -2,7 +2,8 @@
 //! Identifies VMs, in threads of its own.
 //!
 //! Who a VM is stands in files of its process below `/proc`. Reading them takes the process's
-//! mmap_lock, and so can block: it took 4.5 s for 2 of 42 VMs that started on a full host.
+//! mmap_lock, and so can block: it took 4.5 s for 2 of 42 VMs that started on a full host. So does
+//! asking where its memory is.
 
 use std::io;
 use std::path::Path;
@@ -11,7 +12,7 @@ use scx_vmland::threads;
 use vmland_base::background::Background;
 use vmland_identity::{VmIdentity, identify};
 
-use crate::group_weight;
+use crate::{group_weight, memory};
 
 /// A VM is identified late only while as many others block.
 const THREADS: usize = 4;
@@ -21,6 +22,8 @@ pub struct Question {
     pub vm_slot: u32,
     pub vm_id: u32,
     pub pid: i32,
+    /// Is it asked where the VM's memory is?
+    pub memory: bool,
 }
 
 pub struct Identified {
@@ -29,6 +32,8 @@ pub struct Identified {
     pub identity: VmIdentity,
     /// The kernel's id of its cgroup.
     pub cgroup: Option<u64>,
+    /// The node of most of its memory.
+    pub memory: Option<usize>,
 }
 
 pub type Identifier = Background<Question, Identified>;
@@ -44,6 +49,10 @@ fn answer(question: Question) -> Identified {
     Identified {
         vm_slot: question.vm_slot,
         vm_id: question.vm_id,
+        memory: question
+            .memory
+            .then(|| memory::node_of(question.pid))
+            .flatten(),
         cgroup: identity.cgroup.as_deref().and_then(group_weight::id_of),
         identity,
     }

@@ -9,6 +9,7 @@ mod group_weight;
 mod host;
 mod identify;
 mod kvm;
+mod memory;
 mod metrics;
 mod nice;
 mod opts;

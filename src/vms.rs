@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::mem;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
@@ -44,6 +44,9 @@ pub struct Maps {
     pub tracer: Tracer,
 }
 
+/// After that it is asked again where a VM's memory is: a guest uses more and more of it.
+const MEMORY_AGE: Duration = Duration::from_secs(60);
+
 pub struct Vms<'a> {
     maps: Maps,
     identifier: &'a Identifier,
@@ -72,6 +75,9 @@ struct Known {
     asked: Asked,
     /// Domains that its settings let it be at home in, by bit.
     domains: u64,
+    /// The node of most of its memory, if that is known, and when that was asked for.
+    memory: Option<usize>,
+    memory_asked: Option<Instant>,
 }
 
 /// Whether an answer of the identifier is due.
@@ -130,7 +136,7 @@ impl<'a> Vms<'a> {
                 vm_id: vm.vm_id,
                 vcpus: vm.nr_vcpus,
                 cpu_ns: vm.cpu_ns,
-                memory: None,
+                memory: known.memory,
                 allowed: known.domains,
             };
             Some((slot, seen))
@@ -221,6 +227,7 @@ impl<'a> Vms<'a> {
         if asked == Asked::Outdated {
             self.to_identify.insert(slot);
         }
+        known.memory = it.memory.or(known.memory);
         let facts = VmFacts::new(it.identity, known.vcpus);
         if known.running.as_ref().map(|vm| &vm.facts) != Some(&facts) {
             known.running = Some(Running {
@@ -345,6 +352,8 @@ impl Known {
             cgroup: None,
             asked: Asked::No,
             domains: u64::MAX,
+            memory: None,
+            memory_asked: None,
         }
     }
 
@@ -359,10 +368,17 @@ impl Known {
             return;
         }
         self.asked = Asked::Yes;
+        let age = self.memory_asked.map(|at| at.elapsed());
+        let is_known = age.is_some_and(|age| self.memory.is_some() && age < MEMORY_AGE);
+        let memory = host::has_nodes() && !is_known;
+        if memory {
+            self.memory_asked = Some(Instant::now());
+        }
         identifier.ask(Question {
             vm_slot,
             vm_id: self.id,
             pid: self.pid,
+            memory,
         });
     }
 }
