@@ -33,8 +33,8 @@ fn nodes(root: &Path) -> Option<usize> {
 pub fn numa(root: &Path) -> Answer {
     match nodes(root)? {
         0 | 1 => ok("One node."),
-        count => worse(format!(
-            "{count} nodes: a VM may run on any of them. Keep each VM on one: \"cpus\" in /etc/scx_vmland/config.toml, or numatune and vcpupin of libvirt."
+        count => ok(format!(
+            "{count} nodes: a VM is kept on the one that most of its memory is on. numatune of libvirt says where that is to be."
         )),
     }
 }
