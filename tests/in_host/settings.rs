@@ -5,7 +5,7 @@ use std::fs;
 use std::thread::sleep;
 use std::time::Duration;
 
-use crate::rig::{GUEST_CPUS, Guest, Scheduler, ms, vmland_vms, wait_for};
+use crate::rig::{GUEST_CPUS, Guest, Scheduler, cpus_used_mostly, ms, vmland_vms, wait_for};
 use crate::trace::{Event, Moment, record};
 
 const CONFIG: &str = "/tmp/config.toml";
@@ -29,29 +29,12 @@ fn reload(scheduler: &Scheduler, config: &str, says: &str) {
     sleep(ms(500));
 }
 
-/// The share of each guest in the CPU time that all of them got in `span`. It is measured in parts,
-/// of which those that are farthest from the middle do not count: a CPU of the emulated host that
-/// stands still for long is charged to who has it just then, up to the bound of its debt.
+/// The share of each guest in the CPU time that all of them got in `span`, in most of it.
 pub fn shares<const N: usize>(guests: &[&Guest; N], span: Duration) -> [f64; N] {
-    const PARTS: usize = 6;
-    let read = || guests.map(Guest::cpu_ns);
-    let mut before = read();
-    let mut parts = [(); PARTS].map(|()| {
-        sleep(span / PARTS as u32);
-        let after = read();
-        let used: [u64; N] = std::array::from_fn(|i| after[i] - before[i]);
-        before = after;
-        used
-    });
-    let total = |used: &[u64; N]| used.iter().sum::<u64>() as f64;
-    let all = span.as_nanos() as f64 * GUEST_CPUS as f64;
-    let used: f64 = parts.iter().map(total).sum();
-    assert!(used > 0.9 * all, "CPUs stood idle");
-    let first = |used: &[u64; N]| used[0] as f64 / total(used);
-    parts.sort_by(|a, b| first(a).total_cmp(&first(b)));
-    let middle = &parts[1..PARTS - 1];
-    let used: [u64; N] = std::array::from_fn(|i| middle.iter().map(|used| used[i]).sum());
-    let shares = used.map(|ns| ns as f64 / total(&used));
+    let cpus = cpus_used_mostly(|| guests.map(Guest::cpu_ns), span);
+    let total: f64 = cpus.iter().sum();
+    assert!(total > 0.9 * GUEST_CPUS as f64, "CPUs stood idle");
+    let shares = cpus.map(|cpus| cpus / total);
     println!("shares: {shares:.3?}");
     shares
 }
