@@ -49,8 +49,8 @@ static __always_inline bool gang_has_turn(const struct vmland_vm_ctx *vmc, u64 n
 }
 
 /*
- * The deadline of the waiting vCPUs of the VM of @taskc, which competes at @vtime. The first one whose turn ends computes it: for those that have not been charged yet it
- * adds what they will be.
+ * The deadline of the waiting vCPUs of the VM of @taskc, which competes at @vtime. The first one
+ * whose turn ends computes it: for those that have not been charged yet it adds what they will be.
  */
 static __always_inline u64 gang_deadline(const struct vmland_task_ctx *taskc, u64 vtime, u64 now)
 {

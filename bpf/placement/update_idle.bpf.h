@@ -39,7 +39,7 @@
 #include "../context/cpu.bpf.h"
 #include "../context/cpu_timer.bpf.h"
 #include "../context/queues.bpf.h"
-#include "../queue/waits.bpf.h"
+#include "../queue/waiting.bpf.h"
 
 #define LATE_NS (100 * 1000ULL)
 #define MARK_NS (25 * 1000ULL)

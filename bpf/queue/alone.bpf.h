@@ -33,12 +33,11 @@
 
 #include "../framework.bpf.h"
 #include "../context/cpu.bpf.h"
-#include "../context/queues.bpf.h"
 #include "../context/task.bpf.h"
 #include "../handoff/turn.bpf.h"
 #include "../intf.h"
 #include "../placement/idle.bpf.h"
-#include "waits.bpf.h"
+#include "waiting.bpf.h"
 
 #define ALONE_SCAN 16
 
@@ -62,9 +61,7 @@ static __always_inline bool is_nohz_full(s32 cpu)
 /* Does anybody wait who may be for @cpu? */
 static __always_inline bool anybody_waits(s32 cpu)
 {
-	return scx_bpf_dsq_nr_queued(cpu) || scx_bpf_dsq_nr_queued(shared_queue_of(cpu)) ||
-	       scx_bpf_dsq_nr_queued(SCX_DSQ_LOCAL_ON | cpu) ||
-	       (many_domains() && any_domain_waits(cpu));
+	return any_queued(cpu) || scx_bpf_dsq_nr_queued(SCX_DSQ_LOCAL_ON | cpu);
 }
 
 /*

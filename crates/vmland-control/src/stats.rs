@@ -86,7 +86,7 @@ pub struct Metrics {
     pub left_receiver: u64,
     #[stat(desc = "Calls of sched_yield()")]
     pub yield_plain: u64,
-    #[stat(desc = "Hand-offs whose target waited in the shared queue")]
+    #[stat(desc = "Hand-offs whose target waited in the queue of a domain")]
     pub handoff_shared: u64,
     #[stat(desc = "Hand-offs whose target waited in a per-CPU queue")]
     pub handoff_pinned: u64,

@@ -74,9 +74,9 @@ pub fn cpus_used<const N: usize>(read: impl Fn() -> [u64; N], span: Duration) ->
     used
 }
 
-/// Likewise, without the two of six parts of `span` in which it was split least as in the others: a CPU of the
-/// emulated host that stands still for long is charged to who has it just then, up to the bound of
-/// its debt.
+/// Likewise, without the two of six parts of `span` whose split is farthest from the others'. A CPU
+/// of the emulated host that stands still for long is charged to the task that has it just then, up
+/// to the bound of its debt.
 pub fn cpus_used_mostly<const N: usize>(read: impl Fn() -> [u64; N], span: Duration) -> [f64; N] {
     const PARTS: usize = 6;
     let mut parts = [(); PARTS].map(|()| cpus_used(&read, span / PARTS as u32));

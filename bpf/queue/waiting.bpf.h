@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* Whether tasks wait in the queue of any domain, from the nearest on. */
-#ifndef VMLAND_QUEUE_WAITS_BPF_H
-#define VMLAND_QUEUE_WAITS_BPF_H
+#ifndef VMLAND_QUEUE_WAITING_BPF_H
+#define VMLAND_QUEUE_WAITING_BPF_H
 
 #include "../framework.bpf.h"
 #include "../context/queues.bpf.h"
@@ -25,4 +25,4 @@ static __always_inline bool any_queued(s32 cpu)
 	       (many_domains() && any_domain_waits(cpu));
 }
 
-#endif /* VMLAND_QUEUE_WAITS_BPF_H */
+#endif /* VMLAND_QUEUE_WAITING_BPF_H */
